@@ -1,0 +1,293 @@
+"""Signing in to a Batch account: Shared Key and Entra tokens, each a small `httpx.Auth`.
+
+Either attaches credentials only to requests for the account's own scheme, host and port, and
+over plain http only to this machine; everything else is an AuthError before a byte is sent.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import ipaddress
+import re
+import threading
+import time
+from collections.abc import Callable, Generator
+from email.utils import formatdate, parsedate_to_datetime
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import parse_qs
+
+import httpx
+
+if TYPE_CHECKING:
+    from azure.core.credentials import AccessToken
+
+__all__ = [
+    "AuthError",
+    "Credential",
+    "Entra",
+    "SharedKey",
+    "is_loopback",
+    "origin",
+    "string_to_sign",
+]
+
+# The headers of the string to sign, in its order (service.md, "Shared Key").
+SIGNED_HEADERS = (
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-md5",
+    "content-type",
+    "date",
+    "if-modified-since",
+    "if-match",
+    "if-none-match",
+    "if-unmodified-since",
+    "range",
+)
+# A request must arrive within 15 minutes of its date, so a clock this near is never the reason of
+# a refusal.
+NEAR_SECONDS = 60.0
+# Host suffix → scope and authority. The double slash is the official SDK's (service.md, "Entra").
+PUBLIC_CLOUD = ("https://batch.core.windows.net//.default", "https://login.microsoftonline.com")
+OTHER_CLOUDS = {
+    ".batch.usgovcloudapi.net": (
+        "https://batch.core.usgovcloudapi.net//.default",
+        "https://login.microsoftonline.us",
+    ),
+    ".batch.chinacloudapi.cn": (
+        "https://batch.chinacloudapi.cn//.default",
+        "https://login.chinacloudapi.cn",
+    ),
+}
+REFRESH_SECONDS = 300.0
+FAILURE_HOLDS_SECONDS = 10.0
+
+
+class AuthError(Exception):
+    """No credentials could be attached. The message says what to try and holds no secret."""
+
+
+class Credential(Protocol):
+    """What of an azure-identity credential is used."""
+
+    def get_token(self, *scopes: str, claims: str | None = None) -> AccessToken:
+        """Return a token and when it expires, in seconds since 1970."""
+        ...  # pragma: no cover
+
+
+def origin(url: httpx.URL | str) -> tuple[str, str, int]:
+    """Return scheme, host and port: what has to be the account's own. A missing port is filled."""
+    url = httpx.URL(url)
+    return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
+
+
+class _OwnOrigin(httpx.Auth):
+    """What both ways have in common: credentials never leave for another place."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._origin = origin(endpoint)
+        scheme, host, _ = self._origin
+        if scheme != "https" and not (scheme == "http" and is_loopback(host)):
+            raise AuthError(f"{host}: credentials go over https, or over http to this machine only")
+
+    def _require_own(self, url: httpx.URL) -> None:
+        if origin(url) != self._origin:
+            raise AuthError(
+                f"refused to send credentials to {url.scheme}://{url.netloc.decode('ascii')}: "
+                "not the account's own scheme, host and port"
+            )
+
+
+class SharedKey(_OwnOrigin):
+    """Sign each request with the account's key.
+
+    The date signed is this machine's clock. Only after the service refused a request while its
+    Date header was far from our clock is it signed once more by the service's clock; if that was
+    the reason, later requests are signed so too.
+    """
+
+    def __init__(
+        self,
+        account: str,
+        key_base64: str,
+        *,
+        endpoint: str,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(endpoint)
+        self._account = account
+        try:
+            key = base64.b64decode(key_base64, validate=True)
+        except (binascii.Error, ValueError):
+            raise AuthError(f"the key of account {account} is not valid base64") from None
+        # Holds the key's state, not its text: nothing of it can be printed by accident.
+        self._mac = hmac.new(key, digestmod="sha256")
+        self._now = now
+        self._correction_seconds = 0.0
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Sign, and sign once more where the clock was the reason of a refusal."""
+        self._require_own(request.url)
+        used = self._correction_seconds
+        self._sign(request, used)
+        response = yield request
+        if response.status_code != 403:
+            return
+        skew = _seconds_ahead(response, self._now())
+        if skew is None or abs(skew - used) < NEAR_SECONDS:
+            return
+        _drop_body(response)
+        self._sign(request, skew)
+        response = yield request
+        if response.status_code != 403:
+            self._correction_seconds = skew
+
+    def _sign(self, request: httpx.Request, correction_seconds: float) -> None:
+        request.headers["ocp-date"] = formatdate(self._now() + correction_seconds, usegmt=True)
+        mac = self._mac.copy()
+        mac.update(string_to_sign(self._account, request).encode())
+        signature = base64.b64encode(mac.digest()).decode("ascii")
+        request.headers["Authorization"] = f"SharedKey {self._account}:{signature}"
+
+
+def string_to_sign(account: str, request: httpx.Request) -> str:
+    """Return the text whose HMAC is the signature: service.md, "Shared Key"."""
+    lines = [request.method, *(request.headers.get(name, "") for name in SIGNED_HEADERS)]
+    lines += sorted(
+        f"{name.lower()}:{value}"
+        for name, value in request.headers.items()
+        if name.lower().startswith("ocp-")
+    )
+    path, _, query = request.url.raw_path.decode("ascii").partition("?")
+    lines.append(f"/{account}{path}")
+    # Decoded values, the first of a name, blanks dropped, as in the official SDK.
+    values = parse_qs(query)
+    lines += [f"{name}:{values[name][0]}" for name in sorted(values, key=str.lower)]
+    return "\n".join(lines)
+
+
+class Entra(_OwnOrigin):
+    """Send an Entra token, from azure-identity unless a `credential` is given.
+
+    One token serves all threads until shortly before it expires. After a 401 exactly one fresh
+    one is asked for: with the claims of the challenge where it has some, else from a new
+    credential, because azure-identity's objects hand out the token they remember.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        authority_host: str | None = None,
+        credential: Credential | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(endpoint)
+        host = self._origin[1]
+        clouds = (cloud for suffix, cloud in OTHER_CLOUDS.items() if host.endswith(suffix))
+        self.scope, authority = next(clouds, PUBLIC_CLOUD)
+        self.authority_host = authority_host or authority
+        self._given = credential
+        self._credential = credential
+        self._now = now
+        self._lock = threading.Lock()
+        self._token: AccessToken | None = None
+        self._refresh_at = 0.0
+        self._failed: tuple[float, str] | None = None
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Attach a token, and after a 401 a fresh one, once."""
+        self._require_own(request.url)
+        request.headers["ocp-date"] = formatdate(self._now(), usegmt=True)
+        token = self._get_token()
+        request.headers["Authorization"] = f"Bearer {token.token}"
+        response = yield request
+        if response.status_code != 401:
+            return
+        claims = _claims(response.headers.get("WWW-Authenticate", ""))
+        _drop_body(response)
+        token = self._get_token(refused=token, claims=claims)
+        request.headers["Authorization"] = f"Bearer {token.token}"
+        yield request
+
+    def _get_token(
+        self, refused: AccessToken | None = None, claims: str | None = None
+    ) -> AccessToken:
+        with self._lock:
+            # Another thread may have replaced the refused token while this one waited.
+            held = self._token if self._token is not refused else None
+            if held is not None and self._now() < self._refresh_at:
+                return held
+            if self._failed and self._now() - self._failed[0] < FAILURE_HOLDS_SECONDS:
+                # Threads that waited for an attempt that failed do not repeat it one by one.
+                raise AuthError(self._failed[1])
+            if refused is not None and claims is None:
+                self._credential = self._given
+            try:
+                if self._credential is None:
+                    self._credential = self._default_credential()
+                token = self._credential.get_token(
+                    self.scope, **({"claims": claims} if claims else {})
+                )
+            except Exception as error:  # credentials raise what they like, with tokens in frames
+                if held is not None and self._now() < held.expires_on:
+                    return held
+                self._failed = (self._now(), _advice(error))
+                raise AuthError(self._failed[1]) from None
+            self._token, self._failed = token, None
+            lifetime = token.expires_on - self._now()
+            self._refresh_at = token.expires_on - min(REFRESH_SECONDS, lifetime / 2)
+            return token
+
+    def _default_credential(self) -> Credential:
+        # Imported here: it takes half a second, and Shared Key has no use for it.
+        from azure.identity import DefaultAzureCredential
+
+        return DefaultAzureCredential(authority=self.authority_host)
+
+
+def _advice(error: Exception) -> str:
+    reason = " ".join(str(error).split())[:600] or type(error).__name__
+    return (
+        "no Entra token: sign in with `az login`, give this machine a managed identity with a "
+        "role on the Batch account, or set AZURE_BATCH_ACCESS_KEY to use a key. "
+        f"azure-identity says: {reason}"
+    )
+
+
+def _claims(challenge: str) -> str | None:
+    """The claims that a 401's WWW-Authenticate header asks for, decoded; None without any."""
+    match = re.search(r'\bclaims="?([A-Za-z0-9+/_=-]+)', challenge)
+    if match is None:
+        return None
+    text = match[1].rstrip("=").replace("+", "-").replace("/", "_")
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode() or None
+    except ValueError:
+        return None
+
+
+def _seconds_ahead(response: httpx.Response, now: float) -> float | None:
+    """How far the service's clock is ahead of ours; None where it does not tell."""
+    try:
+        return parsedate_to_datetime(response.headers.get("Date", "")).timestamp() - now
+    except (ValueError, TypeError):
+        return None
+
+
+def _drop_body(response: httpx.Response) -> None:
+    """Let go of a refusal's body unread: httpx would read all of it, whatever its size."""
+    if isinstance(response.stream, httpx.SyncByteStream):
+        response.stream.close()
+    response.stream = httpx.ByteStream(b"")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine: 127.0.0.0/8, ::1 or localhost."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,380 @@
+"""Settings: which accounts, which lake, which limits.
+
+They come from flags, the environment and ``nodelake.toml``, in that order of precedence; a key
+comes from the environment only, so that a settings file can be committed and shown to others.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+
+__all__ = ["DEFAULT_API_VERSION", "Account", "ConfigError", "Limits", "Secret", "Settings", "load"]
+
+DEFAULT_API_VERSION = "2024-07-01.20.0"
+DEFAULT_LAKE = "data/lake"
+DEFAULT_FILE = "nodelake.toml"
+
+# The account hosts of the clouds (service.md; the one for China is not confirmed).
+CLOUD_HOST = re.compile(
+    r"(?P<name>[^.]+)\.(?P<region>[^.]+)\.batch\."
+    r"(?:azure\.com|usgovcloudapi\.net|chinacloudapi\.cn)"
+)
+# An account's label becomes a file name of the lake.
+LABEL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+API_VERSION = re.compile(r"20\d\d-\d\d-\d\d(?:\.\d+\.\d+)?(?:-preview)?")
+# A pasted key is no variable name: 64 bytes in base64 end in "==".
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
+SECRET_NAME = re.compile(
+    r"key|secret|passw|pwd|token|sas$|signature|credential|connection_?string", re.IGNORECASE
+)
+SECRET_VALUE = re.compile(
+    r"(?:[?&;]|^)sig=|AccountKey=|SharedAccessKey=|://[^/\s@]*:[^/\s@]*@|[A-Za-z0-9+/]{86}==",
+    re.IGNORECASE,
+)
+
+
+class ConfigError(Exception):
+    """The settings are wrong or not enough (exit 2). The message never holds a secret."""
+
+
+class Secret:
+    """A value that no repr, str, format, log or pickle shows; `reveal` is the only way to it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the value itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('[redacted]')"
+
+    def __str__(self) -> str:
+        return "[redacted]"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        raise TypeError("a Secret is not pickled")
+
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Bounds of one client: the ``[limits]`` table, or ``[accounts.limits]`` for one account."""
+
+    connections: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
+    """Sockets open to one account at once."""
+    page_size: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
+    """``maxresults`` of a listing; the service allows 1 to 1,000."""
+    max_page_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 64 * 1024 * 1024
+    """A response may have this many bytes, on the wire and decompressed."""
+    max_pages: Count = 1000
+    """Pages of one listing: at 1,000 nodes a page, far beyond any pool."""
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] = 6
+    """Tries for one request, the first included."""
+    deadline_seconds: Seconds = 240.0
+    """All that one client does ends within this time."""
+    connect_timeout_seconds: Seconds = 10.0
+    read_timeout_seconds: Seconds = 60.0
+    """Silence on a connection; the service itself gives up after 30 seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One Batch account: where it is and how to sign in.
+
+    Shapes: `endpoint` is ``scheme://host[:port]`` without a path; `label` is safe as a file name.
+    """
+
+    endpoint: str
+    name: str
+    label: str
+    key: Secret | None = None
+    key_env: str | None = None
+    """The variable that holds the key; None means Entra."""
+    api_version: str = DEFAULT_API_VERSION
+    authority_host: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    def shared_key(self) -> Secret | None:
+        """Return the account's key, or None where it signs in with Entra.
+
+        Raises ConfigError where a key was named and its variable is empty or no base64: an
+        account that should use a key never falls back to Entra silently. It is checked here and
+        not when settings are read, because a query needs settings and has no keys.
+        """
+        if self.key_env is None and self.key is None:
+            return None
+        where = self.key_env or f"the key of {self.label}"
+        if self.key is None:
+            raise ConfigError(f"{self.label}: the environment variable {where} is not set")
+        try:
+            decoded = base64.b64decode(self.key.reveal(), validate=True)
+        except (binascii.Error, ValueError):
+            decoded = b""
+        if not decoded:
+            raise ConfigError(f"{self.label}: {where} is not a key in base64")
+        return self.key
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `load` made of flags, environment and file."""
+
+    lake: str
+    accounts: tuple[Account, ...]
+    limits: Limits
+    hash_key: Secret | None
+    config_file: Path | None = None
+
+    def require_accounts(self) -> tuple[Account, ...]:
+        """Return the accounts, each able to sign in. Raises ConfigError that says what to set."""
+        if not self.accounts:
+            raise ConfigError(
+                "no Batch account is configured: set AZURE_BATCH_ENDPOINT and AZURE_BATCH_ACCOUNT "
+                "(and AZURE_BATCH_ACCESS_KEY, unless you sign in with Entra), "
+                f"or list [[accounts]] in {self.config_file or DEFAULT_FILE}"
+            )
+        for account in self.accounts:
+            account.shared_key()
+        return self.accounts
+
+
+class _AccountEntry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    endpoint: str
+    name: str | None = None
+    label: str | None = None
+    key_env: str | None = None
+    api_version: str | None = None
+    authority_host: str | None = None
+    limits: dict[str, Any] = {}
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    lake: str | None = None
+    api_version: str | None = None
+    accounts: list[_AccountEntry] = []
+    limits: Limits = Limits()
+
+
+def load(
+    config_file: Path | None,
+    environ: Mapping[str, str],
+    *,
+    lake: str | None = None,
+    accounts: Sequence[str] = (),
+    api_version: str | None = None,
+) -> Settings:
+    """Read the settings. Arguments given here are the command's flags, and win.
+
+    `config_file` is ``--config``; without it NODELAKE_CONFIG, else ``nodelake.toml`` of the
+    working directory where there is one. `accounts` selects by label or name. The environment's
+    account (AZURE_BATCH_ENDPOINT) stands beside those of the file; where both describe one label
+    the file's description holds. Raises ConfigError; that nothing at all is configured is no error
+    here, see `Settings.require_accounts`.
+    """
+    path = _find_file(config_file, environ)
+    file = _read_file(path) if path else _File()
+    found: dict[str, Account] = {}
+    for position, entry in enumerate(file.accounts):
+        where = f"{path}: accounts[{position}]"
+        account = _account(entry, file, environ, where)
+        if account.label in found:
+            raise ConfigError(
+                f"{where}: a second account with the label {account.label!r}; give it a label"
+            )
+        found[account.label] = account
+    if own := _account_from_environ(environ, file):
+        found.setdefault(own.label, own)
+    if api_version is not None:
+        _check_api_version(api_version, "--api-version")
+        found = {
+            label: replace(account, api_version=api_version) for label, account in found.items()
+        }
+    lake_uri = lake or environ.get("NODELAKE_LAKE") or file.lake or DEFAULT_LAKE
+    if SECRET_VALUE.search(lake_uri):
+        raise ConfigError(
+            "the lake's address holds a secret: put it into AZURE_STORAGE_SAS_TOKEN or "
+            "AZURE_STORAGE_KEY"
+        )
+    hash_key = environ.get("NODELAKE_HASH_KEY")
+    return Settings(
+        lake=lake_uri,
+        accounts=_select(tuple(found.values()), accounts),
+        limits=file.limits,
+        hash_key=Secret(hash_key) if hash_key else None,
+        config_file=path,
+    )
+
+
+def _select(known: tuple[Account, ...], wanted: Sequence[str]) -> tuple[Account, ...]:
+    """The accounts that `wanted` names, in the order of `known`; all where it names none."""
+    for name in wanted:
+        if not any(name in (account.label, account.name) for account in known):
+            labels = ", ".join(account.label for account in known) or "none is configured"
+            raise ConfigError(f"no account {name!r}; known: {labels}")
+    if not wanted:
+        return known
+    return tuple(account for account in known if {account.label, account.name} & set(wanted))
+
+
+def _find_file(config_file: Path | None, environ: Mapping[str, str]) -> Path | None:
+    named = config_file or (Path(name) if (name := environ.get("NODELAKE_CONFIG")) else None)
+    if named is not None:
+        if not named.is_file():
+            raise ConfigError(f"{named}: no such settings file")
+        return named
+    default = Path(DEFAULT_FILE)
+    return default if default.is_file() else None
+
+
+def _read_file(path: Path) -> _File:
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {type(error).__name__}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    _refuse_literal_secrets(raw, str(path), "$")
+    try:
+        return msgspec.convert(raw, _File)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _refuse_literal_secrets(value: object, file: str, path: str) -> None:
+    """Refuse keys in the file itself, under any name; the message tells where, never what."""
+    if isinstance(value, dict):
+        for name, member in value.items():
+            if SECRET_NAME.search(name) and not name.endswith("_env"):
+                raise ConfigError(
+                    f"{file}: {path}.{name}: a secret does not belong in a settings file; "
+                    'put it into an environment variable and name that one: key_env = "NAME"'
+                )
+            _refuse_literal_secrets(member, file, f"{path}.{name}")
+    elif isinstance(value, list):
+        for position, member in enumerate(value):
+            _refuse_literal_secrets(member, file, f"{path}[{position}]")
+    elif isinstance(value, str) and SECRET_VALUE.search(value):
+        raise ConfigError(
+            f"{file}: {path}: this looks like a secret, which does not belong in a settings file; "
+            'put it into an environment variable and name that one: key_env = "NAME"'
+        )
+
+
+def _account_from_environ(environ: Mapping[str, str], file: _File) -> Account | None:
+    if not (endpoint := environ.get("AZURE_BATCH_ENDPOINT")):
+        return None
+    entry = _AccountEntry(
+        endpoint=endpoint,
+        name=environ.get("AZURE_BATCH_ACCOUNT"),
+        key_env="AZURE_BATCH_ACCESS_KEY" if environ.get("AZURE_BATCH_ACCESS_KEY") else None,
+    )
+    return _account(entry, file, environ, "AZURE_BATCH_ENDPOINT")
+
+
+def _account(entry: _AccountEntry, file: _File, environ: Mapping[str, str], where: str) -> Account:
+    url = _check_endpoint(entry.endpoint, where)
+    host = url.hostname or ""
+    cloud = CLOUD_HOST.fullmatch(host)
+    if not (name := entry.name):
+        if _is_loopback(host) or "." not in host:
+            raise ConfigError(
+                f"{where}: {host} does not tell the account's name; set AZURE_BATCH_ACCOUNT "
+                "(in the settings file: name)"
+            )
+        name = host.partition(".")[0]
+    if cloud and cloud["name"] != name.lower():
+        # The name goes into every signature: a wrong one would be a 403 that explains nothing.
+        raise ConfigError(f"{where}: the account {name!r} is not the one of the host {host}")
+    label = entry.label or (f"{cloud['name']}.{cloud['region']}" if cloud else f"{name}.local")
+    for value, what in ((name, "name"), (label, "label")):
+        if not LABEL.fullmatch(value):
+            raise ConfigError(
+                f"{where}: the {what} {value!r} is not of letters, digits, '.', '_' and '-' "
+                "without a leading dot"
+            )
+    if entry.key_env is not None and not VARIABLE.fullmatch(entry.key_env):
+        # The value may be a key pasted into the wrong place: it is not repeated.
+        raise ConfigError(f"{where}.key_env: not the name of an environment variable")
+    key = (environ.get(entry.key_env) or "").strip() if entry.key_env else ""
+    api_version = entry.api_version or file.api_version or DEFAULT_API_VERSION
+    _check_api_version(api_version, where)
+    try:
+        limits = msgspec.convert(msgspec.structs.asdict(file.limits) | entry.limits, Limits)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}.limits: {error}") from None
+    return Account(
+        endpoint=f"{url.scheme}://{url.netloc}",
+        name=name,
+        label=label,
+        key=Secret(key) if key else None,
+        key_env=entry.key_env,
+        api_version=api_version,
+        authority_host=entry.authority_host or environ.get("AZURE_AUTHORITY_HOST") or None,
+        limits=limits,
+    )
+
+
+def _check_api_version(api_version: str, where: str) -> None:
+    if not API_VERSION.fullmatch(api_version):
+        raise ConfigError(f"{where}: {api_version!r} is no api-version such as 2024-07-01.20.0")
+
+
+def _check_endpoint(endpoint: str, where: str) -> SplitResult:
+    """Return the endpoint in its plain form. Its text is not repeated: it may hold a password."""
+    text = endpoint.strip()
+    if "://" not in text:
+        text = "https://" + text
+    try:
+        url = urlsplit(text)
+        host, port = (url.hostname or "").lower(), url.port
+    except ValueError:
+        raise ConfigError(f"{where}: the endpoint is not a URL") from None
+    if url.username is not None or url.password is not None or "@" in url.netloc:
+        raise ConfigError(f"{where}: the endpoint holds a user name or a password")
+    if url.path not in ("", "/") or url.query or url.fragment:
+        raise ConfigError(
+            f"{where}: the endpoint is only scheme, host and port, "
+            "such as https://myaccount.eastus.batch.azure.com"
+        )
+    if not re.fullmatch(r"[a-z0-9.-]+|[0-9a-f:.]+", host):
+        raise ConfigError(f"{where}: the endpoint has no valid host")
+    if url.scheme not in ("https", "http"):
+        raise ConfigError(f"{where}: the endpoint's scheme is neither https nor http")
+    if url.scheme == "http" and not _is_loopback(host):
+        raise ConfigError(
+            f"{where}: plain http is for this machine only (127.0.0.0/8, ::1, localhost); use https"
+        )
+    netloc = f"[{host}]" if ":" in host else host
+    if port is not None and port != {"https": 443, "http": 80}[url.scheme]:
+        netloc += f":{port}"
+    return SplitResult(url.scheme, netloc, "", "", "")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

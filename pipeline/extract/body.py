@@ -1,0 +1,177 @@
+"""Bodies of responses: read within bounds, checked to be whole, errors recognised."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from pipeline.extract.errors import BadResponse
+
+T = TypeVar("T")
+
+# Of an error's body, this much is enough to tell what it says.
+MAX_ERROR_BYTES = 64 * 1024
+
+
+class _Listing(msgspec.Struct):
+    # Raw: an item is checked to be JSON and not looked into. An odd number in one node (2^70) is
+    # the matter of that node, not of its page, so nothing here converts numbers.
+    value: list[msgspec.Raw]
+    next_link: str | None = msgspec.field(default=None, name="odata.nextLink")
+
+
+class _Single(msgspec.Struct):
+    code: msgspec.Raw | None = None
+    message: msgspec.Raw | None = None
+
+
+class _Text(msgspec.Struct):
+    value: str = ""
+
+
+class _Detail(msgspec.Struct):
+    key: str = ""
+    value: str = ""
+
+
+class _Error(msgspec.Struct):
+    code: str
+    message: _Text | str
+    values: list[_Detail] | None = None
+
+
+_LISTING = msgspec.json.Decoder(_Listing)
+_SINGLE = msgspec.json.Decoder(_Single)
+_ERROR = msgspec.json.Decoder(_Error)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorBody:
+    """An error as the service words it: BatchError in the OpenAPI."""
+
+    code: str
+    message: str
+    request_id: str | None
+
+
+def read_body(response: httpx.Response, max_bytes: int, check: Callable[[], None]) -> bytes:
+    """Return the decoded body of at most `max_bytes`, on the wire and decompressed.
+
+    `check` is called for each chunk and may raise. Raises BadResponse, and httpx's own errors.
+    httpx would decompress a chunk of 64 KB to 64 MB before one could count it, so the raw chunks
+    are inflated here, no further than the bound.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("gzip", "x-gzip", "identity", ""):
+        raise BadResponse("BadEncoding", f"a body encoded as {encoding[:40]!r} was not asked for")
+    if encoding in ("gzip", "x-gzip"):
+        return b"".join(_inflate(response.iter_raw(), max_bytes, check))
+    return b"".join(_bounded(response.iter_raw(), max_bytes, check))
+
+
+def _bounded(chunks: Iterator[bytes], max_bytes: int, check: Callable[[], None]) -> Iterator[bytes]:
+    received = 0
+    for chunk in chunks:
+        check()
+        received += len(chunk)
+        if received > max_bytes:
+            raise _too_large(max_bytes)
+        yield chunk
+
+
+def _inflate(chunks: Iterator[bytes], max_bytes: int, check: Callable[[], None]) -> Iterator[bytes]:
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    left = max_bytes
+    is_empty = True
+    for chunk in _bounded(chunks, max_bytes, check):
+        is_empty = is_empty and not chunk
+        try:
+            plain = inflater.decompress(chunk, left + 1)
+        except zlib.error:
+            raise BadResponse("BadEncoding", "the body is not valid gzip") from None
+        left -= len(plain)
+        if left < 0:
+            raise _too_large(max_bytes)
+        yield plain
+    if inflater.unused_data:
+        raise BadResponse("BadEncoding", "something follows the end of the gzip body")
+    if not (inflater.eof or is_empty):
+        raise BadResponse("Truncated", "the gzip body ends early")
+
+
+def _too_large(max_bytes: int) -> BadResponse:
+    # Another try would bring the same again.
+    return BadResponse(
+        "TooLarge", f"the body is larger than {max_bytes:,} bytes", is_transient=False
+    )
+
+
+def read_listing(body: bytes) -> str | None:
+    """Check a page of a listing and return its nextLink, None on the last page.
+
+    Raises BadResponse unless the body is exactly one JSON object with a list `value`.
+    """
+    return _decode(_LISTING, body).next_link or None
+
+
+def read_single(body: bytes) -> None:
+    """Check the body of a single pool or node.
+
+    Raises BadResponse unless it is one JSON object, and not an error's: neither a pool nor a node
+    has both a code and a message.
+    """
+    single = _decode(_SINGLE, body)
+    if single.code is not None and single.message is not None:
+        raise BadResponse("NotAPage", "an error object instead of what was asked for")
+
+
+def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    if not body.strip():
+        raise BadResponse("EmptyBody", "the body is empty")
+    try:
+        body.decode("utf-8")  # msgspec skips over strings without looking at their encoding
+        return decoder.decode(body)
+    except UnicodeDecodeError:
+        raise BadResponse("NotUtf8", "the body is not UTF-8") from None
+    except msgspec.ValidationError as error:
+        raise BadResponse("NotAPage", f"not the object that was asked for: {error}") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        # What is no JSON at all, such as a proxy's page, tells by its text where it comes from.
+        hint = "" if body.lstrip().startswith(b"{") else f"; it says: {error_text(body)!r}"
+        raise BadResponse("MalformedJson", f"the body is not whole JSON: {error}{hint}") from None
+
+
+def find_error(body: bytes) -> ErrorBody | None:
+    """Return the service's error that this body is, else None."""
+    try:
+        error = _ERROR.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    text = error.message if isinstance(error.message, str) else error.message.value
+    # The last lines of each message: RequestId:… and Time:…
+    request_id = re.search(r"^RequestId:\s*(\S+)", text, re.MULTILINE)
+    text = re.sub(r"^(?:RequestId|Time):.*$", "", text, flags=re.MULTILINE)
+    details = [f"{detail.key}: {detail.value}" for detail in error.values or () if detail.value]
+    message = "; ".join([" ".join(text.split()), *(" ".join(d.split()) for d in details)])
+    return ErrorBody(error.code, message[:1000], request_id[1] if request_id else None)
+
+
+def error_text(body: bytes) -> str:
+    """Return the gist of an error page that is not the service's JSON, such as a proxy's HTML."""
+    text = body[:MAX_ERROR_BYTES].decode("utf-8", "replace")
+    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+    text = re.sub(r"<(script|style)\b.*?</\1>", " ", text, flags=re.IGNORECASE | re.DOTALL)
+    text = title[1] if title else re.sub(r"<[^>]*>", " ", text)
+    return " ".join(text.split())[:200] or "no text"
+
+
+def strip_bom(body: bytes) -> bytes:
+    """Drop a byte order mark, which some proxies add and most JSON readers refuse."""
+    return body.removeprefix(codecs.BOM_UTF8)

@@ -1,0 +1,91 @@
+"""What can go wrong between us and the service.
+
+* ExtractError
+  x ServiceError       the service answered with an error
+  x BadResponse        an answer that is no whole page: cut short, malformed, too large, not JSON
+  x UntrustedLink      a nextLink to another place, or one that never ends
+  x TransportFailed    no whole answer: refused, dropped, silent for too long
+  x AuthFailed         no credentials could be had
+  x DeadlineExceeded   the client's time is over
+  x Cancelled          `BatchClient.cancel` was called
+
+None of them is chained to an exception of httpx: those hold the request, and so its credentials.
+"""
+
+from __future__ import annotations
+
+from pipeline.redact import redact_text
+
+
+class ExtractError(Exception):
+    """Something failed. What the ledger needs to know of it, redacted.
+
+    `code` is the service's own where it gave one (``PoolNotFound``), else ours (``ReadTimeout``,
+    ``HTTP 502``). `url` is without its query. `retry_after_seconds` is what the service asked for.
+    """
+
+    is_transient = False
+    """Whether another try may help."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        status: int | None = None,
+        request_id: str | None = None,
+        pool_id: str | None = None,
+        url: str | None = None,
+        is_transient: bool | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        self.code = redact_text(code)
+        self.message = redact_text(message)
+        self.status = status
+        self.request_id = request_id
+        self.pool_id = pool_id
+        self.url = url
+        self.retry_after_seconds = retry_after_seconds
+        if is_transient is not None:
+            self.is_transient = is_transient
+        super().__init__(f"{self.code}: {self.message}")
+
+    def __str__(self) -> str:
+        about = ", ".join(
+            f"{name} {value}"
+            for name, value in (("pool", self.pool_id), ("request-id", self.request_id))
+            if value
+        )
+        return f"{self.code}: {self.message}" + (f" ({about})" if about else "")
+
+
+class ServiceError(ExtractError):
+    """The service answered with an error, or with an error object under status 200."""
+
+
+class BadResponse(ExtractError):
+    """A body that is not one whole JSON object of the expected kind, or larger than allowed."""
+
+    is_transient = True
+
+
+class UntrustedLink(ExtractError):
+    """A nextLink that leaves the account's scheme, host and port, or that goes round in circles."""
+
+
+class TransportFailed(ExtractError):
+    """The connection failed before a whole answer was here."""
+
+    is_transient = True
+
+
+class AuthFailed(ExtractError):
+    """No token could be had, or it may not be sent there: the service was not even asked."""
+
+
+class DeadlineExceeded(ExtractError):
+    """The client's overall deadline has passed."""
+
+
+class Cancelled(ExtractError):
+    """`BatchClient.cancel` was called while this waited."""
