@@ -1,0 +1,164 @@
+"""The columns of a table, taken out of Arrow arrays of JSON objects: renamed, typed, redacted."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import schema, shape
+from pipeline.redact import Redactor
+from pipeline.schema import Column, Table
+
+#: At most so many problems are kept by name in a ledger row; all are counted.
+PROBLEMS_KEPT = 100
+
+
+@dataclass
+class Report:
+    """What a flattener met besides rows; reports add up."""
+
+    duplicates: int = 0
+    malformed: int = 0
+    missing_ids: int = 0
+    unknown_fields: Counter[str] = field(default_factory=Counter)
+    unknown_enum_values: Counter[tuple[str, str]] = field(default_factory=Counter)
+    problems: list[dict[str, str | None]] = field(default_factory=list)
+
+    def add(self, other: Report) -> None:
+        """Adds another report's counts to this one's."""
+        self.duplicates += other.duplicates
+        self.malformed += other.malformed
+        self.missing_ids += other.missing_ids
+        self.unknown_fields.update(other.unknown_fields)
+        self.unknown_enum_values.update(other.unknown_enum_values)
+        self.problems += other.problems[: PROBLEMS_KEPT - len(self.problems)]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What every row begins with."""
+
+    account: str
+    snapshot_id: str
+    snapshot_at: datetime
+
+    def columns(self, length: int) -> list[pa.Array]:
+        """The three key columns, repeated ``length`` times."""
+        values = (self.account, self.snapshot_id, pa.scalar(self.snapshot_at, schema.TIME))
+        return [pa.repeat(value, length) for value in values]
+
+
+def extra_json(extra: Mapping[str, object], redactor: Redactor) -> str | None:
+    """What no column holds as one JSON object, path -> value, redacted; None where there is nothing."""
+    if not extra:
+        return None
+    masked = {
+        redactor.text(path): redactor.json(value, re.split(r"(?<!\\)\.", path)[-1])
+        for path, value in extra.items()
+    }
+    return json.dumps(masked)
+
+
+def _member(objects: pa.StructArray, column: Column) -> pa.Array:
+    """The values a column's path leads to; null where any object on the way is missing."""
+    assert column.path is not None
+    return pc.struct_field(objects, column.path.split("."))
+
+
+def _texts(column: Column, values: pa.Array) -> Iterator[pa.StringArray]:
+    """The free-text arrays in a column, those in its lists too."""
+    if column.secret == "text":
+        yield values
+    if column.fields:
+        flat = values.flatten()
+        for each in column.fields:
+            yield from _texts(each, _member(flat, each))
+
+
+class Columns:
+    """The columns of one table, taken out of an array of JSON objects: renamed, typed, redacted."""
+
+    def __init__(
+        self, table: Table, objects: pa.StructArray, redactor: Redactor, report: Report
+    ) -> None:
+        self.of = table
+        self.length = len(objects)
+        self.redactor = redactor
+        self.report = report
+        self.made: dict[str, pa.Array] = {}
+        stored = [column for column in table.from_json if column.is_stored]
+        values = {column.name: _member(objects, column) for column in stored}
+        texts = [text for column in stored for text in _texts(column, values[column.name])]
+        # One look at all the text of a table decides whether any of it needs a closer one.
+        self.is_suspect = redactor.suspects(texts)
+        for column in stored:
+            self.made[column.name] = self._column(column, values[column.name], table.name)
+
+    def _column(self, column: Column, values: pa.Array, place: str) -> pa.Array:
+        place = f"{place}.{column.name}"
+        if column.fields:
+            return self._list(column, values, place)
+        if column.enum:
+            if pa.types.is_list(values.type):
+                inner = self._enum(column, values.flatten(), place)
+                return _same_lists(values, inner, column.type)
+            return self._enum(column, values, place)
+        if column.type == schema.TIME:
+            return shape.to_time(values)
+        # A masked value was masked before it came here: environment values stand in start tasks.
+        if column.secret != "text" or not self.is_suspect:
+            return values
+        return self.redactor.column(values)
+
+    def _enum(self, column: Column, values: pa.StringArray, place: str) -> pa.StringArray:
+        """Lower-cased; a value the API does not document is kept and counted."""
+        encoded = values.dictionary_encode()
+        found = encoded.dictionary.to_pylist()
+        lowered = [value.lower() for value in found]
+        for index, value in enumerate(lowered):
+            if value not in column.enum:
+                lowered[index] = self.redactor.text(value)
+                count = pc.sum(pc.equal(encoded.indices, index)).as_py()
+                self.report.unknown_enum_values[place, lowered[index]] += count or 0
+        if lowered == found:
+            return values
+        names = pa.array(lowered, pa.string())
+        return pa.DictionaryArray.from_arrays(encoded.indices, names).cast(pa.string())
+
+    def _list(self, column: Column, values: pa.ListArray, place: str) -> pa.ListArray:
+        flat = values.flatten()
+        stored = [each for each in column.fields if each.is_stored]
+        arrays = []
+        for each in stored:
+            arrays.append(self._column(each, _member(flat, each), place))
+        struct = pa.StructArray.from_arrays(arrays, fields=[each.field for each in stored])
+        return _same_lists(values, struct, column.type)
+
+    def table(self, origin: Origin) -> pa.Table:
+        """All columns in file order, under the table's schema."""
+        keys = dict(
+            zip(("account", "snapshot_id", "snapshot_at"), origin.columns(self.length), strict=True)
+        )
+        made = keys | self.made
+        return pa.Table.from_arrays(
+            [made[column.name] for column in self.of.stored], schema=self.of.schema
+        )
+
+
+def offsets(lists: pa.ListArray) -> pa.Int32Array:
+    """Where each list's elements begin among all of them, and where the last one's end."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0)
+    return pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)])
+
+
+def _same_lists(like: pa.ListArray, values: pa.Array, kind: pa.DataType) -> pa.ListArray:
+    """A list array with the lengths and nulls of another and these values."""
+    mask = pc.is_null(like) if like.null_count else None
+    return pa.ListArray.from_arrays(offsets(like), values, type=kind, mask=mask)

@@ -1,0 +1,333 @@
+"""Page bytes in, Arrow tables out, redacted: pure, with no clock, no network and no disk.
+
+A page that fits the schema to the letter is read by Arrow at once. Any other is taken node by node:
+what no column holds is kept by path in extra_json, and a node of wrong types keeps its keys.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import pages, schema, shape
+from pipeline.columns import PROBLEMS_KEPT, Columns, Origin, Report, extra_json, offsets
+from pipeline.redact import Redactor
+from pipeline.start_tasks import StartTask, StartTasks
+
+Tables = dict[str, pa.Table]
+
+#: The lists of a node that are the rows of a table of their own.
+_CHILDREN = ((schema.RECENT_TASKS, "recentTasks"), (schema.NODE_ERRORS, "errors"))
+
+
+class NodeFlattener:
+    """Flattens the pages of one pool's node listing, in order.
+
+    It remembers the ids and start tasks it has met, so that a node met twice in a listing is kept
+    once, the first, and a start task is written once a pool. Not for use by two threads at a time.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        pool_id: str,
+        redactor: Redactor,
+        *,
+        hash_key: bytes | None = None,
+    ) -> None:
+        self.origin = origin
+        self.pool_id = pool_id
+        self.redactor = redactor
+        self.report = Report()
+        self.nodes = 0
+        self._seen: set[str] = set()
+        self._start_tasks = StartTasks(redactor, hash_key)
+        self._cleaner = shape.Cleaner(shape.NODE)
+
+    def page(self, body: bytes, observed_at: datetime) -> tuple[Tables, str | None]:
+        """One page of ComputeNodeListResult: its tables by name, and the envelope's next link.
+
+        Raises:
+            BadPage: the body is not one JSON object with a ``value`` list.
+        """
+        strict = pages.read_strictly(body)
+        if strict is not None:
+            try:
+                rows = _Rows(strict.nodes, strict.start_tasks)
+                return self._tables(rows, observed_at), strict.next_link
+            except pa.ArrowInvalid:
+                pass  # a string that is no time: the patient way names the node
+        values, next_link = pages.read_page(body)
+        return self.values(values, observed_at), next_link
+
+    def values(self, values: Sequence[object], observed_at: datetime) -> Tables:
+        """Nodes as Python values (from a saved file, or a page that needs patience)."""
+        return self._tables(self._patiently(values), observed_at)
+
+    def _patiently(self, values: Sequence[object]) -> _Rows:
+        """Node by node: what fits goes on, the rest is kept aside and named."""
+        kept: list[dict[str, object]] = []
+        rows = _Rows(pa.array([], pages.NODE_TYPE), [])
+        for index, value in enumerate(values):
+            cleaned = self._clean(value)
+            if cleaned is None or cleaned.problems:
+                node = value if isinstance(value, dict) else {}
+                problems = cleaned.problems if cleaned else []
+                kept.append(self._malformed(node, value, problems, rows, index))
+                continue
+            self.report.unknown_fields.update(f"nodes.{path}" for path in cleaned.unknown)
+            for row, extra in cleaned.extra.items():
+                match row:
+                    case ():
+                        rows.extra[index] = extra
+                    case (str(name), int(position)):
+                        rows.child_extra[name, index, position] = extra
+                    case _:
+                        pass  # a start task's is taken from the start task itself
+            kept.append(cleaned.value)
+            start_task = value.get("startTask") if isinstance(value, dict) else None
+            rows.start_tasks.append(
+                json.dumps(start_task).encode() if isinstance(start_task, dict) else None
+            )
+        rows.nodes = pa.array(kept, pages.NODE_TYPE)
+        return rows
+
+    def _clean(self, value: object) -> shape.Cleaned | None:
+        """The node taken apart, or None if it is no object or has no valid id."""
+        if not isinstance(value, dict) or not pages.is_id(value.get("id")):
+            return None
+        return self._cleaner.clean(value)
+
+    def _malformed(
+        self,
+        node: dict[str, object],
+        value: object,
+        problems: list[shape.Problem],
+        rows: _Rows,
+        index: int,
+    ) -> dict[str, object]:
+        """The valid keys of a malformed node; its JSON goes to extra_json, its faults to the report."""
+        node_id = node["id"] if pages.is_id(node.get("id")) else None
+        if node_id is None:
+            found = "no object" if not isinstance(value, dict) else "no valid id"
+            problems = [shape.Problem("id" if isinstance(value, dict) else "", found), *problems]
+            self.report.missing_ids += 1
+        self.report.malformed += 1
+        room = PROBLEMS_KEPT - len(self.report.problems)
+        self.report.problems += [
+            {
+                "pool_id": self.pool_id,
+                "node_id": node_id if isinstance(node_id, str) else None,
+                "path": self.redactor.text(problem.path),
+                "problem": problem.problem,
+            }
+            for problem in problems[:room]
+        ]
+        rows.malformed[index] = value
+        rows.start_tasks.append(None)
+        allocation_time = node.get("allocationTime")
+        keys: dict[str, object] = {} if node_id is None else {"id": node_id}
+        if isinstance(allocation_time, str) and shape.is_time(allocation_time):
+            keys["allocationTime"] = allocation_time
+        return keys
+
+    def _tables(self, rows: _Rows, observed_at: datetime) -> Tables:
+        """The tables of one page's rows.
+
+        Raises:
+            pa.ArrowInvalid: a string is no time; nothing is remembered of the page then.
+        """
+        report = Report()
+        nodes = Columns(schema.NODES, rows.nodes, self.redactor, report)
+        children = [
+            (
+                table,
+                member,
+                Columns(table, rows.nodes.field(member).flatten(), self.redactor, report),
+            )
+            for table, member in _CHILDREN
+        ]
+        self.report.add(report)
+
+        fresh: list[StartTask] = []
+        tasks = [
+            None if raw is None else self._start_tasks.add(raw, fresh) for raw in rows.start_tasks
+        ]
+        length = len(rows.nodes)
+        made = nodes.made
+        made["pool_id"] = pa.repeat(self.pool_id, length)
+        made["observed_at"] = pa.repeat(pa.scalar(observed_at, schema.TIME), length)
+        made["is_malformed"] = pa.array([i in rows.malformed for i in range(length)], pa.bool_())
+        made["start_task_id"] = pa.array([t and t.start_task_id for t in tasks], pa.string())
+        made["start_task_definition_id"] = pa.array(
+            [t and t.start_task_definition_id for t in tasks], pa.string()
+        )
+        made["extra_json"] = self._extra_json(rows, length)
+        tables = {"nodes": nodes.table(self.origin)}
+        owners = {}
+        for table, member, columns in children:
+            tables[table.name] = self._children(member, columns, rows, tables["nodes"])
+            owners[table.name] = pc.list_parent_indices(rows.nodes.field(member)).to_pylist()
+        tables = self._without_duplicates(tables, owners)
+        tables["start_tasks"] = self._start_task_rows(fresh)
+        self.nodes += tables["nodes"].num_rows
+        return tables
+
+    def _extra_json(self, rows: _Rows, length: int) -> pa.StringArray:
+        if not rows.extra and not rows.malformed:
+            return pa.nulls(length, pa.string())
+        texts: list[str | None] = [None] * length
+        for index, extra in rows.extra.items():
+            texts[index] = extra_json(extra, self.redactor)
+        for index, value in rows.malformed.items():
+            texts[index] = json.dumps(self.redactor.json(value))
+        return pa.array(texts, pa.string())
+
+    def _children(self, member: str, values: Columns, rows: _Rows, nodes: pa.Table) -> pa.Table:
+        """The rows of a list with a table of its own, each with its node's keys and its place."""
+        lists = rows.nodes.field(member)
+        parents = pc.list_parent_indices(lists)
+        starts = offsets(lists)
+        made = values.made
+        made["pool_id"] = pa.repeat(self.pool_id, values.length)
+        for key in ("node_id", "allocation_time"):
+            made[key] = nodes.column(key).combine_chunks().take(parents)
+        numbers = pa.array(range(values.length), pa.int32())
+        made["position"] = pc.subtract(numbers, starts.take(parents))
+        texts: list[str | None] = [None] * values.length
+        for (name, index, position), extra in rows.child_extra.items():
+            if name == member:
+                texts[starts[index].as_py() + position] = extra_json(extra, self.redactor)
+        made["extra_json"] = pa.array(texts, pa.string())
+        return values.table(self.origin)
+
+    def _without_duplicates(self, tables: Tables, owners: dict[str, list[int]]) -> Tables:
+        """Nodes come and go between pages, so an id can come twice: the first is kept.
+
+        ``owners`` tells for each child row which row of the page's nodes it stands under.
+        """
+        ids = tables["nodes"].column("node_id").to_pylist()
+        dropped = set()
+        for index, node_id in enumerate(ids):
+            if node_id is None:
+                continue  # a node without a valid id cannot be told from another: all are kept
+            if node_id in self._seen:
+                dropped.add(index)
+            self._seen.add(node_id)
+        if not dropped:
+            return tables
+        self.report.duplicates += len(dropped)
+        owners = owners | {"nodes": list(range(len(ids)))}
+        return {
+            name: table.filter(
+                pa.array([owner not in dropped for owner in owners[name]], pa.bool_())
+            )
+            for name, table in tables.items()
+        }
+
+    def _start_task_rows(self, fresh: Sequence[StartTask]) -> pa.Table:
+        cleaner = shape.Cleaner(shape.START_TASK)
+        cleaned = [cleaner.clean(task.redacted) for task in fresh]
+        flat = pa.array([each.value for each in cleaned], shape.START_TASK.arrow)
+        values = Columns(schema.START_TASKS, flat, self.redactor, self.report)
+        values.made["pool_id"] = pa.repeat(self.pool_id, len(fresh))
+        for name in ("start_task_id", "start_task_definition_id", "start_task_fingerprint"):
+            values.made[name] = pa.array([getattr(task, name) for task in fresh], pa.string())
+        values.made["extra_json"] = pa.array(
+            [extra_json(each.extra.get((), {}), self.redactor) for each in cleaned], pa.string()
+        )
+        return values.table(self.origin)
+
+
+@dataclass
+class _Rows:
+    """A page's nodes as read, and beside them what the schema does not hold, by row."""
+
+    nodes: pa.StructArray
+    start_tasks: list[bytes | None]
+    extra: dict[int, dict[str, object]] = field(default_factory=dict)
+    child_extra: dict[tuple[str, int, int], dict[str, object]] = field(default_factory=dict)
+    malformed: dict[int, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """An empty list that has a table of its own leaves no row there: it is listed by path."""
+        for member in ("recentTasks", "errors"):
+            empty = pc.equal(pc.list_value_length(self.nodes.field(member)), 0)
+            for index in pc.indices_nonzero(pc.fill_null(empty, False)).to_pylist():
+                self.extra.setdefault(index, {})[member] = []
+
+
+def pool_rows(
+    values: Iterable[object], origin: Origin, redactor: Redactor, report: Report
+) -> list[dict[str, object]]:
+    """Pools as Python values to rows of ``pools``, the columns of the listing still missing.
+
+    A pool without a valid id is a problem of the report and gives no row; a value of the wrong type
+    is named there and stands, redacted, in extra_json.
+    """
+    cleaner = shape.Cleaner(shape.POOL, ("odata.metadata", *schema.POOL_CONFIGURATION))
+    rows: list[dict[str, object]] = []
+    for value in values:
+        if not isinstance(value, dict) or not pages.is_id(value.get("id")):
+            report.problems.append(
+                {"pool_id": None, "node_id": None, "path": "pool.id", "problem": "no valid id"}
+            )
+            report.missing_ids += 1
+            continue
+        cleaned = cleaner.clean(value)
+        extra = dict(cleaned.extra.get((), {}))
+        report.unknown_fields.update(f"pools.{path}" for path in cleaned.unknown)
+        for problem in cleaned.problems:
+            report.problems.append(
+                {
+                    "pool_id": value["id"],
+                    "node_id": None,
+                    "path": problem.path,
+                    "problem": problem.problem,
+                }
+            )
+            extra[problem.path] = value.get(problem.path)
+        deeper = {name: value[name] for name in schema.POOL_CONFIGURATION if name in value}
+        flat = pa.array([cleaned.value], shape.POOL.arrow)
+        columns = Columns(schema.POOLS, flat, redactor, report).made
+        row: dict[str, object] = {name: array[0].as_py() for name, array in columns.items()}
+        row["account"], row["snapshot_id"] = origin.account, origin.snapshot_id
+        row["snapshot_at"] = origin.snapshot_at
+        row["configuration_json"] = json.dumps(redactor.json(deeper)) if deeper else None
+        row["extra_json"] = extra_json(extra, redactor)
+        rows.append(row)
+    return rows
+
+
+def usage_rows(
+    values: Iterable[object], origin: Origin, redactor: Redactor, report: Report
+) -> pa.Table:
+    """PoolUsageMetrics as Python values to ``pool_usage``; a misfit is named and left out."""
+    cleaner = shape.Cleaner(shape.POOL_USAGE)
+    kept, extras = [], []
+    for value in values:
+        cleaned = cleaner.clean(value) if isinstance(value, dict) else None
+        if cleaned is None or cleaned.problems:
+            report.malformed += 1
+            for problem in cleaned.problems if cleaned else [shape.Problem("", "no object")]:
+                report.problems.append(
+                    {
+                        "pool_id": None,
+                        "node_id": None,
+                        "path": f"usage.{problem.path}",
+                        "problem": problem.problem,
+                    }
+                )
+            continue
+        report.unknown_fields.update(f"pool_usage.{path}" for path in cleaned.unknown)
+        kept.append(cleaned.value)
+        extras.append(extra_json(cleaned.extra.get((), {}), redactor))
+    flat = pa.array(kept, shape.POOL_USAGE.arrow)
+    columns = Columns(schema.POOL_USAGE, flat, redactor, report)
+    columns.made["extra_json"] = pa.array(extras, pa.string())
+    return columns.table(origin)

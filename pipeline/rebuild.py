@@ -1,0 +1,108 @@
+"""A node's JSON rebuilt from its rows: the proof that flattening lost nothing.
+
+Equal to what the service sent, but for redaction, the case of enums and digits finer than a
+microsecond.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, cast
+
+from pipeline import schema
+from pipeline.schema import Column, Table
+
+Row = Mapping[str, Any]
+Json = dict[str, Any]
+
+_STEP = re.compile(r"((?:\\.|[^\\.\[\]])+)|\[(\d+)\]")
+
+
+def node(
+    row: Row,
+    start_task: Row | None = None,
+    recent_tasks: Iterable[Row] = (),
+    node_errors: Iterable[Row] = (),
+) -> Any:
+    """The ComputeNode that a row of ``nodes`` and the rows that belong to it were made from.
+
+    ``start_task`` is the row of ``start_tasks`` with the node's ``start_task_id``. A malformed
+    node's JSON is what its ``extra_json`` holds.
+    """
+    if row["is_malformed"]:
+        return json.loads(row["extra_json"])
+    rebuilt = _object(schema.NODES, row)
+    if start_task is not None:
+        rebuilt["startTask"] = _object(schema.START_TASKS, start_task)
+    for table, name, children in (
+        (schema.RECENT_TASKS, "recentTasks", recent_tasks),
+        (schema.NODE_ERRORS, "errors", node_errors),
+    ):
+        ordered = sorted(children, key=lambda child: cast(int, child["position"]))
+        if ordered:
+            rebuilt[name] = [_object(table, child) for child in ordered]
+    return rebuilt
+
+
+def pool(row: Row) -> Json:
+    """The CloudPool that a row of ``pools`` was made from."""
+    rebuilt = _object(schema.POOLS, row)
+    if row["configuration_json"] is not None:
+        rebuilt.update(json.loads(row["configuration_json"]))
+    return rebuilt
+
+
+def time_text(time: datetime) -> str:
+    """A time as the service writes it, to the microsecond."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _object(table: Table, row: Row) -> Json:
+    rebuilt: Json = {}
+    _fill(rebuilt, table.columns, row)
+    if row["extra_json"] is not None:
+        for path, value in json.loads(row["extra_json"]).items():
+            _put(rebuilt, steps(path), value)
+    return rebuilt
+
+
+def _fill(into: Json, columns: Iterable[Column], row: Row) -> None:
+    for column in columns:
+        value = row.get(column.name)
+        if column.path is None or value is None:
+            continue
+        if column.fields:
+            elements: list[Json] = []
+            for element in value:
+                inner: Json = {}
+                _fill(inner, column.fields, element)
+                elements.append(inner)
+            value = elements
+        elif isinstance(value, datetime):
+            value = time_text(value)
+        _put(into, column.path.split("."), value)
+
+
+def steps(path: str) -> list[str | int]:
+    """The steps of a path of ``extra_json``: names unescaped, places in lists as integers."""
+    return [
+        int(match[2]) if match[2] is not None else re.sub(r"\\(.)", r"\1", match[1])
+        for match in _STEP.finditer(path)
+    ]
+
+
+def _put(into: Json, path: Iterable[str | int], value: Any) -> None:
+    """Sets a value below ``into``, making the objects on the way.
+
+    An empty object or list is where other paths may have put something already: it is not undone.
+    """
+    *parents, last = path
+    place: Any = into
+    for step in parents:
+        place = place[step] if isinstance(step, int) else place.setdefault(step, {})
+    if value in ({}, []) and not isinstance(last, int) and place.get(last):
+        return
+    place[last] = value

@@ -1,0 +1,91 @@
+"""The start tasks of a pool's nodes, each distinct one once: its identities and its row.
+
+A thousand nodes of a pool carry the same start task, so it is redacted and hashed once, and known
+again by the bytes it came in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from dataclasses import dataclass
+
+from pipeline import shape
+from pipeline.redact import Redactor
+from pipeline.schema import REDACTED
+
+# A query string that holds a signature, masked or not: a renewed SAS is no change of definition.
+_SIGNED_QUERY = re.compile(r"\?[^\s\"'<>]*?(?<![A-Za-z0-9])sig=[^\s\"'<>]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class StartTask:
+    """One distinct start task: hex digests, and its redacted JSON (enums lower-cased)."""
+
+    start_task_id: str
+    start_task_definition_id: str
+    start_task_fingerprint: str | None
+    redacted: dict[str, object]
+
+
+def canonical(value: object) -> bytes:
+    """JSON with sorted keys, no blanks, UTF-8; the order of arrays and null, {} and [] are kept."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace")  # a lone surrogate has no UTF-8 form
+
+
+def identify(value: dict[str, object], redactor: Redactor, hash_key: bytes | None) -> StartTask:
+    """Redacts a start task as the service sent it and derives its identities."""
+    plain = shape.lowered(value, shape.START_TASK)
+    redacted = redactor.json(plain, "startTask")
+    assert isinstance(redacted, dict)
+    definition = _definition(Redactor().json(plain, "startTask"))
+    fingerprint = None
+    if hash_key is not None:
+        fingerprint = hmac.new(hash_key, canonical(plain), hashlib.sha256).hexdigest()
+    return StartTask(
+        hashlib.sha256(canonical(redacted)).hexdigest(),
+        hashlib.sha256(canonical(definition)).hexdigest(),
+        fingerprint,
+        redacted,
+    )
+
+
+def _definition(value: object, name: str = "") -> object:
+    """A redacted value without environment values, masked members and signed query strings."""
+    if isinstance(value, dict):
+        return {
+            member: _definition(x, member)
+            for member, x in value.items()
+            if x != REDACTED and not (name == "environmentSettings" and member == "value")
+        }
+    if isinstance(value, list):
+        return [_definition(x, name) for x in value]
+    return _SIGNED_QUERY.sub("", value) if isinstance(value, str) else value
+
+
+class StartTasks:
+    """The distinct start tasks met so far in one pool."""
+
+    def __init__(self, redactor: Redactor, hash_key: bytes | None = None) -> None:
+        self._redactor = redactor
+        self._hash_key = hash_key
+        self._known: dict[bytes, StartTask] = {}
+        self._ids: set[str] = set()
+
+    def add(self, raw: bytes, fresh: list[StartTask]) -> StartTask:
+        """The start task that ``raw`` (its JSON) says; appended to ``fresh`` if it is a new one."""
+        known = self._known.get(raw)
+        if known is None:
+            value = json.loads(raw)
+            known = identify(value, self._redactor, self._hash_key)
+            # Bytes that differ in a secret or in white space alone are one start task of the table;
+            # a pool whose every node differs (a signature each) must not be kept in memory whole.
+            if len(self._known) < 1024:
+                self._known[raw] = known
+            if known.start_task_id not in self._ids:
+                self._ids.add(known.start_task_id)
+                fresh.append(known)
+        return known

@@ -1,0 +1,35 @@
+"""What every test may use: the shared material beside the project, and the --long flag."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+SHARED = PROJECT.parent / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds --long: soaks, kill loops and simulated weeks in their full length."""
+    parser.addoption("--long", action="store_true", help="run the long forms, minutes to hours")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skips the long forms unless they are asked for."""
+    if config.getoption("--long"):
+        return
+    for item in items:
+        if "long" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="long form: run with --long"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with the contract and the recordings; on a user's machine it may be absent."""
+    if not SHARED.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"{SHARED} is missing in CI")
+        pytest.skip(f"needs {SHARED}: the contract and the recordings")
+    return SHARED
