@@ -1,0 +1,43 @@
+"""An Azure Batch service that nobody has: a seeded fleet, and a thin HTTP face on it.
+
+Importing this package is cheap; each name is loaded when it is first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config import FleetConfig, FleetFileError, load_fleet_config
+    from .emulator import Emulator
+    from .faults import Fault, Faults
+    from .fleet import Fleet
+    from .truth import TruthLog
+
+__all__ = [
+    "Emulator",
+    "Fault",
+    "Faults",
+    "Fleet",
+    "FleetConfig",
+    "FleetFileError",
+    "TruthLog",
+    "load_fleet_config",
+]
+
+_HOMES = {
+    "Emulator": "emulator",
+    "Fault": "faults",
+    "Faults": "faults",
+    "Fleet": "fleet",
+    "FleetConfig": "config",
+    "FleetFileError": "config",
+    "TruthLog": "truth",
+    "load_fleet_config": "config",
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

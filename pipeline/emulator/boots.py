@@ -1,0 +1,98 @@
+"""How a node comes up: allocation, boot, and its start task until that succeeds.
+
+These are parts of a node's story (``lives``): generators that yield when the node next wakes.
+``at`` is the node's own now.
+"""
+
+from collections.abc import Generator
+
+from .nodes import Node
+from .states import NodeState
+from .tasks import start_task_failure
+from .times import HOUR, MINUTE, NEVER, SECOND
+
+Story = Generator[int, None, int]
+
+
+def span(node: Node, low: float, high: float) -> int:
+    """Draw a time between two numbers of seconds."""
+    return int(node.rng.uniform(low, high) * SECOND)
+
+
+def mean(node: Node, mean: float) -> int:
+    """Draw from an exponential distribution, its longest tail cut off."""
+    return int(min(node.rng.expovariate(1.0), 6.0) * mean)
+
+
+def down(node: Node, at: int, state: NodeState, low: float, high: float) -> Story:
+    """Stay in a state for a time between two numbers of seconds."""
+    node.enter(state, at)
+    yield (at := at + span(node, low, high))
+    return at
+
+
+def allocate(node: Node, at: int) -> Story:
+    """Get a machine, and come up on it."""
+    node.enter("creating", at)
+    yield (at := at + span(node, 15, 90))
+    return (yield from start(node, at))
+
+
+def start(node: Node, at: int) -> Story:
+    """The machine starts, its agent reports, its start task runs until it succeeds."""
+    node.enter("starting", at)
+    yield (at := at + span(node, 25, 150))
+    node.boot(at)
+    while True:
+        is_ready, at = yield from _start_task(node, at)
+        if is_ready:
+            return at
+        if node.rng.random() < 0.3:
+            at = yield from down(node, at, "reimaging", 120, 420)
+            node.image_release = node.plan.image_release(at)
+        else:
+            at = yield from down(node, at, "rebooting", 40, 160)
+        node.enter("starting", at)
+        yield (at := at + span(node, 20, 60))
+        node.boot(at)
+
+
+def _start_task(node: Node, at: int) -> Generator[int, None, tuple[bool, int]]:
+    """Run the start task with its retries; return whether the node is ready, and its now."""
+    settings = node.plan.config.start_task
+    if not settings.is_present:
+        node.enter("idle", at)
+        return True, at
+    node.enter("waitingforstarttask" if settings.wait_for_success else "idle", at)
+    at += span(node, 0.1, 1.5)
+    yield at
+    if node.oddity == "stuck":
+        node.begin_start_task(at)
+        yield NEVER
+    while True:
+        node.begin_start_task(at)
+        failure = None
+        seconds = settings.seconds
+        if node.rng.random() < node.plan.start_task_failure_rate(at):
+            document = node.plan.start_task(node.start_task_key)
+            blob = document["resourceFiles"][0].get("httpUrl", "")
+            is_container = node.plan.profile.is_container
+            failure = start_task_failure(node.rng, is_container=is_container, blob=blob)
+            if failure.exit_code is None:
+                seconds = 4.0  # it ends before the command is ever run
+            elif failure.exit_code == 124:
+                seconds *= 4
+        yield (at := at + int(seconds * node.rng.uniform(0.6, 1.6) * SECOND))
+        node.end_start_task(at, failure)
+        if failure is None:
+            break
+        assert node.start_task_info is not None
+        if not failure.is_retried or node.start_task_info.retry_count >= settings.retry_limit:
+            break
+        yield (at := at + span(node, 1, 4))
+    if failure is None or not settings.wait_for_success:
+        node.enter("idle", at)
+        return True, at
+    node.enter("starttaskfailed", at)
+    yield (at := at + 20 * MINUTE + mean(node, 5 * HOUR))  # until somebody looks at it
+    return False, at

@@ -1,0 +1,262 @@
+"""The emulator: one WSGI app in front of a fleet, used in process or over a socket.
+
+It holds what belongs to neither: the account, the keys, the faults in force, the lock, the
+cache of pages, and how the fleet's clock runs.
+"""
+
+import gzip
+import itertools
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from .access import Tokens, check_access, is_base64
+from .admin import administer
+from .breakage import answer_instead, break_body, change_content, in_pieces
+from .faults import CONTENT_KINDS, ERROR_KINDS, Fault, Faults
+from .fleet import Fleet
+from .paging import page_number
+from .replies import REASONS, Reply, ServiceError, error_reply
+from .requests import Request, read_request
+from .service import Service
+from .streams import made_up_guid, made_up_secret
+from .times import MINUTE, SECOND, fine_service_time, http_date
+
+if TYPE_CHECKING:
+    import httpx
+
+    from .server import Server
+
+StartResponse = Callable[..., Any]
+
+_CACHE_BYTES = 256 << 20
+_TICKS_PER_SECOND = 4  # how often a running clock moves: pages stay cached in between
+
+
+class Emulator:
+    """A Batch account that nobody has.
+
+    ``key`` is the account's Shared Key in base64, made from the fleet's seed if none is given.
+    ``speed`` lets the fleet's clock run by itself, so many simulated seconds to the second;
+    without it the clock stands until somebody moves it. ``clock`` and ``sleep`` stand in for
+    the wall clock (epoch seconds) and ``time.sleep``.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        *,
+        account: str = "emulated",
+        key: str | None = None,
+        faults: Faults | None = None,
+        speed: float | None = None,
+        token_lifetime_seconds: float = 3600.0,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Put a face on a fleet; its file's faults come before those given."""
+        self.fleet = fleet
+        self.account = account
+        self.key = made_up_secret(fleet.seed, "account", account) if key is None else key
+        if not is_base64(self.key):
+            raise ValueError("an account key is base64")
+        self.faults = Faults(seed=fleet.seed) if faults is None else faults
+        for fault in fleet.config.faults:
+            self.faults.add(fault)
+        self.tokens = Tokens(fleet.seed, token_lifetime_seconds)
+        self.speed = speed
+        self.clock = clock
+        self.sleep = sleep
+        self.lock = threading.RLock()
+        self._service = Service(fleet, self.key)
+        self._numbers = itertools.count(1)
+        self._cache: OrderedDict[tuple[str, str, str], Reply] = OrderedDict()
+        self._cached_bytes = 0
+        self._cached_revision = -1
+        self._began = clock()
+        self._began_at = fleet.now
+
+    @property
+    def endpoint(self) -> str:
+        """The account's URL as the real service would build it: for use in process."""
+        return f"https://{self.account}.{self.fleet.config.region}.batch.azure.com"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings that clients read from their environment, for use in process."""
+        return self.settings_for(self.endpoint)
+
+    def settings_for(self, endpoint: str) -> dict[str, str]:
+        """Return the settings for an endpoint at which the app is served."""
+        return {
+            "AZURE_BATCH_ENDPOINT": endpoint,
+            "AZURE_BATCH_ACCOUNT": self.account,
+            "AZURE_BATCH_ACCESS_KEY": self.key,
+        }
+
+    def serve(
+        self, port: int = 0, host: str = "127.0.0.1", *, tls: bool = False, threads: int = 16
+    ) -> "AbstractContextManager[Server]":
+        """Serve the app over a socket until the context is left; loopback unless told otherwise.
+
+        Port 0 takes a free one. With ``tls`` the certificate is made on the spot:
+        ``server.ca_file`` is what clients must trust.
+        """
+        from .server import Server
+
+        return Server(self, port=port, host=host, tls=tls, threads=threads)
+
+    def transport(self) -> "httpx.BaseTransport":
+        """Return an httpx transport to the app in process; dropped bodies are its own errors."""
+        from .transport import EmulatorTransport
+
+        return EmulatorTransport(self)
+
+    def tick(self) -> None:
+        """Let a running clock catch up with the wall clock."""
+        if self.speed is None:
+            return
+        elapsed = int((self.clock() - self._began) * _TICKS_PER_SECOND) / _TICKS_PER_SECOND
+        to = self._began_at + timedelta(seconds=elapsed * self.speed)
+        with self.lock:
+            if to > self.fleet.now:
+                self.fleet.advance(to)
+
+    def app(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request: the WSGI application."""
+        self.tick()
+        request = read_request(environ)
+        request_id = made_up_guid(self.fleet.seed, "request", next(self._numbers))
+        if environ.get("PATH_INFO", "").startswith("/_emulator"):
+            reply = administer(self, environ, request)
+            return self._send(request, reply, request_id, [], 0, start_response)
+        reply, faults, skew = self._answer(request, request_id)
+        return self._send(request, reply, request_id, faults, skew, start_response)
+
+    def _answer(self, request: Request, request_id: str) -> tuple[Reply, list[Fault], int]:
+        """Return the reply, the faults still to be done to its bytes, and the clock's skew."""
+        page = page_number(request, self.key)
+        faults = [
+            fault
+            for fault in self.faults.for_request(request.route or "", request.pool_id, page)
+            if not (fault.kind == "expired_token" and not _is_bearer(request))
+        ]
+        skew = sum(int(f.minutes * MINUTE) for f in faults if f.kind == "clock_skew")
+        for fault in faults:
+            if fault.kind == "latency":
+                self.sleep(fault.seconds)
+        now = self.fleet.now_micros + skew
+        wall = self.clock() + skew / SECOND
+        try:
+            reply = self._reply(request, faults, page, now, wall, request_id)
+        except ServiceError as error:
+            reply = error_reply(request.base, error, request_id, fine_service_time(now))
+        for fault in faults:
+            reply = break_body(fault, reply)
+        return reply, faults, skew
+
+    def _reply(
+        self,
+        request: Request,
+        faults: list[Fault],
+        page: int,
+        now: int,
+        wall: float,
+        request_id: str,
+    ) -> Reply:
+        instead = next((fault for fault in faults if fault.kind in ERROR_KINDS), None)
+        if request.route == "token":
+            if instead is not None:
+                return answer_instead(instead, request, now, request_id)
+            return self.tokens.reply(request, wall)
+        check_access(request, self.account, self.key, self.tokens, wall)
+        if instead is not None:
+            if instead.kind == "expired_token":
+                self.tokens.revoke()
+            return answer_instead(instead, request, now, request_id)
+        odd = [fault for fault in faults if fault.kind in CONTENT_KINDS]
+        with self.lock:
+            reply = self._cached(request)
+        return change_content(odd, request, reply, page) if odd else reply
+
+    def _cached(self, request: Request) -> Reply:
+        """Return the service's answer; while the clock stands still lists are made once."""
+        if request.route in ("pool", "node") or request.method != "GET":
+            return self._service.answer(request)
+        if self._cached_revision != self.fleet.revision:
+            self._cache.clear()
+            self._cached_bytes = 0
+            self._cached_revision = self.fleet.revision
+        key = (request.base, request.raw_path, request.raw_query)
+        reply = self._cache.get(key)
+        if reply is not None:
+            self._cache.move_to_end(key)
+            return reply
+        reply = self._service.answer(request)
+        assert isinstance(reply.body, bytes)
+        if len(reply.body) > 512 and request.accepts_gzip:
+            reply = replace(reply, compressed=_compress(reply.body))
+        self._cache[key] = reply
+        self._cached_bytes += _size(reply)
+        while self._cached_bytes > _CACHE_BYTES:
+            _, oldest = self._cache.popitem(last=False)
+            self._cached_bytes -= _size(oldest)
+        return reply
+
+    def _send(
+        self,
+        request: Request,
+        reply: Reply,
+        request_id: str,
+        faults: list[Fault],
+        skew: int,
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:
+        body, encoding = reply.body, reply.encoding
+        if isinstance(body, bytes) and encoding is None and request.accepts_gzip:
+            if reply.compressed is not None:
+                body, encoding = reply.compressed, "gzip"
+            elif len(body) > 512:
+                body, encoding = _compress(body), "gzip"
+        headers = [
+            ("Content-Type", reply.content_type),
+            ("Server", "Microsoft-HTTPAPI/2.0"),
+            ("request-id", request_id),
+            ("Strict-Transport-Security", "max-age=31536000; includeSubDomains"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("DataServiceVersion", "3.0"),
+            ("Date", http_date(self.fleet.now_micros + skew)),
+            *reply.headers,
+        ]
+        if encoding is not None:
+            headers += [("Content-Encoding", encoding), ("Vary", "Accept-Encoding")]
+        # An error comes with its length; anything else is chunked, as recorded.
+        if reply.is_error and isinstance(body, bytes) and reply.status != 304:
+            headers.append(("Content-Length", str(len(body))))
+        if request.headers.get("return-client-request-id", "").lower() == "true":
+            client_id = request.headers.get("client-request-id")
+            if client_id is not None:
+                headers.append(("client-request-id", client_id))
+        start_response(f"{reply.status} {REASONS.get(reply.status, 'Unknown')}", headers)
+        if not isinstance(body, bytes):
+            return body
+        pieces = in_pieces(body, faults, self.sleep)
+        return [pieces] if isinstance(pieces, bytes) else pieces
+
+
+def _is_bearer(request: Request) -> bool:
+    return request.headers.get("authorization", "")[:7].lower() == "bearer "
+
+
+def _compress(body: bytes) -> bytes:
+    return gzip.compress(body, compresslevel=1, mtime=0)
+
+
+def _size(reply: Reply) -> int:
+    assert isinstance(reply.body, bytes)
+    return len(reply.body) + len(reply.compressed or b"")

@@ -1,0 +1,171 @@
+"""The fleet: pools and nodes that live by a seed, and a clock that is moved from outside.
+
+It knows no HTTP. The same config, seed and start give the same fleet at a given time, however
+many steps it took to get there.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from .config import FleetConfig, load_fleet_config
+from .documents import node_document
+from .nodes import Node
+from .plan import PoolPlan
+from .pool_documents import etag, pool_document
+from .pools import Pool
+from .roster import Place, Roster
+from .times import HOUR, MINUTE, fine_service_time, service_time, to_datetime, to_micros
+from .truth import PoolLife, TruthLog
+from .usage import INTERVAL
+
+Json = dict[str, Any]
+
+DEFAULT_START = datetime(2026, 11, 2, tzinfo=UTC)
+_MOST_FOLLOWED = 20_000
+_USAGE_DELAY = 2 * HOUR
+
+
+class Fleet:
+    """A Batch account's pools and nodes at one simulated moment.
+
+    It is populated when it is made: nodes have ages, tasks run, some are broken already.
+    ``truth`` holds what really happened since two hours before ``start``; a fleet of more than
+    20,000 nodes keeps none unless asked, and works its nodes out page by page instead.
+    """
+
+    def __init__(
+        self,
+        config: FleetConfig | None = None,
+        *,
+        seed: int = 7,
+        start: datetime = DEFAULT_START,
+        keep_truth: bool | None = None,
+    ) -> None:
+        """Make a fleet as it is at ``start`` (a UTC time with its zone)."""
+        self.config = load_fleet_config() if config is None else config
+        self.seed = seed
+        self.start = start.astimezone(UTC)
+        if keep_truth is None:
+            keep_truth = self.config.node_count <= _MOST_FOLLOWED
+        self._now = to_micros(start)
+        self.truth = TruthLog()
+        self.keeps_truth = keep_truth
+        log = self.truth if keep_truth else None
+        self._rosters: dict[str, Roster] = {}
+        for pool_config in self.config.pools:
+            plan = PoolPlan(pool_config, seed, self._now, self.config.region)
+            self._rosters[pool_config.id.lower()] = Roster(Pool(plan), log)
+        self._lives: dict[str, PoolLife] = {}
+        self.revision = 0
+        self._move(self._now)
+
+    @property
+    def now(self) -> datetime:
+        """The fleet's time, UTC."""
+        return to_datetime(self._now)
+
+    @property
+    def now_micros(self) -> int:
+        """The fleet's time, in microseconds since 1970."""
+        return self._now
+
+    def advance(self, to: datetime) -> None:
+        """Move the fleet's time on; ``ValueError`` if ``to`` lies before its now."""
+        micros = to_micros(to)
+        if micros < self._now:
+            raise ValueError(f"time does not run backwards: {to} is before {self.now}")
+        if micros > self._now:
+            self._move(micros)
+
+    def _move(self, to: int) -> None:
+        self._now = to
+        self.revision += 1
+        for roster in self._rosters.values():
+            roster.pool.advance(to)
+            roster.advance(to)
+            self._note(roster.pool)
+
+    def _note(self, pool: Pool) -> None:
+        if not self.keeps_truth or (not pool.is_listed and pool.id not in self._lives):
+            return
+        life = self._lives.get(pool.id)
+        if life is None:
+            created = to_datetime(pool.created_at)
+            life = self._lives[pool.id] = PoolLife(pool.id, "", created, created)
+            self.truth.add(life)
+        if pool.gone_at is not None:
+            life.ended_at = to_datetime(pool.gone_at)
+
+    def pools(self) -> list[Pool]:
+        """Return the pools that the account lists now, sorted by id."""
+        listed = [r.pool for r in self._rosters.values() if r.pool.is_listed]
+        return sorted(listed, key=lambda pool: pool.id)
+
+    def pool(self, pool_id: str) -> Pool | None:
+        """Return a pool by its id, whatever its case; None if the account does not list it."""
+        roster = self._rosters.get(pool_id.lower())
+        return roster.pool if roster is not None and roster.pool.is_listed else None
+
+    def pool_document(self, pool: Pool, base: str, *, with_stats: bool = False) -> Json:
+        """Return a CloudPool; ``base`` is the account's URL."""
+        usage = self._rosters[pool.id.lower()].usage() if with_stats else None
+        return pool_document(pool, base, usage, self._now)
+
+    def pool_etag(self, pool: Pool) -> str:
+        """Return the pool's ETag: it changes when the pool is modified."""
+        return etag(pool)
+
+    def places(self, pool: Pool) -> list[Place]:
+        """Return (node id, is dedicated, seat) of every node of a pool, sorted by id."""
+        return self._rosters[pool.id.lower()].places()
+
+    def node(self, pool: Pool, place: Place) -> Node:
+        """Return the node at a place, as it is now."""
+        return self._rosters[pool.id.lower()].node(place)
+
+    def node_document(self, node: Node, base: str) -> Json:
+        """Return a ComputeNode; parts of it are shared, so change a copy only."""
+        return node_document(node, base)
+
+    def nodes(self, pool: Pool) -> Iterator[Node]:
+        """Yield every node of a pool, sorted by id."""
+        roster = self._rosters[pool.id.lower()]
+        return (roster.node(place) for place in roster.places())
+
+    def counts(self, pool: Pool) -> Json:
+        """Return PoolNodeCounts, from the same moment as the nodes."""
+        return {"poolId": pool.id, **self._rosters[pool.id.lower()].counts()}
+
+    def forget(self, pool: Pool) -> None:
+        """Free what was worked out of an unfollowed pool."""
+        self._rosters[pool.id.lower()].forget()
+
+    @property
+    def usage_until(self) -> int:
+        """The end of the last half hour whose usage is known: at least two hours ago."""
+        return (self._now - _USAGE_DELAY) // INTERVAL * INTERVAL
+
+    def usage(self, started_at: int, ended_at: int) -> list[Json]:
+        """Return PoolUsageMetrics of the half hours within a time, by time and pool.
+
+        Pools that are gone are in it for as long as they were there.
+        """
+        rows: list[tuple[int, str, Json]] = []
+        for roster in self._rosters.values():
+            plan = roster.pool.plan
+            for interval, micros in roster.usage().between(started_at, ended_at):
+                row: Json = {
+                    "poolId": plan.config.id,
+                    "startTime": service_time(interval),
+                    "endTime": service_time(interval + 30 * MINUTE),
+                    "vmSize": plan.config.vm_size,
+                    "totalCoreHours": round(micros / HOUR * plan.cores, 6),
+                }
+                rows.append((interval, plan.config.id, row))
+        rows.sort(key=lambda row: row[:2])
+        return [row for _, _, row in rows]
+
+    def pool_modified(self, pool: Pool) -> tuple[str, int]:
+        """Return when a pool was last modified: as text, and in microseconds since 1970."""
+        return fine_service_time(pool.modified_at), pool.modified_at

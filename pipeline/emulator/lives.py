@@ -1,0 +1,99 @@
+"""How nodes live: one story from a node's first state on, told as a generator.
+
+``at`` is the node's own now; ``yield t`` is "wake me at t". Resuming at the right time is the
+caller's duty (``Node.advance``).
+"""
+
+from collections.abc import Iterator
+
+from . import incidents
+from .boots import allocate, span
+from .incidents import Incident
+from .nodes import Node
+from .times import DAY, MINUTE, NEVER
+from .work import gang, next_gang, work
+
+
+def live(node: Node, settled_at: int | None) -> Iterator[int]:
+    """Yield a node's whole life.
+
+    A node that was there long before the fleet's start begins settled, at ``settled_at``;
+    any other (None) begins with its allocation.
+    """
+    at = node.allocated_at
+    if settled_at is None:
+        at = yield from allocate(node, at)
+    else:
+        at = _settle(node, settled_at)
+        if node.oddity == "stuck":
+            yield NEVER
+    while True:
+        when, incident = _next_incident(node, at)
+        at = yield from work(node, at, when)
+        at = yield from incident(node, at)
+
+
+def _settle(node: Node, at: int) -> int:
+    """The node has long been up: fill in what its past would have left."""
+    booted = node.allocated_at + span(node, 120, 420)
+    if node.rng.random() < 0.3:  # it was rebooted at some time since
+        booted += int((at - booted) * node.rng.random() * 0.8)
+    node.boot(booted)
+    if node.rng.random() < 0.2:
+        node.agent_version = "1.12.6"  # an agent that missed the last release
+    if node.oddity == "stuck":
+        node.enter("waitingforstarttask", booted)
+        node.begin_start_task(booted)
+        return at
+    if node.plan.config.start_task.is_present:
+        node.begin_start_task(booted + span(node, 0.2, 2))
+        assert node.start_task_info is not None
+        node.end_start_task(node.start_task_info.started_at + span(node, 5, 60), None)
+    work = node.plan.config.work
+    cycle = (work.task_minutes + work.idle_minutes) * MINUTE
+    node.tasks_run = int((at - booted) / cycle * node.plan.work_slots)
+    node.tasks_succeeded = node.tasks_run - int(node.tasks_run * work.failure_rate)
+    if node.oddity == "black_hole":
+        node.tasks_succeeded = node.tasks_run // 50
+    node.enter("idle", at)
+    return at
+
+
+def _next_incident(node: Node, at: int) -> tuple[int, Incident]:
+    """Draw what happens next, and when: own bad luck against what the pool has planned."""
+    plan = node.plan
+    rates = plan.config.rates
+    chances: list[tuple[Incident, float]] = [
+        (incidents.reboot, rates.reboots),
+        (incidents.reimage, rates.reimages),
+        (incidents.unusable, 40.0 if node.oddity == "flapping" else rates.unusable),
+        (incidents.unknown, rates.unknown),
+        (incidents.offline, rates.offline),
+        (incidents.preempt, 0.0 if node.is_dedicated else rates.preemptions),
+        (incidents.upgrade_os, rates.os_upgrades),
+        (incidents.deallocate, rates.deallocations),
+        (incidents.error, 0.0 if node.errors else rates.errors),
+        (incidents.upgrade_agent, rates.agent_upgrades),
+    ]
+    total = sum(rate for _, rate in chances)
+    when = at + int(node.rng.expovariate(total) * DAY) + 1 if total else NEVER
+    incident = _pick(node, chances, total)
+    if not node.is_dedicated and (wave := plan.next_wave(at)) < when:
+        when, incident = wave, incidents.wave
+    if (together := next_gang(node, at)) < when:
+        when, incident = together, gang
+    storm, _ = plan.next_storm(at)
+    if storm < when:
+        when, incident = storm, incidents.storm
+    if node.heal_at < when:
+        when, incident = max(at, node.heal_at), incidents.heal
+    return when, incident
+
+
+def _pick(node: Node, chances: list[tuple[Incident, float]], total: float) -> Incident:
+    left = node.rng.random() * total
+    for incident, rate in chances:
+        left -= rate
+        if left < 0:
+            return incident
+    return incidents.reboot

@@ -1,0 +1,88 @@
+"""Pages: maxresults, and skip tokens that a client can only hand back as they are.
+
+A token says after which item to go on, so nodes that come or go between two pages move no
+other. It is scrambled and signed under the account's key, and written into the nextLink partly
+percent-encoded ("^" is, "/", "=" and ":" are not), as recorded ones are.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+from urllib.parse import quote, unquote
+
+from .replies import ServiceError, bad_parameter
+from .requests import Request
+
+_PREFIX, _SUFFIX = "WATV2:", ":1$1"
+
+
+def page_size(request: Request, most: int) -> int:
+    """Return maxresults, 1 to ``most`` (also the default); raises for any other value."""
+    text = request.query.get("maxresults")
+    if text is None:
+        return most
+    try:
+        wanted = int(text)
+    except ValueError:
+        raise bad_parameter("maxresults", text, "MaxResults must be an integer") from None
+    if wanted < 1:
+        raise bad_parameter("maxresults", text, "MaxResults cannot be less than 1")
+    if wanted > most:
+        raise bad_parameter("maxresults", text, f"MaxResults cannot be greater than {most}")
+    return wanted
+
+
+def _scramble(data: bytes, key: str, path: str) -> bytes:
+    pad = b""
+    while len(pad) < len(data):
+        pad += hashlib.sha256(f"{key}/{path}/{len(pad)}".encode()).digest()
+    return bytes(a ^ b for a, b in zip(data, pad, strict=False))
+
+
+def skip_token(after: str, page: int, key: str, path: str) -> str:
+    """Return the token for the page that starts after an item; ``page`` counts from 1."""
+    data = json.dumps([after, page]).encode()
+    mark = hmac.new(key.encode(), path.encode() + data, hashlib.sha256).digest()[:12]
+    text = base64.b64encode(mark + _scramble(data, key, path)).decode().replace("+", "^")
+    return f"{_PREFIX}{text}{_SUFFIX}"
+
+
+def read_skip_token(request: Request, key: str) -> tuple[str, int]:
+    """Return (item to go on after, page number) of a request; ("", 1) for the first page."""
+    token = request.query.get("$skiptoken")
+    if token is None:
+        return "", 1
+    path = unquote(request.raw_path)
+    try:
+        if not (token.startswith(_PREFIX) and token.endswith(_SUFFIX)):
+            raise ValueError
+        text = token[len(_PREFIX) : -len(_SUFFIX)].replace("^", "+")
+        raw = base64.b64decode(text, validate=True)
+        data = _scramble(raw[12:], key, path)
+        mark = hmac.new(key.encode(), path.encode() + data, hashlib.sha256).digest()[:12]
+        if not hmac.compare_digest(mark, raw[:12]):
+            raise ValueError
+        after, page = json.loads(data)
+    except ValueError:
+        raise bad_parameter("$skiptoken", token, "The skip token is invalid") from None
+    return str(after), int(page)
+
+
+def next_link(request: Request, token: str) -> str:
+    """Return the absolute link to the next page: the request's own query and the token."""
+    kept = [
+        part
+        for part in request.raw_query.split("&")
+        if part and unquote(part.partition("=")[0]).lower() != "$skiptoken"
+    ]
+    query = "&".join([*kept, f"$skiptoken={quote(token, safe='/:=$')}"])
+    return f"{request.base}{request.raw_path}?{query}"
+
+
+def page_number(request: Request, key: str) -> int:
+    """Return which page of a listing the request is for, counted from 1; 1 if none can tell."""
+    try:
+        return read_skip_token(request, key)[1]
+    except ServiceError:
+        return 1

@@ -1,0 +1,127 @@
+"""What is true of a pool at a given time, whatever its nodes do: releases, storms, waves, gangs.
+
+Everything here is a pure function of the fleet file, the seed and the time, so a node can be
+followed on its own, in any steps, and come out the same.
+"""
+
+import re
+from bisect import bisect_right
+from typing import Any
+
+from .config import PoolConfig
+from .profiles import Profile, profiles
+from .streams import stream
+from .times import DAY, HOUR, MINUTE, NEVER
+
+_PROFILES = profiles()
+
+
+class PoolPlan:
+    """The settled part of one pool. All times are microseconds since 1970."""
+
+    def __init__(self, config: PoolConfig, seed: int, start: int, region: str) -> None:
+        """Work out the plan of a pool of a fleet that starts at ``start``."""
+        self.config = config
+        self.seed = seed
+        self.start = start
+        self.region = region
+        self.profile: Profile = _PROFILES[config.profile]
+        self.created_at = start + int(config.create_after_hours * HOUR)
+        self.work_slots = max(1, config.task_slots // max(1, config.work.slots_per_task))
+        self.cores = cores(config.vm_size)
+        self.is_mainly_dedicated = config.seats[0] >= config.seats[1]
+        self._changes = self._times(config.start_task.changes_after_hours)
+        self._agent_releases = self._times(config.agent_releases_after_hours)
+        self._image_releases = self._times(config.image_releases_after_hours)
+        self._storms = sorted(
+            (start + int(s.after_hours * HOUR), start + int((s.after_hours + s.hours) * HOUR), s)
+            for s in config.storms
+        )
+        self._renewal = max(HOUR, int(config.start_task.sas_renewal_hours * HOUR))
+        self._start_tasks: dict[tuple[int, int], dict[str, Any]] = {}
+
+    def _times(self, after_hours: tuple[float, ...]) -> list[int]:
+        return sorted(self.start + int(hours * HOUR) for hours in after_hours)
+
+    def start_task_key(self, at: int) -> tuple[int, int]:
+        """Return which start task a node gets that boots now: (revision, when its SAS ends)."""
+        renewals = (at - self.start) // self._renewal
+        return bisect_right(self._changes, at), self.start + (renewals + 2) * self._renewal
+
+    def start_task(self, key: tuple[int, int]) -> dict[str, Any]:
+        """Return a start task's JSON by its key; the same object each time."""
+        found = self._start_tasks.get(key)
+        if found is None:
+            found = self.profile.start_task(self.config.id, *key)
+            settings = self.config.start_task
+            found["maxTaskRetryCount"] = settings.retry_limit
+            found["waitForSuccess"] = settings.wait_for_success
+            if len(self._start_tasks) > 64:  # a fleet that lives for months renews its links
+                self._start_tasks.clear()
+            self._start_tasks[key] = found
+        return found
+
+    def start_task_failure_rate(self, at: int) -> float:
+        """Return how likely a start task fails that begins now."""
+        for begins, ends, storm in self._storms:
+            if begins <= at < ends:
+                return storm.failure_rate
+        return self.config.start_task.failure_rate
+
+    def next_storm(self, after: int) -> tuple[int, float]:
+        """Return (begin, share of nodes that reboot into it) of the next storm."""
+        for begins, _, storm in self._storms:
+            if begins > after:
+                return begins, storm.reboot_share
+        return NEVER, 0.0
+
+    def agent_version(self, at: int) -> str:
+        """Return the newest node-agent version released by now."""
+        return f"1.12.{7 + bisect_right(self._agent_releases, at)}"
+
+    def image_release(self, at: int) -> int:
+        """Return the number of the newest image released by now."""
+        return bisect_right(self._image_releases, at)
+
+    def next_wave(self, after: int) -> int:
+        """Return when spot capacity is next called back at large; NEVER if it is not."""
+        hours = self.config.preemption_wave_hours
+        midnight = after // DAY * DAY
+        times = (midnight + d * DAY + int(h * HOUR) for h in hours for d in (0, 1))
+        return min((t for t in times if t > after), default=NEVER)
+
+    def next_gang(self, after: int) -> int:
+        """Return when the next multi-instance task starts; NEVER if there are none."""
+        period = int(self.config.work.gang_every_hours * HOUR)
+        return (after // period + 1) * period if period else NEVER
+
+    def gang_duration(self, at: int) -> int:
+        """Return how long the multi-instance task that starts at ``at`` runs."""
+        share = stream(self.seed, self.config.id, "gang", at).uniform(0.5, 1.5)
+        return int(share * self.config.work.gang_minutes * MINUTE)
+
+    def oddity(self, is_dedicated: bool, seat: int) -> str | None:
+        """Return how the node in this seat misbehaves all its life, if it does.
+
+        The odd ones sit in the lowest seats of the kind the pool has more of: those are never
+        given up when the pool shrinks.
+        """
+        if is_dedicated != self.is_mainly_dedicated:
+            return None
+        odd = self.config.odd_nodes
+        for name, count in (
+            ("black_hole", odd.black_hole), ("flapping", odd.flapping), ("stuck", odd.stuck),
+        ):  # fmt: skip
+            if seat < count:
+                return name
+            seat -= count
+        return None
+
+
+def cores(vm_size: str) -> int:
+    """Return the cores of a VM size, read from its name as Azure builds it; 1 where it has none.
+
+    ``standard_d8s_v5`` has 8, ``standard_nc24ads_a100_v4`` has 24.
+    """
+    found = re.match(r"(?i)(?:standard|basic)_[a-z]+(\d+)", vm_size)
+    return int(found.group(1)) if found else 1

@@ -1,0 +1,299 @@
+"""A pool: its seats, who sits in them, and how its size changes by autoscale, by hand and by bad
+luck. All times are microseconds since 1970.
+
+A node takes a seat and gives it up; how it lives in between is its own story (``lives``), so a
+pool can say who its nodes are without following any of them.
+"""
+
+import heapq
+import random
+from array import array
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from .nodes import node_id
+from .plan import PoolPlan
+from .streams import stream
+from .times import DAY, HOUR, MINUTE, SECOND
+from .truth import EndedBy
+
+
+class Seats:
+    """The places of one kind, dedicated or spot, in compact arrays: a seat costs 12 bytes."""
+
+    def __init__(self, plan: PoolPlan, capacity: int, *, is_dedicated: bool) -> None:
+        """Make ``capacity`` vacant seats."""
+        self.plan = plan
+        self.is_dedicated = is_dedicated
+        self.allocated_at = array("q", bytes(8 * capacity))  # 0: vacant
+        self.tenancy = array("H", bytes(2 * capacity))  # nodes that had the seat before
+        self.identity = array("H", bytes(2 * capacity))  # stays when an id is reused
+        self.leaving: dict[int, tuple[int, int, EndedBy]] = {}
+        self.vacant = list(range(capacity))  # a heap: the lowest is taken first
+        self.capacity = capacity
+
+    def __len__(self) -> int:
+        """Return how many nodes there are, those that are leaving included."""
+        return self.capacity - len(self.vacant)
+
+    @property
+    def staying(self) -> int:
+        """Return how many nodes there are that are not leaving."""
+        return len(self) - len(self.leaving)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the seats that are taken."""
+        return (seat for seat in range(self.capacity) if self.allocated_at[seat])
+
+    def node_id(self, seat: int) -> str:
+        """Return the id of the node in a seat."""
+        return node_id(self.plan, self.is_dedicated, seat, self.identity[seat])
+
+
+class Pool:
+    """One pool of a fleet.
+
+    ``on_join`` and ``on_leave`` are told of every node that comes and that will go; a pool that
+    has no listeners costs nothing per node but its seat.
+    """
+
+    def __init__(self, plan: PoolPlan) -> None:
+        """Make the pool as it is when the fleet starts: at its size, in peace."""
+        config = plan.config
+        self.plan = plan
+        self.id = config.id
+        self.rng: random.Random = stream(plan.seed, config.id, "pool")
+        dedicated, spot = config.seats
+        self.dedicated = Seats(plan, dedicated, is_dedicated=True)
+        self.spot = Seats(plan, spot, is_dedicated=False)
+        self.target_dedicated = 0
+        self.target_spot = 0
+        is_old = config.create_after_hours == 0
+        age = int(self.rng.uniform(20, 60) * DAY)
+        self.created_at = plan.created_at - (age if is_old else 0)
+        self.modified_at = self.created_at
+        self.state = "active"
+        self.state_since = self.created_at
+        self.allocation_state = "steady"
+        self.allocation_since = self.created_at
+        self.resize_errors: list[tuple[str, str]] = []
+        self.autoscale_at: int | None = None
+        self.autoscale_results = ""
+        self.autoscale_error = False
+        self.is_gone = False
+        self.gone_at: int | None = None
+        self.membership = 0  # grows whenever a node comes or goes
+        self.on_join: list[Callable[[Seats, int], None]] = []
+        self.on_leave: list[Callable[[Seats, int], None]] = []
+        self._agenda: list[tuple[int, int, Callable[[int], None]]] = []
+        self._order = 0
+        if is_old:
+            self._populate()
+        else:
+            self._at(plan.created_at, self._create)
+        for resize in config.resizes:
+            when = plan.start + int(resize.after_hours * HOUR)
+            self._at(when, partial(self.resize, dedicated=resize.dedicated, spot=resize.spot))
+        if config.autoscale is not None:
+            self._at(plan.created_at + 2 * MINUTE, self._autoscale)
+        if config.delete_after_hours is not None:
+            self._at(plan.start + int(config.delete_after_hours * HOUR), self._delete)
+        if config.removals_per_day:
+            self._at(plan.created_at + self._until_removal(), self._remove_one)
+
+    @property
+    def kinds(self) -> tuple[Seats, Seats]:
+        """Return the dedicated and the spot seats."""
+        return self.dedicated, self.spot
+
+    @property
+    def is_listed(self) -> bool:
+        """Tell whether the account's listing has the pool."""
+        return not self.is_gone and self._is_created
+
+    @property
+    def next_at(self) -> int | None:
+        """Return when the pool next changes by itself."""
+        return self._agenda[0][0] if self._agenda else None
+
+    def advance(self, to: int) -> None:
+        """Let everything happen to the pool that happens by ``to``."""
+        while self._agenda and self._agenda[0][0] <= to:
+            at, _, action = heapq.heappop(self._agenda)
+            if not self.is_gone:
+                action(at)
+
+    def _at(self, when: int, action: Callable[[int], None]) -> None:
+        self._order += 1
+        heapq.heappush(self._agenda, (when, self._order, action))
+
+    def _populate(self) -> None:
+        """Fill the seats with nodes of many ages: the pool has lived for a while."""
+        self._is_created = True
+        config, start = self.plan.config, self.plan.start
+        self.target_dedicated, self.target_spot = config.dedicated, config.spot
+        if config.autoscale is not None:
+            self.target_dedicated, self.target_spot = self._wanted(start)
+        self.allocation_since = start - int(self.rng.uniform(1, 40) * HOUR)
+        self.modified_at = self.allocation_since - 2 * MINUTE
+        for seats, target in ((self.dedicated, self.target_dedicated), (self.spot, self._have())):
+            oldest = start - self.created_at
+            for seat in range(target):
+                age = int(min(self.rng.expovariate(1 / (4 * DAY)), 0.9 * oldest)) + 6 * HOUR
+                seats.allocated_at[seat] = start - age
+            seats.vacant = list(range(target, seats.capacity))
+
+    def _have(self) -> int:
+        capacity = self.plan.config.spot_capacity
+        return self.target_spot if capacity is None else min(capacity, self.target_spot)
+
+    def _create(self, at: int) -> None:
+        self._is_created = True
+        config = self.plan.config
+        self.created_at = self.modified_at = self.state_since = at
+        self.resize(at, config.dedicated, config.spot)
+
+    _is_created = False
+
+    def _wanted(self, at: int) -> tuple[int, int]:
+        """Return the targets that the autoscale formula gives: work follows the hour."""
+        scale = self.plan.config.autoscale
+        assert scale is not None
+        hour = at % DAY / HOUR
+        distance = abs((hour - scale.peak_hour + 12) % 24 - 12) / 12  # 0 at the peak, 1 opposite
+        noise = stream(self.plan.seed, self.id, "load", at).uniform(-0.06, 0.06)
+        load = min(1.0, max(0.0, 1 - distance + noise))
+        dedicated = scale.min_dedicated + load * (scale.max_dedicated - scale.min_dedicated)
+        spot = scale.min_spot + load * (scale.max_spot - scale.min_spot)
+        return round(dedicated), round(spot)
+
+    def _autoscale(self, at: int) -> None:
+        scale = self.plan.config.autoscale
+        assert scale is not None
+        self._at(at + int(scale.interval_minutes * MINUTE), self._autoscale)
+        if self.state != "active":
+            return
+        self.autoscale_at = at
+        self.autoscale_error = self.rng.random() < 0.03
+        if self.autoscale_error:
+            return
+        dedicated, spot = self._wanted(at)
+        self.autoscale_results = (
+            f"$TargetDedicatedNodes={dedicated};$TargetLowPriorityNodes={spot};"
+            "$NodeDeallocationOption=taskcompletion"
+        )
+        if self.allocation_state == "steady":
+            self.resize(at, dedicated, spot)
+
+    def resize(self, at: int, dedicated: int | None, spot: int | None) -> None:
+        """Set new targets; nodes come and go over the next minutes."""
+        if self.state != "active":
+            return
+        old = (self.target_dedicated, self.target_spot)
+        if dedicated is not None:
+            self.target_dedicated = min(dedicated, self.dedicated.capacity)
+        if spot is not None:
+            self.target_spot = min(spot, self.spot.capacity)
+        if (self.target_dedicated, self.target_spot) != old:
+            self.modified_at = at
+            self._allocate(at)
+
+    def _allocate(self, at: int) -> None:
+        """Bring the number of nodes to the targets."""
+        self.allocation_state = "resizing"
+        self.allocation_since = at
+        self.resize_errors = []
+        last = at + 20 * SECOND
+        for seats, target in ((self.dedicated, self.target_dedicated), (self.spot, self._have())):
+            for number in range(target - seats.staying):
+                when = at + (number // 10) * 15 * SECOND + int(self.rng.uniform(4, 40) * SECOND)
+                last = max(last, when)
+                self._at(when, partial(self._join, seats))
+            surplus = seats.staying - target
+            if surplus > 0:
+                for seat in self._newest(seats, surplus):
+                    last = max(last, self._leave(seats, seat, at, "resize"))
+        short = self.target_spot - self._have()
+        if short > 0:
+            self.resize_errors = [
+                (
+                    "AllocationFailed",
+                    f"Desired number of Spot nodes could not be allocated: {short} are missing",
+                )
+            ]
+        self._at(last + 5 * SECOND, self._settle)
+
+    def _settle(self, at: int) -> None:
+        if self.allocation_state == "resizing" and self.state == "active":
+            self.allocation_state = "steady"
+            self.allocation_since = at
+
+    def _newest(self, seats: Seats, count: int) -> list[int]:
+        """Return the seats to give up: mostly the highest, some by chance."""
+        staying = [seat for seat in seats if seat not in seats.leaving]
+        spared = sum(
+            (self.plan.config.odd_nodes.black_hole, self.plan.config.odd_nodes.flapping,
+             self.plan.config.odd_nodes.stuck)
+        )  # fmt: skip
+        by_chance = [s for s in staying[spared:-count] if self.rng.random() < 0.02][: count // 4]
+        return by_chance + staying[len(staying) - (count - len(by_chance)) :]
+
+    def _join(self, seats: Seats, at: int) -> None:
+        if not seats.vacant or self.state != "active":
+            return
+        seat = heapq.heappop(seats.vacant)
+        seats.allocated_at[seat] = at
+        self.membership += 1
+        for listener in self.on_join:
+            listener(seats, seat)
+
+    def _leave(self, seats: Seats, seat: int, at: int, ended_by: EndedBy) -> int:
+        leaving_at = at + int(self.rng.uniform(2, 25) * SECOND)
+        gone_at = leaving_at + int(self.rng.uniform(15, 150) * SECOND)
+        seats.leaving[seat] = (leaving_at, gone_at, ended_by)
+        for listener in self.on_leave:
+            listener(seats, seat)
+        self._at(gone_at, partial(self._vacate, seats, seat))
+        return gone_at
+
+    def _vacate(self, seats: Seats, seat: int, at: int) -> None:
+        seats.allocated_at[seat] = 0
+        seats.leaving.pop(seat, None)
+        seats.tenancy[seat] = (seats.tenancy[seat] + 1) & 0xFFFF
+        if self.rng.random() >= self.plan.config.id_reuse_rate:
+            seats.identity[seat] = (seats.identity[seat] + 1) & 0xFFFF
+        heapq.heappush(seats.vacant, seat)
+        self.membership += 1
+
+    def _until_removal(self) -> int:
+        return MINUTE + int(self.rng.expovariate(self.plan.config.removals_per_day) * DAY)
+
+    def _remove_one(self, at: int) -> None:
+        """Somebody takes one node out; the pool gets another one in its place."""
+        self._at(at + self._until_removal(), self._remove_one)
+        seats = self.dedicated if self.plan.is_mainly_dedicated else self.spot
+        if self.allocation_state != "steady" or self.state != "active" or len(seats) < 8:
+            return
+        staying = [seat for seat in seats if seat not in seats.leaving]
+        seat = self.rng.choice(staying[len(staying) // 2 :])
+        gone_at = self._leave(seats, seat, at, "removal")
+        self._at(gone_at + 30 * SECOND, partial(self._join, seats))
+        self.allocation_state = "resizing"
+        self.allocation_since = at
+        self._at(gone_at + 40 * SECOND, self._settle)
+
+    def _delete(self, at: int) -> None:
+        self.state = "deleting"
+        self.state_since = at
+        self.allocation_state = "resizing"
+        self.allocation_since = at
+        last = at
+        for seats in self.kinds:
+            for seat in [s for s in seats if s not in seats.leaving]:
+                last = max(last, self._leave(seats, seat, at, "pool_deletion"))
+        last = max([last, *(gone for s in self.kinds for _, gone, _ in s.leaving.values())])
+        self._at(last + 10 * SECOND, self._vanish)
+
+    def _vanish(self, at: int) -> None:
+        self.is_gone = True
+        self.gone_at = at

@@ -1,0 +1,129 @@
+"""What is sent back: replies, the service's error bodies and its headers.
+
+Codes and words are those of the recordings where there is one, else of the published tables
+("Batch Status and Error Codes").
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+Headers = list[tuple[str, str]]
+
+JSON_TYPE = "application/json;odata=minimalmetadata"
+
+REASONS = {
+    200: "OK", 304: "Not Modified", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
+    404: "Not Found", 405: "Method Not Allowed", 409: "Conflict", 412: "Precondition Failed",
+    429: "Too Many Requests", 500: "Internal Server Error", 502: "Bad Gateway",
+    503: "Service Unavailable", 504: "Gateway Timeout",
+}  # fmt: skip
+
+#: code → (status, message)
+ERRORS = {
+    "AuthenticationFailed": (
+        403,
+        "Server failed to authenticate the request. Make sure the value of Authorization header"
+        " is formed correctly including the signature.",
+    ),
+    "Forbidden": (403, "Access is Forbidden"),
+    "InvalidQueryParameterValue": (
+        400,
+        "Value for one of the query parameters specified in the request URI is invalid.",
+    ),
+    "MissingRequiredQueryParameter": (
+        400,
+        "A query parameter that is mandatory for this request is not specified.",
+    ),
+    "InvalidHeaderValue": (
+        400,
+        "The value for one of the HTTP headers is not in the correct format.",
+    ),
+    "InvalidUri": (400, "The requested URI does not represent any resource on the server."),
+    "UnsupportedHttpVerb": (405, "The resource doesn't support the specified HTTP verb."),
+    "PoolNotFound": (404, "The specified pool does not exist."),
+    "NodeNotFound": (404, "The specified node does not exist."),
+    "ConditionNotMet": (
+        412,
+        "The condition specified using HTTP conditional header(s) is not met.",
+    ),
+    "TooManyRequests": (
+        429,
+        "Request failed as server encountered too many requests. Please try again.",
+    ),
+    "InternalError": (
+        500,
+        "Server encountered an internal error. Please try again after some time.",
+    ),
+    "OperationTimedOut": (500, "Operation could not be completed within the specified time."),
+    "ServerBusy": (503, "The server is busy."),
+}
+
+
+class ServiceError(Exception):
+    """An error that the service answers with; ``values`` are its key-value details."""
+
+    def __init__(
+        self,
+        code: str,
+        *values: tuple[str, str],
+        status: int | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        """Make an error of a known code; ``status`` overrides the code's own."""
+        super().__init__(code)
+        self.code = code
+        self.status = ERRORS[code][0] if status is None else status
+        self.message = ERRORS[code][1]
+        self.values = values
+        self.headers = list(headers)
+
+
+def bad_parameter(name: str, value: str, reason: str) -> ServiceError:
+    """Return the error for a query parameter that cannot be used; shape as recorded."""
+    return ServiceError(
+        "InvalidQueryParameterValue",
+        ("QueryParameterName", name),
+        ("QueryParameterValue", value),
+        ("Reason", reason),
+    )
+
+
+@dataclass
+class Reply:
+    """A reply before it is put on the wire: the body is whole bytes or comes in pieces.
+
+    ``encoding`` is the Content-Encoding of a body that is already compressed.
+    """
+
+    status: int
+    body: bytes | Iterable[bytes]
+    headers: Headers = field(default_factory=list)
+    content_type: str = JSON_TYPE
+    encoding: str | None = None
+    compressed: bytes | None = None  # the same body in gzip, where it is at hand
+    is_error: bool = False
+
+
+def error_body(base: str, error: ServiceError, request_id: str, time: str) -> bytes:
+    """Return a BatchError; the message ends with RequestId and Time lines, as recorded."""
+    document: dict[str, object] = {
+        "odata.metadata": f"{base}/$metadata#Microsoft.Azure.Batch.Protocol.Entities.Container"
+        ".errors/@Element",
+        "code": error.code,
+        "message": {
+            "lang": "en-US",
+            "value": f"{error.message}\nRequestId:{request_id}\nTime:{time}",
+        },
+    }
+    if error.values:
+        document["values"] = [{"key": key, "value": value} for key, value in error.values]
+    return json.dumps(document).encode()
+
+
+def error_reply(base: str, error: ServiceError, request_id: str, time: str) -> Reply:
+    """Return the reply for an error. Error bodies come with their length, not chunked."""
+    if error.status == 304:
+        return Reply(304, b"", list(error.headers), is_error=True)
+    body = error_body(base, error, request_id, time)
+    return Reply(error.status, body, list(error.headers), is_error=True)

@@ -1,0 +1,153 @@
+"""The app over a socket: threads, keep-alive, TLS with a certificate made on the spot."""
+
+import tempfile
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from cheroot import wsgi
+
+if TYPE_CHECKING:
+    from .emulator import Emulator
+
+
+class Server:
+    """A running server; leaving its context stops it.
+
+    ``endpoint`` is the account's URL, ``settings`` what a Shared Key client reads from its
+    environment, ``identity_settings`` what azure-identity does. With TLS the token endpoint has
+    a plain loopback port of its own: azure-identity knows no way to trust another certificate.
+    """
+
+    def __init__(
+        self, emulator: "Emulator", *, port: int, host: str, tls: bool, threads: int
+    ) -> None:
+        """Prepare to serve; nothing is bound before the context is entered."""
+        self.emulator = emulator
+        self.endpoint = ""
+        self.ca_file: str | None = None
+        self._address = (host, port)
+        self._tls = tls
+        self._threads = threads
+        self._servers: list[tuple[wsgi.Server, threading.Thread]] = []
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._identity_endpoint = ""
+
+    def __enter__(self) -> "Server":
+        """Bind and serve in background threads."""
+        host, port = self._address
+        try:
+            server = _quiet_server((host, port), self.emulator, self._threads)
+            if self._tls:
+                self._folder = tempfile.TemporaryDirectory(prefix="emulator-tls-")
+                certificate, key = make_certificate(Path(self._folder.name), host)
+                from cheroot.ssl.builtin import BuiltinSSLAdapter
+
+                server.ssl_adapter = BuiltinSSLAdapter(str(certificate), str(key))
+                self.ca_file = str(certificate)
+            bound = self._start(server)
+            shown = f"[{host}]" if ":" in host else host
+            shown = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(shown, shown)  # noqa: S104
+            self.endpoint = f"{'https' if self._tls else 'http'}://{shown}:{bound}"
+            self._identity_endpoint = f"{self.endpoint}/msi/token"
+            if self._tls:
+                plain = self._start(_quiet_server(("127.0.0.1", 0), self.emulator, 2))
+                self._identity_endpoint = f"http://127.0.0.1:{plain}/msi/token"
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop serving."""
+        self._stop()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """AZURE_BATCH_ENDPOINT, AZURE_BATCH_ACCOUNT and AZURE_BATCH_ACCESS_KEY."""
+        return self.emulator.settings_for(self.endpoint)
+
+    @property
+    def identity_settings(self) -> dict[str, str]:
+        """IDENTITY_ENDPOINT and IDENTITY_HEADER for a real ManagedIdentityCredential."""
+        return {
+            "IDENTITY_ENDPOINT": self._identity_endpoint,
+            "IDENTITY_HEADER": self.emulator.tokens.identity_header,
+        }
+
+    def _start(self, server: wsgi.Server) -> int:
+        server.prepare()
+        thread = threading.Thread(target=server.serve, name="emulator", daemon=True)
+        thread.start()
+        self._servers.append((server, thread))
+        port: int = server.bind_addr[1]
+        return port
+
+    def _stop(self) -> None:
+        for server, thread in self._servers:
+            server.stop()
+            thread.join(timeout=10)
+        self._servers.clear()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+
+class _QuietServer(wsgi.Server):
+    def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
+        """Say nothing: clients hang up, and bodies are dropped on order."""
+
+
+def _quiet_server(address: tuple[str, int], emulator: "Emulator", threads: int) -> wsgi.Server:
+    """Make a server that keeps quiet about clients that hang up and bodies dropped on order."""
+    return _QuietServer(address, emulator.app, numthreads=threads, shutdown_timeout=2)
+
+
+def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
+    """Write a self-signed certificate for loopback and ``host``; return its and its key's path."""
+    import ipaddress
+    from datetime import UTC, datetime, timedelta
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "nodelake emulator")])
+    names: list[x509.GeneralName] = [x509.DNSName("localhost")]
+    for text in dict.fromkeys(["127.0.0.1", "::1", host]):
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(text)))
+        except ValueError:
+            names.append(x509.DNSName(text))
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate_path, key_path = folder / "certificate.pem", folder / "key.pem"
+    certificate_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_path.touch(mode=0o600)
+    key_path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return certificate_path, key_path

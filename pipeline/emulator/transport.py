@@ -1,0 +1,53 @@
+"""An httpx transport straight to the emulator's app, without a socket."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from .breakage import ConnectionDropped
+
+if TYPE_CHECKING:
+    from .emulator import Emulator
+
+
+class _Stream(httpx.SyncByteStream):
+    """A body; where the emulator hangs up, httpx's own error for that is raised."""
+
+    def __init__(self, pieces: httpx.SyncByteStream) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._pieces
+        except ConnectionDropped as error:
+            raise httpx.RemoteProtocolError(
+                "peer closed connection without sending complete message body"
+            ) from error
+
+    def close(self) -> None:
+        self._pieces.close()
+
+
+class EmulatorTransport(httpx.BaseTransport):
+    """``httpx.Client(transport=emulator.transport(), base_url=emulator.endpoint)``."""
+
+    def __init__(self, emulator: "Emulator") -> None:
+        """Reach this emulator, whatever host a request names."""
+        self._inner = httpx.WSGITransport(app=_adapted(emulator))
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer a request from the app, in the caller's thread."""
+        try:
+            response = self._inner.handle_request(request)
+        except ConnectionDropped as error:  # before the first byte of the body
+            raise httpx.RemoteProtocolError(
+                "Server disconnected without sending a response."
+            ) from error
+        assert isinstance(response.stream, httpx.SyncByteStream)
+        response.stream = _Stream(response.stream)
+        return response
+
+
+def _adapted(emulator: "Emulator") -> Any:
+    return emulator.app

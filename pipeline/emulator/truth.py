@@ -1,0 +1,172 @@
+"""The truth log: what really happened in the fleet, with exact times, for scoring reconstructions.
+
+A client of the service sees only what it polls. These records hold every transition, run and
+membership, so that what was pieced together from polls can be compared with them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TypeVar
+
+from .states import NodeState
+
+R = TypeVar("R", bound="Record")
+EndedBy = Literal["resize", "removal", "pool_deletion"]
+
+
+@dataclass(slots=True)
+class Record:
+    """What every record starts with: the incarnation, and the interval it is about.
+
+    An incarnation is (pool_id, node_id, allocation_time): a node id can be reused. Times are
+    UTC and exact to the microsecond. ``ended_at`` is None while the interval is open.
+    """
+
+    pool_id: str
+    node_id: str
+    allocation_time: datetime
+    started_at: datetime
+    ended_at: datetime | None = field(default=None, kw_only=True)
+
+
+@dataclass(slots=True)
+class Membership(Record):
+    """A node's stay in its pool: listed from ``started_at`` until just before ``ended_at``."""
+
+    vm_size: str
+    is_dedicated: bool
+    ended_by: EndedBy | None = None
+
+    @property
+    def joined_at(self) -> datetime:
+        """When the node was first listed: its allocation time."""
+        return self.started_at
+
+    @property
+    def left_at(self) -> datetime | None:
+        """When the node was listed no more; None while it is a member."""
+        return self.ended_at
+
+
+@dataclass(slots=True)
+class StateInterval(Record):
+    """A time a node spent in one state; those of an incarnation follow without a gap."""
+
+    state: NodeState
+
+
+@dataclass(slots=True)
+class TaskRun(Record):
+    """One attempt at a task. A retry or a requeued attempt is a run of its own.
+
+    ``outcome`` is "success" or "failure" of a finished attempt, "requeued" where the node was
+    taken from under it, None while it runs. ``is_final`` says that the task was completed by
+    this attempt: only such attempts count in totalTasksRun and ever show an end time.
+    """
+
+    job_id: str
+    task_id: str
+    subtask_id: int | None
+    retry_count: int
+    requeue_count: int
+    exit_code: int | None = None
+    outcome: Literal["success", "failure", "requeued"] | None = None
+    is_final: bool = False
+
+
+@dataclass(slots=True)
+class StartTaskRun(Record):
+    """One attempt at the start task. ``failure_code`` is that of failureInfo.
+
+    ``outcome`` is "interrupted" where the node was taken away during the attempt.
+    """
+
+    revision: int
+    retry_count: int
+    exit_code: int | None = None
+    failure_code: str | None = None
+    outcome: Literal["success", "failure", "interrupted"] | None = None
+
+
+@dataclass(slots=True)
+class Boot(Record):
+    """A boot of the machine; ``started_at`` is what lastBootTime shows from then on."""
+
+
+@dataclass(slots=True)
+class ErrorEpisode(Record):
+    """A time during which a node's ``errors`` held an error of this code."""
+
+    code: str
+
+
+@dataclass(slots=True)
+class PoolLife(Record):
+    """A pool's time in the account's listing; node_id is empty."""
+
+
+class TruthLog:
+    """All records of a fleet, those still open included; iterates in order of time.
+
+    The order does not depend on the steps in which the fleet's time was moved.
+    """
+
+    def __init__(self) -> None:
+        """Start an empty log."""
+        self._records: list[Record] = []
+        self._sorted = 0
+
+    def add(self, record: Record) -> None:
+        """Append a record; one whose end is still open is completed in place."""
+        self._records.append(record)
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[Record]:
+        """Yield every record, by start, pool, node and kind."""
+        if self._sorted != len(self._records):
+            self._records.sort(key=_order)
+            self._sorted = len(self._records)
+        return iter(tuple(self._records))
+
+    def of(self, kind: type[R]) -> list[R]:
+        """Return the records of one kind, in order of time."""
+        return [record for record in self if type(record) is kind]
+
+    @property
+    def memberships(self) -> list[Membership]:
+        """Every node's stay in its pool."""
+        return self.of(Membership)
+
+    @property
+    def states(self) -> list[StateInterval]:
+        """Every state interval."""
+        return self.of(StateInterval)
+
+    @property
+    def task_runs(self) -> list[TaskRun]:
+        """Every attempt at a task."""
+        return self.of(TaskRun)
+
+    @property
+    def start_task_runs(self) -> list[StartTaskRun]:
+        """Every attempt at a start task."""
+        return self.of(StartTaskRun)
+
+    @property
+    def boots(self) -> list[Boot]:
+        """Every boot."""
+        return self.of(Boot)
+
+    @property
+    def errors(self) -> list[ErrorEpisode]:
+        """Every episode of a node error."""
+        return self.of(ErrorEpisode)
+
+
+def _order(record: Record) -> tuple[datetime, str, str, str, str]:
+    task = f"{record.task_id}/{record.subtask_id}" if isinstance(record, TaskRun) else ""
+    return record.started_at, record.pool_id, record.node_id, type(record).__name__, task

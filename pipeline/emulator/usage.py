@@ -1,0 +1,49 @@
+"""Core-hours of a pool in half hours, as ``/poolusagemetrics`` gives them.
+
+A node counts while a machine is held for it: in every state but preempted and deallocated.
+"""
+
+from collections.abc import Iterator
+
+from .times import DAY, MINUTE
+
+INTERVAL = 30 * MINUTE
+_KEPT = 60 * DAY
+
+
+class Usage:
+    """Machine time of one pool, in microseconds per half hour (by its start)."""
+
+    def __init__(self, oldest: int) -> None:
+        """Count nothing that lies before ``oldest``."""
+        self.total = 0
+        self._oldest = oldest
+        self._intervals: dict[int, int] = {}
+
+    def add(self, started_at: int, ended_at: int) -> None:
+        """Count one machine that was held from one time to another."""
+        at = max(started_at, self._oldest)
+        while at < ended_at:
+            interval = at // INTERVAL * INTERVAL
+            until = min(interval + INTERVAL, ended_at)
+            self._intervals[interval] = self._intervals.get(interval, 0) + until - at
+            self.total += until - at
+            at = until
+
+    def forget(self, now: int) -> None:
+        """Drop what is so old that nobody asks: a fleet may live for years."""
+        for interval in [i for i in self._intervals if i < now - _KEPT]:
+            del self._intervals[interval]
+
+    def between(self, started_at: int, ended_at: int) -> Iterator[tuple[int, int]]:
+        """Yield (start of the half hour, machine time) of the half hours within a time."""
+        for interval in sorted(self._intervals):
+            if started_at <= interval and interval + INTERVAL <= ended_at:
+                yield interval, self._intervals[interval]
+
+    def copy(self) -> "Usage":
+        """Return a copy to which what is still open can be added."""
+        twin = Usage(self._oldest)
+        twin.total = self.total
+        twin._intervals = dict(self._intervals)
+        return twin
