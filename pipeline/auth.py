@@ -13,7 +13,9 @@ import ipaddress
 import re
 import threading
 import time
+import zlib
 from collections.abc import Callable, Generator
+from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs
@@ -28,6 +30,7 @@ __all__ = [
     "Credential",
     "Entra",
     "SharedKey",
+    "http_date",
     "is_loopback",
     "origin",
     "string_to_sign",
@@ -50,6 +53,7 @@ SIGNED_HEADERS = (
 # A request must arrive within 15 minutes of its date, so a clock this near is never the reason of
 # a refusal.
 NEAR_SECONDS = 60.0
+MAX_REFUSAL_BYTES = 64 * 1024
 # Host suffix → scope and authority. The double slash is the official SDK's (service.md, "Entra").
 PUBLIC_CLOUD = ("https://batch.core.windows.net//.default", "https://login.microsoftonline.com")
 OTHER_CLOUDS = {
@@ -104,9 +108,9 @@ class _OwnOrigin(httpx.Auth):
 class SharedKey(_OwnOrigin):
     """Sign each request with the account's key.
 
-    The date signed is this machine's clock. Only after the service refused a request while its
-    Date header was far from our clock is it signed once more by the service's clock; if that was
-    the reason, later requests are signed so too.
+    The date signed is this machine's clock. Only after the service refused a signature (403
+    AuthenticationFailed) while its Date header was far from our clock is the request signed once
+    more by the service's clock; if that was the reason, later requests are signed so too.
     """
 
     def __init__(
@@ -129,15 +133,23 @@ class SharedKey(_OwnOrigin):
         self._correction_seconds = 0.0
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Sign, and sign once more where the clock was the reason of a refusal."""
+        """Sign, and sign once more after a 401 or where the clock was the reason of a refusal."""
         self._require_own(request.url)
         used = self._correction_seconds
         self._sign(request, used)
         response = yield request
+        if response.status_code == 401:
+            # Not how this service refuses a signature: something between us that may pass.
+            _drop_body(response)
+            self._sign(request, used)
+            yield request
+            return
         if response.status_code != 403:
             return
         skew = _seconds_ahead(response, self._now())
         if skew is None or abs(skew - used) < NEAR_SECONDS:
+            return
+        if not _is_about_signature(response):
             return
         _drop_body(response)
         self._sign(request, skew)
@@ -270,12 +282,41 @@ def _claims(challenge: str) -> str | None:
         return None
 
 
+def http_date(text: str) -> datetime | None:
+    """Return an HTTP date as a UTC time, None where `text` is none."""
+    try:
+        date = parsedate_to_datetime(text)
+        return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    except (OverflowError, TypeError, ValueError):
+        return None
+
+
 def _seconds_ahead(response: httpx.Response, now: float) -> float | None:
     """How far the service's clock is ahead of ours; None where it does not tell."""
-    try:
-        return parsedate_to_datetime(response.headers.get("Date", "")).timestamp() - now
-    except (ValueError, TypeError):
-        return None
+    date = http_date(response.headers.get("Date", ""))
+    return None if date is None else date.timestamp() - now
+
+
+def _is_about_signature(response: httpx.Response) -> bool:
+    """Whether a 403 is AuthenticationFailed, and not for want of a role, say.
+
+    Its body stays readable, up to a bound that no error of the service comes near.
+    """
+    start = bytearray()
+    if isinstance(response.stream, httpx.SyncByteStream):
+        for chunk in response.stream:
+            start += chunk
+            if len(start) > MAX_REFUSAL_BYTES:
+                break
+        response.stream.close()
+    body = bytes(start[:MAX_REFUSAL_BYTES])
+    response.stream = httpx.ByteStream(body)
+    if "gzip" in response.headers.get("Content-Encoding", ""):
+        try:
+            body = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, MAX_REFUSAL_BYTES)
+        except zlib.error:
+            return False
+    return b"AuthenticationFailed" in body
 
 
 def _drop_body(response: httpx.Response) -> None:

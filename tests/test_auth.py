@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gc
+import gzip
 import json
 import threading
 import time
@@ -43,13 +44,14 @@ def client(sign_in, *answers):
 
     def answer(request):
         sent.append(request.headers["Authorization"])
-        status, headers = left.pop(0) if len(left) > 1 else left[0]
-        return httpx.Response(status, headers=headers, stream=httpx.ByteStream(b"{}"))
+        status, headers, *body = left.pop(0) if len(left) > 1 else left[0]
+        return httpx.Response(status, headers=headers, stream=httpx.ByteStream(*body or [b"{}"]))
 
     return httpx.Client(auth=sign_in, transport=httpx.MockTransport(answer)), sent
 
 
 OK = (200, {})
+REFUSED = b'{"code":"AuthenticationFailed","message":{"value":"no"}}'
 
 
 class TestSharedKey:
@@ -124,7 +126,7 @@ class TestSharedKey:
         """A 403 with a Date far from ours is signed once more by that date, and later ones too."""
         date = formatdate(NOW + 1200, usegmt=True)
         sign_in = SharedKey("a", KEY, endpoint=ENDPOINT, now=lambda: NOW)
-        http, sent = client(sign_in, (403, {"Date": date}), OK)
+        http, sent = client(sign_in, (403, {"Date": date}, REFUSED), OK)
         dates = []
         http.event_hooks = {"request": [lambda request: dates.append(request.headers["ocp-date"])]}
 
@@ -143,23 +145,40 @@ class TestSharedKey:
         assert 1 == len(set(sent))
 
     @pytest.mark.parametrize(
-        ("headers", "requests"),
+        ("headers", "body", "requests"),
         [
-            ({}, 1),
-            ({"Date": "today"}, 1),
-            ({"Date": formatdate(NOW + 50, usegmt=True)}, 1),
-            ({"Date": formatdate(NOW - 3600, usegmt=True)}, 2),
+            ({}, REFUSED, 1),
+            ({"Date": "today"}, REFUSED, 1),
+            ({"Date": "Fri, 31 Dec 9999 23:59:59 -2359"}, REFUSED, 1),
+            ({"Date": formatdate(NOW + 50, usegmt=True)}, REFUSED, 1),
+            ({"Date": formatdate(NOW - 3600, usegmt=True)}, REFUSED, 2),
+            ({"Date": formatdate(NOW - 3600, usegmt=True)}, b'{"code":"Forbidden"}', 1),
+            (
+                {"Date": formatdate(NOW - 3600, usegmt=True), "Content-Encoding": "gzip"},
+                gzip.compress(REFUSED),
+                2,
+            ),
+            ({"Date": formatdate(NOW - 3600, usegmt=True), "Content-Encoding": "gzip"}, b"x", 1),
         ],
     )
-    def test_refused_for_good(self, headers, requests):
+    def test_refused_for_good(self, headers, body, requests):
         """A 403 for another reason stays one: at most one more try, and no correction is kept."""
         sign_in = SharedKey("a", KEY, endpoint=ENDPOINT, now=lambda: NOW)
-        http, sent = client(sign_in, (403, headers))
-
-        assert 403 == http.get(URL).status_code
+        http, sent = client(sign_in, (403, headers, body))
+        with http.stream("GET", URL) as response:
+            assert (403, body) == (response.status_code, b"".join(response.iter_raw()))
         assert requests == len(sent)
-        assert 403 == http.get(URL).status_code
+        with http.stream("GET", URL) as response:
+            assert 403 == response.status_code
         assert sent[0] == sent[requests]
+
+    def test_401(self):
+        """A 401, which is not how the service refuses a key, gets one more try."""
+        http, sent = client(SharedKey("a", KEY, endpoint=ENDPOINT), (401, {}), OK)
+        assert (200, 2) == (http.get(URL).status_code, len(sent))
+
+        http, sent = client(SharedKey("a", KEY, endpoint=ENDPOINT), (401, {}))
+        assert (401, 2) == (http.get(URL).status_code, len(sent))
 
     def test_key_that_is_no_base64(self):
         """A malformed key is an AuthError that does not repeat it."""
@@ -383,25 +402,32 @@ class TestOwnOrigin:
 
         assert 1 == len(sent)
 
-    def test_refusal_with_an_endless_body(self, sign_in):
-        """The body of a refusal is let go unread: httpx would read all of it."""
-        read = []
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_refusal_with_an_endless_body(self, sign_in, status):
+        """Of a refusal's body no more is read than tells what it is: httpx would read all."""
+        taken = []
 
         class Endless(httpx.SyncByteStream):
             def __iter__(self):
                 while True:
-                    read.append(1)
-                    yield b"x"
+                    taken.append(1)
+                    yield b"AuthenticationFailed" * 1000
 
-        headers = {"Date": formatdate(NOW - 86_400, usegmt=True)}
-        flow = sign_in.auth_flow(httpx.Request("GET", URL))
-        next(flow)
-        response = httpx.Response(
-            401 if isinstance(sign_in, Entra) else 403, headers=headers, stream=Endless()
-        )
-        flow.send(response)
-
-        assert (b"", []) == (response.read(), read)
+        answers = [
+            httpx.Response(
+                status, headers={"Date": formatdate(NOW - 86_400, usegmt=True)}, stream=Endless()
+            ),
+            httpx.Response(200, stream=httpx.ByteStream(b"")),
+        ]
+        transport = httpx.MockTransport(lambda request: answers.pop(0))
+        with (
+            httpx.Client(auth=sign_in, transport=transport) as http,
+            http.stream("GET", URL) as response,
+        ):
+            assert (403 if isinstance(sign_in, Entra) and status == 403 else 200) == (
+                response.status_code
+            )
+        assert len(taken) <= 4
 
 
 @pytest.mark.parametrize("kind", [Entra, lambda endpoint: SharedKey("a", KEY, endpoint=endpoint)])

@@ -52,11 +52,13 @@ class BatchClient:
         self.account = account
         self.limits = limits or account.limits
         self.api_version = api_version or account.api_version
+        if deadline_seconds is None:
+            deadline_seconds = self.limits.deadline_seconds
         self._connection = Connection(
             account.endpoint,
             _sign_in(account, credential),
             self.limits,
-            deadline_seconds=deadline_seconds or self.limits.deadline_seconds,
+            deadline_seconds=deadline_seconds,
             transport=transport,
             local_now=local_now,
             monotonic=monotonic,

@@ -13,8 +13,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 
 import httpx
 import tenacity
@@ -271,14 +270,14 @@ class Connection:
         text = response.headers.get("Retry-After", "").strip()
         if re.fullmatch(r"\d{1,9}", text):
             return float(text)
-        until = http_date(text)
+        until = auth.http_date(text)
         if until is None:
             return None
         return max((until - self._observe(response)).total_seconds(), 0.0)
 
     def _observe(self, response: httpx.Response) -> datetime:
         """The service's clock at this answer, in UTC; notes how far it is from ours."""
-        date = http_date(response.headers.get("Date", ""))
+        date = auth.http_date(response.headers.get("Date", ""))
         local = self._local_now()
         with self._lock:
             if date is not None:
@@ -364,15 +363,6 @@ def _seconds_to_wait(state: tenacity.RetryCallState) -> float:
 def _request_id(response: httpx.Response) -> str | None:
     value: str | None = response.headers.get("request-id")
     return value
-
-
-def http_date(text: str) -> datetime | None:
-    """Return an HTTP date as a UTC time, None where `text` is none."""
-    try:
-        date = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
-        return None
-    return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
 
 
 def without_query(url: str) -> str:
