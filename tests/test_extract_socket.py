@@ -10,10 +10,9 @@ import threading
 import tracemalloc
 import zlib
 
-import httpx
 import pytest
 
-from pipeline.config import Account, Limits, Secret
+from pipeline.config import Account, ConfigError, Limits, Secret
 from pipeline.extract import (
     BadResponse,
     BatchClient,
@@ -244,7 +243,7 @@ def hang_in_body(server, connection, number):
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory):
-    """A server's context and a client's that trusts it."""
+    """A server's context and the file of its certificate."""
     x509 = pytest.importorskip("cryptography.x509")
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -276,7 +275,7 @@ def tls(tmp_path_factory):
     )
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(path)
-    return server, ssl.create_default_context(cafile=path)
+    return server, path
 
 
 @pytest.mark.parametrize("hang", [hang_before_head, hang_in_body])
@@ -293,10 +292,11 @@ def test_cancel_of_a_request_under_way(serve, hang):
 
 
 @pytest.mark.parametrize("hang", [hang_before_head, hang_in_body])
-def test_cancel_under_tls(serve, tls, hang):
-    """The same behind TLS, whose state the waiting thread holds."""
+def test_cancel_under_tls(serve, tls, monkeypatch, hang):
+    """The same behind TLS, whose state the waiting thread holds; SSL_CERT_FILE is trusted."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls[1]))
     server = serve(hang, tls=tls[0])
-    with connect(server, transport=httpx.HTTPTransport(verify=tls[1])) as client:
+    with connect(server) as client:
         run = Run(client)
         server.asked.acquire()
         client.cancel()
@@ -390,3 +390,21 @@ def test_proxy_to_other_machines(proxy):
     assert "ProxyError" == caught.value.code
     assert head.startswith(b"CONNECT acct.eastus.batch.azure.com:443 ")
     assert b"authorization" not in head.lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SSL_CERT_FILE", "/nowhere/ca.pem"),
+        ("HTTPS_PROXY", "ftp://user:hunter2@proxy.example"),
+        ("HTTPS_PROXY", "http://user:hunter2@[::1"),
+    ],
+)
+def test_environment_that_cannot_be_used(monkeypatch, name, value):
+    """A proxy or certificate file that cannot be used is an error of settings, without secrets."""
+    monkeypatch.setenv(name, value)
+    account = Account("https://acct.eastus.batch.azure.com", "acct", "a", key=KEY)
+
+    with pytest.raises(ConfigError, match="certificates or proxies") as caught:
+        BatchClient(account)
+    assert "hunter2" not in str(caught.value)

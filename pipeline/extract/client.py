@@ -32,8 +32,8 @@ class BatchClient:
     whatever clock the run was given. `credential` makes it Entra, from that credential.
     `transport`, `monotonic` and `sleep` are seams for tests.
 
-    Raises the errors of `pipeline.extract`; and `config.ConfigError` where the account's key is
-    missing or malformed.
+    Raises the errors of `pipeline.extract`; and, when it is made, `config.ConfigError` where the
+    account's key is missing or malformed, or the environment's proxy or certificates unusable.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import ssl
 import threading
 import uuid
 import weakref
@@ -19,7 +20,7 @@ import httpx
 import tenacity
 
 from pipeline import __version__, auth
-from pipeline.config import Limits
+from pipeline.config import ConfigError, Limits
 from pipeline.extract import body as bodies
 from pipeline.extract.errors import (
     AuthFailed,
@@ -30,6 +31,7 @@ from pipeline.extract.errors import (
     ServiceError,
     TransportFailed,
 )
+from pipeline.redact import redact_text
 
 logger = logging.getLogger("nodelake.extract")
 
@@ -98,24 +100,8 @@ class Connection:
         self._lock = threading.RLock()
         self._figures = Figures()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-        self._http = httpx.Client(
-            auth=sign_in,
-            headers={
-                "Accept": "application/json;odata=minimalmetadata",
-                "Accept-Encoding": "gzip",
-                "User-Agent": f"nodelake/{__version__}",
-                "return-client-request-id": "true",
-            },
-            # The environment's proxy may be the only way out; to ourselves it is none: httpx asks
-            # it for 127.0.0.1 too unless NO_PROXY says otherwise.
-            trust_env=not auth.is_loopback(httpx.URL(endpoint).host),
-            limits=httpx.Limits(
-                max_connections=limits.connections,
-                max_keepalive_connections=limits.connections,
-            ),
-            transport=transport,
-            event_hooks={"request": [self._before_request]},
-        )
+        self._http = _http_client(endpoint, sign_in, limits, transport)
+        self._http.event_hooks = {"request": [self._before_request]}
         # Timeouts bound the silence between two bytes; this ends an answer that only trickles.
         self._alarm = threading.Timer(deadline_seconds, self._shut_sockets)
         self._alarm.daemon = True
@@ -347,6 +333,40 @@ class Connection:
                 socket.socket.shutdown(opened, socket.SHUT_RDWR)
             except OSError:
                 continue  # closed already
+
+
+def _http_client(
+    endpoint: str, sign_in: httpx.Auth, limits: Limits, transport: httpx.BaseTransport | None
+) -> httpx.Client:
+    url = httpx.URL(endpoint)
+    try:
+        return httpx.Client(
+            auth=sign_in,
+            headers={
+                "Accept": "application/json;odata=minimalmetadata",
+                "Accept-Encoding": "gzip",
+                "User-Agent": f"nodelake/{__version__}",
+                "return-client-request-id": "true",
+            },
+            # The environment's proxy may be the only way out; to ourselves it is none: httpx asks
+            # it for 127.0.0.1 too unless NO_PROXY says otherwise. SSL_CERT_FILE holds for both;
+            # plain http needs no certificates, which take 18 ms to load.
+            trust_env=not auth.is_loopback(url.host),
+            verify=httpx.create_ssl_context()
+            if url.scheme == "https" and transport is None
+            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            limits=httpx.Limits(
+                max_connections=limits.connections,
+                max_keepalive_connections=limits.connections,
+            ),
+            transport=transport,
+        )
+    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+        # SSL_CERT_FILE is not there, or a proxy is of a kind or form that httpx does not know.
+        raise ConfigError(
+            "the environment's certificates or proxies cannot be used: "
+            + redact_text(f"{type(error).__name__}: {error}")
+        ) from None
 
 
 def _is_transient(error: BaseException) -> bool:
