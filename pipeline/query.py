@@ -1,0 +1,260 @@
+"""A DuckDB connection over a lake: a view for every table, and the named questions.
+
+A connection sees the snapshots that were committed when it was made, until ``refresh()``: the lake
+may grow under it without an answer changing halfway.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+
+import duckdb
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.lake import Lake, View
+from pipeline.schema import Table
+
+DEFAULT_LAKE = "data/lake"
+
+
+class QuestionError(Exception):
+    """An unknown question or parameter, or a value that does not fit; says what there is."""
+
+
+def sql_directory() -> Path:
+    """Where the SQL files are: inside the installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "_sql"
+    return installed if installed.is_dir() else package.parent / "sql"
+
+
+def connect(lake: str | Path | Lake | None = None) -> Connection:
+    """Opens a lake for questions.
+
+    Args:
+        lake: a directory, or a ``Lake``; by default NODELAKE_LAKE, else ``data/lake``. One that does
+            not exist yet is empty: every view is there, typed, without rows.
+    """
+    if not isinstance(lake, Lake):
+        lake = Lake(lake or os.environ.get("NODELAKE_LAKE") or DEFAULT_LAKE)
+    return Connection(lake)
+
+
+class Connection:
+    """An in-memory DuckDB whose views read the lake; use as a context manager, or ``close()``.
+
+    ``duckdb`` is the connection itself, for whatever is not offered here. Its time zone is UTC, and it
+    neither downloads nor loads extensions.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+        self.duckdb = duckdb.connect(
+            config={
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+            }
+        )
+        self.duckdb.execute("set TimeZone = 'UTC'")
+        self.view: View
+        self.refresh()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection; what it answered stays valid where it was fetched."""
+        self.duckdb.close()
+
+    def refresh(self) -> None:
+        """Looks at the lake anew: snapshots committed since are in every view from now on."""
+        self.view = self.lake.view()
+        for statement in statements(self.view):
+            self.duckdb.execute(statement)
+
+    def sql(
+        self, query: str, parameters: Mapping[str, object] | None = None
+    ) -> duckdb.DuckDBPyRelation:
+        """The answer to a query, lazily: ``.pl()``, ``.to_arrow_table()``, ``.fetchall()``.
+
+        ``parameters`` are bound by name (``$pool``), never pasted.
+        """
+        return self.duckdb.sql(query, params=parameters or None)
+
+    def table(self, query: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
+        """The answer to a query as an Arrow table; empty for a statement that answers nothing."""
+        relation = self.sql(query, parameters)
+        return pa.table({}) if relation is None else relation.to_arrow_table()
+
+    def ask(self, name: str, **parameters: object) -> pa.Table:
+        """The answer to a named question as an Arrow table.
+
+        Raises:
+            QuestionError: no such question or parameter.
+        """
+        asked = question(name)
+        return self.table(asked.sql, asked.bind(parameters))
+
+
+def statements(view: View) -> Iterator[str]:
+    """The SQL that makes every view over these files: what ``init-sql`` prints."""
+    for table in schema.TABLES.values():
+        files = view.files.get(table.name, ())
+        if files:
+            listed = ", ".join(f"'{_quoted(file)}'" for file in files)
+            yield f"set variable {table.name}_files = [{listed}]"
+            source = (
+                f"select * from read_parquet(getvariable('{table.name}_files'), "
+                "hive_partitioning = true, hive_types = {'date': date})"
+            )
+        else:
+            source = "select " + _typed_nulls(table) + " where false"
+        yield f"create or replace view {table.name} as {source}"
+        yield f"comment on view {table.name} is '{_quoted(table.doc)} Grain: {table.grain}.'"
+        for column in table.stored:
+            yield (f"comment on column {table.name}.{column.name} is '{_quoted(column.doc)}'")
+    yield from (
+        statement
+        for path in sorted((sql_directory() / "views").glob("*.sql"))
+        for statement in _split(path.read_text("utf-8"))
+    )
+
+
+def _split(text: str) -> Iterator[str]:
+    return (part.strip() for part in re.split(r";\s*(?:\n|$)", text) if part.strip())
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
+
+
+def _typed_nulls(table: Table) -> str:
+    typed = [
+        f"cast(null as {duckdb_type(column.type)}) as {column.name}" for column in table.stored
+    ]
+    return ", ".join([*typed, "cast(null as date) as date"])
+
+
+def duckdb_type(kind: pa.DataType) -> str:
+    """The DuckDB type that a column's Arrow type reads as."""
+    if pa.types.is_list(kind):
+        return f"{duckdb_type(kind.value_type)}[]"
+    if pa.types.is_struct(kind):
+        members = (
+            f'"{kind.field(i).name}" {duckdb_type(kind.field(i).type)}'
+            for i in range(kind.num_fields)
+        )
+        return f"struct({', '.join(members)})"
+    return {
+        schema.TIME: "timestamp with time zone",
+        schema.INT: "integer",
+        schema.COUNT: "bigint",
+        schema.REAL: "double",
+        schema.FLAG: "boolean",
+        schema.TEXT: "varchar",
+    }[kind]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a question: its DuckDB type, its default as the header writes it, its meaning."""
+
+    name: str
+    type: str
+    default: str | None
+    doc: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """A named question: the SQL file and what its header tells."""
+
+    name: str
+    question: str
+    grain: str
+    columns: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
+    traps: str
+    sql: str
+
+    def bind(self, given: Mapping[str, object]) -> dict[str, object]:
+        """All parameters by name, defaults filled in.
+
+        Raises:
+            QuestionError: a parameter the question does not have.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
+        unknown = sorted(given.keys() - known.keys())
+        if unknown:
+            there = ", ".join(known) or "none"
+            raise QuestionError(f"{self.name} has no parameter {unknown[0]!r}; it has: {there}")
+        return {name: given.get(name, parameter.default) for name, parameter in known.items()}
+
+
+_HEADER = re.compile(r"^-- (?:(question|grain|columns|param|traps): +| {6,})(.+)$")
+_PARAM = re.compile(r"(\w+) (\w+) = (.*?): (.+)", re.DOTALL)
+
+
+@cache
+def questions() -> dict[str, Question]:
+    """Every question by name, sorted."""
+    files = sorted((sql_directory() / "questions").glob("*.sql"))
+    return {path.stem: _parse(path) for path in files}
+
+
+def question(name: str) -> Question:
+    """The question of that name.
+
+    Raises:
+        QuestionError: there is none; names those that are nearest.
+    """
+    known = questions()
+    if name not in known:
+        raise QuestionError(f"no question {name!r}; there are: {', '.join(known)}")
+    return known[name]
+
+
+def _parse(path: Path) -> Question:
+    text = path.read_text("utf-8")
+    fields: list[tuple[str, str]] = []
+    for line in text.splitlines():
+        match = _HEADER.match(line)
+        if match is None:
+            break
+        if match[1]:
+            fields.append((match[1], match[2].strip()))
+        else:  # a line that goes on
+            fields[-1] = (fields[-1][0], f"{fields[-1][1]} {match[2].strip()}")
+    one = dict(fields)
+    parameters = []
+    for name, value in fields:
+        if name == "param":
+            match = _PARAM.fullmatch(value)
+            if match is None:
+                raise QuestionError(f"{path}: no parameter: {value}")
+            default = None if match[3] == "null" else match[3]
+            parameters.append(Parameter(match[1], match[2], default, match[4]))
+    return Question(
+        path.stem,
+        one["question"],
+        one["grain"],
+        tuple(column.strip() for column in one["columns"].split(",")),
+        tuple(parameters),
+        one.get("traps", ""),
+        text.rstrip().removesuffix(";"),
+    )
