@@ -153,9 +153,9 @@ def task_document(task: Task, base: str) -> Json:
         if task.exit_code is not None:
             execution["exitCode"] = task.exit_code
     if task.container_id is not None:
-        execution["containerInfo"] = _container(
-            task.container_id, "exited" if task.is_completed else "running"
-        )
+        error = task.failure.container_error if task.failure else None
+        state = "created" if error else ("exited" if task.is_completed else "running")
+        execution["containerInfo"] = _container(task.container_id, state, error)
     if task.failure is not None:
         execution["failureInfo"] = failure_document(task.failure)
     if task.ended_at is not None:

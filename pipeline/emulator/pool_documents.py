@@ -10,6 +10,19 @@ from .usage import Usage
 
 Json = dict[str, Any]
 
+#: The order of the recordings; names that none of them has stand where the contract has them.
+_ORDER = (
+    "id", "displayName", "url", "eTag", "lastModified", "creationTime", "state",
+    "stateTransitionTime", "allocationState", "allocationStateTransitionTime", "vmSize",
+    "resizeTimeout", "resizeErrors", "currentDedicatedNodes", "targetDedicatedNodes",
+    "currentLowPriorityNodes", "targetLowPriorityNodes", "enableAutoScale", "autoScaleFormula",
+    "autoScaleEvaluationInterval", "autoScaleRun", "enableInterNodeCommunication", "startTask",
+    "userAccounts", "certificateReferences", "applicationPackageReferences", "metadata",
+    "taskSlotsPerNode", "taskSchedulingPolicy", "virtualMachineConfiguration", "stats",
+    "mountConfiguration", "identity", "resourceTags", "networkConfiguration",
+    "targetNodeCommunicationMode", "currentNodeCommunicationMode", "upgradePolicy",
+)  # fmt: skip
+
 _FORMULA = (
     "startingNumberOfVMs = {low};\nmaxNumberofVMs = {high};\n"
     "pendingTaskSamplePercent = $PendingTasks.GetSamplePercent(180 * TimeInterval_Second);\n"
@@ -68,7 +81,7 @@ def pool_document(pool: Pool, base: str, usage: Usage | None = None, now: int = 
     document |= fixed
     if usage is not None:
         document["stats"] = _stats(pool, base, usage, now)
-    return document
+    return {name: document[name] for name in _ORDER if name in document}
 
 
 def _autoscale(pool: Pool) -> Json:

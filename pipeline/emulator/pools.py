@@ -203,10 +203,10 @@ class Pool:
         self.allocation_state = "resizing"
         self.allocation_since = at
         self.resize_errors = []
-        last = at + 20 * SECOND
+        last = at + 60 * SECOND
         for seats, target in ((self.dedicated, self.target_dedicated), (self.spot, self._have())):
             for number in range(target - seats.staying):
-                when = at + (number // 10) * 15 * SECOND + int(self.rng.uniform(4, 40) * SECOND)
+                when = at + (number // 10) * 15 * SECOND + int(self.rng.uniform(30, 150) * SECOND)
                 last = max(last, when)
                 self._at(when, partial(self._join, seats))
             surplus = seats.staying - target
@@ -221,7 +221,7 @@ class Pool:
                     f"Desired number of Spot nodes could not be allocated: {short} are missing",
                 )
             ]
-        self._at(last + 5 * SECOND, self._settle)
+        self._at(last + 40 * SECOND, self._settle)
 
     def _settle(self, at: int) -> None:
         if self.allocation_state == "resizing" and self.state == "active":

@@ -42,6 +42,7 @@ def render(pool_id: str) -> Json:
                 "offer": "ubuntu-24_04-lts",
                 "sku": "server",
                 "version": "latest",
+                "exactVersion": "24.04.20261001",
             },
             "nodeAgentSKUId": "batch.node.ubuntu 24.04",
             "dataDisks": [

@@ -52,7 +52,7 @@ def exit_code_failure(code: int) -> Failure:
     )
 
 
-def task_failure(rng: random.Random) -> Failure:
+def task_failure(rng: random.Random, *, is_container: bool) -> Failure:
     """Return a failure as tasks have them: mostly exit codes, at times the node's fault."""
     if rng.random() < 0.9:
         return exit_code_failure(rng.choice((1, 1, 1, 2, 127, 137, 139)))
@@ -61,6 +61,7 @@ def task_failure(rng: random.Random) -> Failure:
         "TaskLaunchFailed",
         "The task could not be launched on the compute node",
         (("Message", "Not enough disk space is available on the node"),),
+        container_error="OCI runtime create failed: no space left" if is_container else None,
     )
 
 

@@ -52,7 +52,9 @@ def _finish(node: Node, slot: int, at: int, *, may_retry: bool) -> bool:
     task = node.running[slot]
     work = node.plan.config.work
     rate = 1.0 if node.oddity == "black_hole" else work.failure_rate
-    failure = task_failure(node.rng) if node.rng.random() < rate else None
+    failure = None
+    if node.rng.random() < rate:
+        failure = task_failure(node.rng, is_container=node.plan.profile.is_container)
     may_retry = may_retry and task.retry_count < work.retry_limit
     if failure is not None and failure.is_retried and may_retry:
         node.end_attempt(task, at, failure, final=False)
