@@ -55,6 +55,8 @@ REFUSED = b'{"code":"AuthenticationFailed","message":{"value":"no"}}'
 
 
 class TestSharedKey:
+    """Signatures, and when a request is signed again."""
+
     @pytest.mark.skipif(not VECTORS, reason=f"{VECTORS_FILE} is not there")
     @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
     def test_vectors(self, vector):
@@ -99,6 +101,7 @@ class TestSharedKey:
 
     @staticmethod
     def signed(params):
+        """The string to sign of a request with these parameters."""
         query = "&".join(f"{name}={quote(value, safe='')}" for name, value in params)
         return string_to_sign("a", httpx.Request("GET", f"{URL}&{query}"))
 
@@ -205,6 +208,7 @@ class Credential:
         self.error = error
 
     def get_token(self, *scopes, claims=None):
+        """Hand out the next token."""
         self.calls.append((scopes, claims))
         if self.error:
             raise self.error
@@ -212,6 +216,8 @@ class Credential:
 
 
 class TestEntra:
+    """Tokens: which, for how long, and what a 401 does."""
+
     @pytest.mark.parametrize(
         ("endpoint", "scope", "authority"),
         [
@@ -377,6 +383,8 @@ class TestEntra:
     ids=["shared key", "entra"],
 )
 class TestOwnOrigin:
+    """Both ways: credentials for the account alone."""
+
     @pytest.mark.parametrize(
         "url",
         [
@@ -462,6 +470,7 @@ class TokenHandler(BaseHTTPRequestHandler):
     """Answers with a numbered token that is valid for a day."""
 
     def do_GET(self):
+        """Issue a token for the resource asked for."""
         query = parse_qs(urlsplit(self.path).query)
         self.server.asked.append((query["resource"][0], self.headers["X-Identity-Header"]))
         answer = {
@@ -493,6 +502,8 @@ def token_endpoint(monkeypatch):
 
 
 class TestRealIdentity:
+    """azure-identity itself, against a local endpoint."""
+
     RESOURCE = "https://batch.core.windows.net/"
 
     def test_managed_identity(self, token_endpoint):

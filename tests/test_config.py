@@ -47,6 +47,8 @@ def refusal(*args, **kwargs):
 
 
 class TestSources:
+    """Flags, environment, file, and which of them holds."""
+
     def test_nothing_configured(self):
         """Without any settings there are defaults and no account, which only a snapshot minds."""
         settings = load(None, {})
@@ -186,6 +188,8 @@ class TestSources:
 
 
 class TestEndpoint:
+    """Where an account is, and the label that follows from it."""
+
     @pytest.mark.parametrize(
         ("given", "endpoint", "label"),
         [
@@ -264,6 +268,8 @@ class TestEndpoint:
 
 
 class TestKeys:
+    """Keys come from the environment, and are shown nowhere."""
+
     @pytest.mark.parametrize(
         "line",
         [
@@ -345,6 +351,8 @@ class TestKeys:
 
 
 class TestFileErrors:
+    """What is wrong in a file."""
+
     @pytest.mark.parametrize(
         ("text", "path"),
         [

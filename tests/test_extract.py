@@ -59,6 +59,7 @@ class Service(httpx.BaseTransport):
         self.requests = []
 
     def handle_request(self, request):
+        """Give the next answer."""
         # A second signing changes the request itself: keep it as it is now.
         copy = httpx.Request(request.method, request.url, headers=request.headers.copy())
         copy.extensions = request.extensions
@@ -70,6 +71,7 @@ class Service(httpx.BaseTransport):
 
     @property
     def urls(self):
+        """The URLs asked for."""
         return [str(request.url) for request in self.requests]
 
 
@@ -84,6 +86,7 @@ class Clock:
         return self.seconds
 
     def sleep(self, seconds):
+        """Move on."""
         self.waits.append(seconds)
         self.seconds += seconds
 
@@ -145,6 +148,8 @@ OPERATIONS = {
 
 
 class TestRequests:
+    """What is asked of the service, and how."""
+
     @pytest.mark.parametrize("name", OPERATIONS)
     def test_operations(self, connect, name):
         """Each operation is one GET of its route, and its page is the body as sent."""
@@ -228,6 +233,8 @@ def page_with(link, *nodes):
 
 
 class TestPaging:
+    """Which links are followed."""
+
     @pytest.mark.parametrize(
         "query",
         [
@@ -321,6 +328,8 @@ class TestPaging:
 
 
 class TestRetries:
+    """What is tried again, when, and for how long."""
+
     @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
     def test_healed(self, connect, clock, status):
         """What may pass is tried again, and a success is all that the caller sees."""
@@ -496,6 +505,8 @@ BAD_BODIES = {
 
 
 class TestBodies:
+    """What is a page."""
+
     @pytest.mark.parametrize("name", BAD_BODIES)
     def test_bad_bodies(self, connect, name):
         """A body that is no whole page is tried again and then an error, never an empty page."""
@@ -596,6 +607,8 @@ class TestBodies:
 
 
 class TestErrors:
+    """How a failure is told."""
+
     def test_wording(self, connect):
         """Code, message and details are the service's, without the lines that vary."""
         body = {
@@ -664,6 +677,7 @@ class TestErrors:
 
         class Quoting(Service):
             def handle_request(self, request):
+                """Give the next answer."""
                 self.signature = request.headers["Authorization"].rpartition(":")[2]
                 return refusal(403, "AuthenticationFailed", f"The MAC '{self.signature}' is wrong")
 
@@ -716,6 +730,7 @@ class Credential:
     error = None
 
     def get_token(self, *scopes, claims=None):
+        """Hand out the next token."""
         self.calls += 1
         if self.error:
             raise self.error
@@ -723,6 +738,8 @@ class Credential:
 
 
 class TestSigningIn:
+    """Refusals of credentials."""
+
     def test_401_that_heals(self, connect):
         """A 401 gets one fresh token, and the page is there."""
         client, service = connect(refusal(401), answer(), credential=Credential())
@@ -781,6 +798,8 @@ class TestSigningIn:
 
 
 class TestClocks:
+    """The service's clock and ours."""
+
     def test_observed_at_without_a_date(self, connect):
         """Without a Date header, our clock is corrected by the skew seen so far."""
         date = format_datetime(NOW + timedelta(minutes=10), usegmt=True)
@@ -805,6 +824,8 @@ class TestClocks:
 
 
 class TestLogs:
+    """What is logged."""
+
     def test_retry_is_a_warning(self, connect, clock, caplog):
         """A retry is logged with what the ledger would say of it, and no secret."""
         caplog.set_level(logging.DEBUG, "nodelake")
@@ -842,6 +863,8 @@ class TestLogs:
 
 
 class TestCancel:
+    """The end, asked for from outside."""
+
     def test_before(self, connect):
         """A cancelled client sends nothing more."""
         client, service = connect(answer())

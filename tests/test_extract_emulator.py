@@ -77,6 +77,8 @@ def failure_of(pages):
 
 
 class TestOperations:
+    """Every operation, on a service in good health."""
+
     def test_pools(self, connect):
         """All pools are listed."""
         assert ["big", "small"] == sorted(ids(connect().pools()))
@@ -198,6 +200,8 @@ def test_every_kind_has_an_outcome():
 
 
 class TestFaults:
+    """Every kind of fault."""
+
     def put(self, emulator, kind, **options):
         """Put a fault in force on the nodes of one pool."""
         if kind in ("gzip_bomb", "oversized_body"):

@@ -43,13 +43,16 @@ class Server:
 
     @property
     def port(self):
+        """The port it listens on."""
         return self.listener.getsockname()[1]
 
     def account(self):
+        """An account at this server."""
         scheme = "https" if self.tls else "http"
         return Account(f"{scheme}://127.0.0.1:{self.port}", "acct", "acct.local", key=KEY)
 
     def accept(self):
+        """Take connections until it is closed."""
         while True:
             try:
                 connection, _ = self.listener.accept()
@@ -64,6 +67,7 @@ class Server:
             thread.start()
 
     def run(self, connection, number):
+        """Serve one connection."""
         try:
             with (
                 self.tls.wrap_socket(connection, server_side=True) if self.tls else connection as c
@@ -76,6 +80,7 @@ class Server:
                 self.open -= 1
 
     def close(self):
+        """Let go of every connection, and wait for its threads."""
         self.released.set()
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
@@ -123,6 +128,7 @@ class Run(threading.Thread):
         self.start()
 
     def run(self):
+        """List pools."""
         try:
             self.ended = list(self.client.pools())
         except ExtractError as error:
