@@ -7,11 +7,12 @@ import struct
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from .faults import Fault
+from .paging import next_link, skip_token
 from .replies import Reply, ServiceError, error_body
 from .requests import Request
 from .times import SECOND, http_date
@@ -70,13 +71,28 @@ def _retry_after(fault: Fault, now: int) -> list[tuple[str, str]]:
 # ---- odd content: whole JSON that says something else
 
 
-def change_content(faults: list[Fault], request: Request, reply: Reply, page: int) -> Reply:
-    """Return the reply with the content faults worked into its JSON."""
+@dataclass(frozen=True)
+class _Page:
+    """Where a page comes from: its request, its number, and the key that signs its links."""
+
+    request: Request
+    number: int
+    key: str
+
+
+def change_content(
+    faults: list[Fault], request: Request, reply: Reply, number: int, key: str
+) -> Reply:
+    """Return the reply with the content faults worked into its JSON.
+
+    ``number`` is the page's, from 1; ``key`` is the account's.
+    """
     if not isinstance(reply.body, bytes) or reply.status != 200:
         return reply
     document = json.loads(reply.body)
+    page = _Page(request, number, key)
     for fault in faults:
-        _CONTENT[fault.kind](fault, request, document, page)
+        _CONTENT[fault.kind](fault, document, page)
     return replace(reply, body=json.dumps(document).encode(), compressed=None)
 
 
@@ -88,8 +104,9 @@ def _items(fault: Fault, document: Json) -> list[Json]:
     return items[: fault.count]
 
 
-def _link_to(fault: Fault, request: Request, document: Json, page: int) -> None:
+def _link_to(fault: Fault, document: Json, page: _Page) -> None:
     """Lead the next page elsewhere; a last page gets such a link too."""
+    request = page.request
     parts = urlsplit(request.base)
     link = document.get("odata.nextLink")
     if link is None:
@@ -104,24 +121,24 @@ def _link_to(fault: Fault, request: Request, document: Json, page: int) -> None:
     document["odata.nextLink"] = link.replace(request.base, f"{scheme}://{netloc}", 1)
 
 
-def _loop(fault: Fault, request: Request, document: Json, page: int) -> None:
-    query = f"?{request.raw_query}" if request.raw_query else ""
-    document["odata.nextLink"] = f"{request.base}{request.raw_path}{query}"
+def _loop(fault: Fault, document: Json, page: _Page) -> None:
+    request = page.request
+    document["odata.nextLink"] = f"{request.base}{request.raw_path}?{request.raw_query}"
 
 
-def _wrong_types(fault: Fault, request: Request, document: Json, page: int) -> None:
+def _wrong_types(fault: Fault, document: Json, page: _Page) -> None:
     for item in _items(fault, document):
         item["totalTasksRun"] = "12"
         item["allocationTime"] = 5
         item["recentTasks"] = {}
 
 
-def _missing_id(fault: Fault, request: Request, document: Json, page: int) -> None:
+def _missing_id(fault: Fault, document: Json, page: _Page) -> None:
     for item in _items(fault, document):
         item.pop("id", None)
 
 
-def _unknown_fields(fault: Fault, request: Request, document: Json, page: int) -> None:
+def _unknown_fields(fault: Fault, document: Json, page: _Page) -> None:
     for item in _items(fault, document):
         item["healthScore"] = 0.97
         item["rackInfo"] = {"row": 4, "tags": ["a", "b"], "owner": {"name": "hall-2"}}
@@ -132,7 +149,7 @@ def _unknown_fields(fault: Fault, request: Request, document: Json, page: int) -
             task["executionInfo"]["peakMemoryBytes"] = 123456789
 
 
-def _unknown_enums(fault: Fault, request: Request, document: Json, page: int) -> None:
+def _unknown_enums(fault: Fault, document: Json, page: _Page) -> None:
     for item in _items(fault, document):
         item["state"] = "hibernating"
         item["schedulingState"] = "draining"
@@ -142,7 +159,7 @@ def _unknown_enums(fault: Fault, request: Request, document: Json, page: int) ->
             task["taskState"] = "suspended"
 
 
-def _explicit_nulls(fault: Fault, request: Request, document: Json, page: int) -> None:
+def _explicit_nulls(fault: Fault, document: Json, page: _Page) -> None:
     for item in _items(fault, document):
         item["affinityId"] = None
         item["errors"] = None
@@ -153,7 +170,7 @@ def _explicit_nulls(fault: Fault, request: Request, document: Json, page: int) -
             item["startTaskInfo"]["failureInfo"] = None
 
 
-def _empty_containers(fault: Fault, request: Request, document: Json, page: int) -> None:
+def _empty_containers(fault: Fault, document: Json, page: _Page) -> None:
     for item in _items(fault, document):
         item["recentTasks"] = []
         item["errors"] = []
@@ -178,7 +195,7 @@ PLANTED_SECRETS = (
 )
 
 
-def _planted_secrets(fault: Fault, request: Request, document: Json, page: int) -> None:
+def _planted_secrets(fault: Fault, document: Json, page: _Page) -> None:
     sas, key, shared, bearer, in_url, argument, value = PLANTED_SECRETS
     quoted = sas.replace("=", "%3D")
     text = (
@@ -202,26 +219,32 @@ def _planted_secrets(fault: Fault, request: Request, document: Json, page: int) 
             item["startTask"]["commandLine"] = text
 
 
-def _duplicate_nodes(fault: Fault, request: Request, document: Json, page: int) -> None:
-    """Repeat nodes: on a page that has another after it its last ones come again at its end,
-    as they do when a node moves from page to page; the last page repeats its first."""
+def _duplicate_nodes(fault: Fault, document: Json, page: _Page) -> None:
+    """Repeat nodes: the next page begins with this one's last; a single page repeats its own."""
     items = document.get("value")
-    if isinstance(items, list) and items:
+    if not isinstance(items, list) or not items:
+        return
+    kept = len(items) - fault.count
+    if "odata.nextLink" in document and kept > 0 and "id" in items[kept - 1]:
+        request = page.request
+        token = skip_token(items[kept - 1]["id"], page.number + 1, page.key, request.raw_path)
+        document["odata.nextLink"] = next_link(request, token)
+    elif page.number == 1:
         document["value"] = items + items[-fault.count :]
 
 
-def _vanishing_nodes(fault: Fault, request: Request, document: Json, page: int) -> None:
+def _vanishing_nodes(fault: Fault, document: Json, page: _Page) -> None:
     items = document.get("value")
-    if isinstance(items, list) and page > 1:  # the first page has been sent before they went
+    if isinstance(items, list) and page.number > 1:  # the first page has been sent before they went
         document["value"] = items[fault.count :]
 
 
-def _mutate(fault: Fault, request: Request, document: Json, page: int) -> None:
+def _mutate(fault: Fault, document: Json, page: _Page) -> None:
     for item in _items(fault, document):
         fault.mutate(item)
 
 
-_CONTENT: dict[str, Callable[[Fault, Request, Json, int], None]] = {
+_CONTENT: dict[str, Callable[[Fault, Json, _Page], None]] = {
     "next_link_host": _link_to,
     "next_link_port": _link_to,
     "next_link_scheme": _link_to,

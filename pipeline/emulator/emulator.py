@@ -43,7 +43,8 @@ class Emulator:
 
     ``key`` is the account's Shared Key in base64, made from the fleet's seed if none is given.
     ``speed`` lets the fleet's clock run by itself, so many simulated seconds to the second;
-    without it the clock stands until somebody moves it. ``clock`` and ``sleep`` stand in for
+    without it the clock stands until somebody moves it. ``page_limit`` makes pages shorter than
+    clients ask for, so that a few pools or nodes fill several. ``clock`` and ``sleep`` stand in for
     the wall clock (epoch seconds) and ``time.sleep``.
     """
 
@@ -55,6 +56,7 @@ class Emulator:
         key: str | None = None,
         faults: Faults | None = None,
         speed: float | None = None,
+        page_limit: int | None = None,
         token_lifetime_seconds: float = 3600.0,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -73,7 +75,7 @@ class Emulator:
         self.clock = clock
         self.sleep = sleep
         self.lock = threading.RLock()
-        self._service = Service(fleet, self.key)
+        self._service = Service(fleet, self.key, page_limit)
         self._numbers = itertools.count(1)
         self._cache: OrderedDict[tuple[str, str, str], Reply] = OrderedDict()
         self._cached_bytes = 0
@@ -182,7 +184,7 @@ class Emulator:
         odd = [fault for fault in faults if fault.kind in CONTENT_KINDS]
         with self.lock:
             reply = self._cached(request)
-        return change_content(odd, request, reply, page) if odd else reply
+        return change_content(odd, request, reply, page, self.key) if odd else reply
 
     def _cached(self, request: Request) -> Reply:
         """Return the service's answer; while the clock stands still lists are made once."""

@@ -4,8 +4,10 @@ Paths, parameters and defaults are those of the published OpenAPI of 2024-07-01.
 two api-versions differ from it as ``_for_version`` says.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from email.utils import parsedate_to_datetime
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -50,9 +52,13 @@ _encode = msgspec.json.Encoder().encode
 class Service:
     """Answers the six read operations from a fleet. Not safe between threads: the caller locks."""
 
-    def __init__(self, fleet: Fleet, key: str) -> None:
-        """Serve a fleet; ``key`` keeps skip tokens from being made up."""
+    def __init__(self, fleet: Fleet, key: str, page_limit: int | None = None) -> None:
+        """Serve a fleet; ``key`` keeps skip tokens from being made up.
+
+        No page holds more than ``page_limit`` items, whatever a client asks for.
+        """
         self.fleet = fleet
+        self._page_limit = page_limit or 1000
         self._key = key
         self._routes: dict[str, Callable[[Request], Reply]] = {
             "pools": self._list_pools,
@@ -81,6 +87,9 @@ class Service:
         _check_timeout(request)
         return self._routes[request.route](request)
 
+    def _size(self, request: Request, most: int) -> int:
+        return min(page_size(request, most), self._page_limit)
+
     def _pool(self, request: Request) -> Pool:
         pool = self.fleet.pool(request.pool_id or "")
         if pool is None:
@@ -101,7 +110,7 @@ class Service:
         return Reply(200, _encode(document), list(headers))
 
     def _list_pools(self, request: Request) -> Reply:
-        size = page_size(request, 1000)
+        size = self._size(request, 1000)
         test = read_filter(request.query.get("$filter"), POOLS)
         paths = read_select(request.query.get("$select"), _POOL_NAMES)
         with_stats = _expands_stats(request)
@@ -142,27 +151,26 @@ class Service:
         return self._element(request, "pools", select(document, paths), headers)
 
     def _list_nodes(self, request: Request) -> Reply:
-        size = page_size(request, 1000)
+        size = self._size(request, 1000)
         test = read_filter(request.query.get("$filter"), NODES)
         paths = read_select(request.query.get("$select"), _NODE_NAMES)
         after, page = read_skip_token(request, self._key)
         pool = self._pool(request)
         items: list[bytes] = []
         last = ""
-        for place in self.fleet.places(pool):
-            if after and place[0] <= after:
+        places = self.fleet.places(pool)
+        start = bisect_right(places, after, key=itemgetter(0)) if after else 0
+        for number in range(start, len(places)):
+            is_full = len(items) == size
+            if test is not None or not is_full:
+                node = self.fleet.node(pool, places[number])
+            if test is not None and not test(self._node_document(request, node)):
                 continue
-            node = None
-            if test is not None or len(items) < size:
-                node = self.fleet.node(pool, place)
-            if node is not None and test and not test(self._node_document(request, node)):
-                continue
-            if len(items) == size:
+            if is_full:
                 token = skip_token(last, page + 1, self._key, request.raw_path)
                 return self._envelope(request, "nodes", items, token)
-            assert node is not None
             items.append(self._node_bytes(request, node, paths))
-            last = place[0]
+            last = node.id
         return self._envelope(request, "nodes", items, None)
 
     def _node_document(self, request: Request, node: Node) -> Json:
@@ -191,14 +199,16 @@ class Service:
     def _get_node(self, request: Request) -> Reply:
         paths = read_select(request.query.get("$select"), _NODE_NAMES)
         pool = self._pool(request)
-        for place in self.fleet.places(pool):
-            if place[0] == request.node_id:
-                document = self._node_document(request, self.fleet.node(pool, place))
-                return self._element(request, "nodes", select(document, paths))
-        raise ServiceError("NodeNotFound")
+        wanted = request.node_id or ""
+        places = self.fleet.places(pool)
+        at = bisect_left(places, wanted, key=itemgetter(0))
+        if at == len(places) or places[at][0] != wanted:
+            raise ServiceError("NodeNotFound")
+        document = self._node_document(request, self.fleet.node(pool, places[at]))
+        return self._element(request, "nodes", select(document, paths))
 
     def _list_counts(self, request: Request) -> Reply:
-        size = page_size(request, 10)
+        size = self._size(request, 10)
         test = read_filter(request.query.get("$filter"), NODE_COUNTS)
         after, page = read_skip_token(request, self._key)
         pools = [p for p in self.fleet.pools() if p.id > after]
@@ -221,7 +231,7 @@ class Service:
         return self._envelope(request, "poolnodecounts", items, token)
 
     def _list_usage(self, request: Request) -> Reply:
-        size = page_size(request, 1000)
+        size = self._size(request, 1000)
         test = read_filter(request.query.get("$filter"), USAGE)
         after, page = read_skip_token(request, self._key)
         until = self.fleet.usage_until

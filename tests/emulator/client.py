@@ -20,10 +20,12 @@ from pipeline.emulator import Emulator
 VERSION = "2024-07-01.20.0"
 
 
-def shared_key(method: str, url: str, date: str, account: str, key: str) -> str:
-    """Return the Authorization header for a request that sets only ocp-date."""
+def shared_key(
+    method: str, url: str, date: str, account: str, key: str, length: str = ""
+) -> str:
+    """Return the Authorization header for a request that sets only ocp-date, and a length."""
     parts = urlsplit(url)
-    text = f"{method}\n" + "\n" * 11 + f"ocp-date:{date}\n/{account}{parts.path}"
+    text = f"{method}\n\n\n{length}" + "\n" * 9 + f"ocp-date:{date}\n/{account}{parts.path}"
     for name, value in sorted(parse_qsl(parts.query), key=lambda pair: pair[0].lower()):
         text += f"\n{name.lower()}:{value}"
     digest = hmac.new(base64.b64decode(key), text.encode(), hashlib.sha256).digest()
@@ -40,7 +42,12 @@ class SharedKeyAuth(httpx.Auth):
         date = format_datetime(self.now or datetime.now(UTC), usegmt=True)
         request.headers["ocp-date"] = date
         request.headers["Authorization"] = shared_key(
-            request.method, str(request.url), date, self.account, self.key
+            request.method,
+            str(request.url),
+            date,
+            self.account,
+            self.key,
+            request.headers.get("content-length", ""),
         )
         yield request
 
