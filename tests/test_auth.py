@@ -208,8 +208,9 @@ class Credential:
         self.error = error
 
     def get_token(self, *scopes, claims=None):
-        """Hand out the next token."""
+        """Hand out the next token, after a moment in which other threads come to ask."""
         self.calls.append((scopes, claims))
+        time.sleep(0.002)
         if self.error:
             raise self.error
         return AccessToken(f"token-{len(self.calls)}", int(NOW) + self.lifetime)

@@ -802,12 +802,20 @@ class TestErrors:
         ids=["transport", "utf-8", "json", "403", "200", "gzip"],
     )
     def test_no_error_holds_the_request(self, connect, answers):
-        """No error is chained to one of httpx, and no traceback shows what signed the request."""
+        """No error is chained to one of httpx; no traceback, nor its frames, has the request."""
         client, service = connect(*answers, limits=Limits(attempts=1))
         error = failure_of(client.pools)
         text = "".join(traceback.format_exception(error))
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
 
         assert (None, None) == (error.__cause__, error.__context__)
+        assert [] == [
+            name
+            for frame in frames
+            if "pipeline" in frame.f_code.co_filename
+            for name, value in frame.f_locals.items()
+            if isinstance(value, httpx.Request | httpx.Response | bytes)
+        ]
         assert "SharedKey" not in text
         assert service.requests[0].headers["Authorization"] not in text + repr(vars(error))
 
@@ -980,6 +988,19 @@ class TestCancel:
             error = failure_of(client.pools)
 
         assert (Cancelled, 1) == (type(error), len(service.requests))
+
+    def test_interrupted(self, connect):
+        """Ctrl-C in the middle of a request is no failure of it: it is not tried again."""
+
+        class Interrupted(Service):
+            def handle_request(self, request):
+                super().handle_request(request)
+                raise KeyboardInterrupt
+
+        service = Interrupted(answer())
+        with BatchClient(ACCOUNT, transport=service) as client, pytest.raises(KeyboardInterrupt):
+            list(client.pools())
+        assert 1 == len(service.requests)
 
     def test_closed(self, connect):
         """What is asked of a closed client is cancelled."""

@@ -83,8 +83,9 @@ class BatchClient:
     def cancel(self) -> None:
         """End every request and wait in all threads with Cancelled, and every later one.
 
-        Meant for SIGTERM; may be called from any thread, more than once. Only a connect, a TLS
-        handshake or a token that is being fetched goes on to its own timeout.
+        Meant for SIGTERM: the handler raises, and whoever catches that calls this. May be called
+        from any thread, more than once. Only a connect, a TLS handshake or a token that is being
+        fetched goes on to its own timeout.
         """
         self._connection.cancel()
 

@@ -96,8 +96,7 @@ class Connection:
         self._ends_at = monotonic() + deadline_seconds
         self._cancelled = threading.Event()
         self._sleep = sleep or tenacity.sleep_using_event(self._cancelled)
-        # Reentrant: a signal handler may call `cancel` while its own thread is in here.
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._figures = Figures()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._http = _http_client(endpoint, sign_in, limits, transport)
@@ -166,9 +165,10 @@ class Connection:
             # A socket that was shut under a request looks like a dropped connection.
             failure = self._ended() or failure
         failure.pool_id, failure.url = pool_id, without_query(url)
-        # Raised out here and unchained: httpx's errors hold the request with its credentials.
+        # Raised out here, unchained and without the frames it came through: httpx's errors and
+        # those frames hold the request with its credentials, and a body of megabytes.
         failure.__cause__ = failure.__context__ = None
-        raise failure
+        raise failure.with_traceback(None)
 
     def _exchange(self, url: str, read: Callable[[bytes], str | None]) -> Page:
         self._check_time()
