@@ -185,8 +185,9 @@ class Entra(_OwnOrigin):
     """Send an Entra token, from azure-identity unless a `credential` is given.
 
     One token serves all threads until shortly before it expires. After a 401 exactly one fresh
-    one is asked for: with the claims of the challenge where it has some, else from a new
-    credential, because azure-identity's objects hand out the token they remember.
+    one is asked for, with the claims of the challenge where it has some; from a new credential
+    unless one was given, because azure-identity's objects hand out the token they remember, and
+    not all of them get past that for claims.
     """
 
     def __init__(
@@ -236,7 +237,7 @@ class Entra(_OwnOrigin):
             if self._failed and self._now() - self._failed[0] < FAILURE_HOLDS_SECONDS:
                 # Threads that waited for an attempt that failed do not repeat it one by one.
                 raise AuthError(self._failed[1])
-            if refused is not None and claims is None:
+            if refused is not None:
                 self._credential = self._given
             try:
                 if self._credential is None:

@@ -527,13 +527,10 @@ class TestRealIdentity:
         assert [(self.RESOURCE, "the-header")] * 2 == token_endpoint.asked
 
     def test_claims_get_past_the_cache(self, token_endpoint):
-        """A claims challenge gets a fresh token from the same credential."""
-        from azure.identity import ManagedIdentityCredential
-
-        with ManagedIdentityCredential() as credential:
-            challenge = {"WWW-Authenticate": 'Bearer claims="eyJhIjoxfQ=="'}
-            http, sent = client(Entra(ENDPOINT, credential=credential), (401, challenge), OK)
-            http.get(URL)
+        """A claims challenge gets a fresh token too."""
+        challenge = {"WWW-Authenticate": 'Bearer claims="eyJhIjoxfQ=="'}
+        http, sent = client(Entra(ENDPOINT), (401, challenge), OK)
+        http.get(URL)
 
         assert ["Bearer identity-1", "Bearer identity-2"] == sent
 
