@@ -263,11 +263,13 @@ class Entra(_OwnOrigin):
 
 
 def _advice(error: Exception) -> str:
-    reason = " ".join(str(error).split())[:600] or type(error).__name__
+    # A chain of credentials lists what each one said: of that, the first sentences.
+    tried = re.findall(r"^\s+\w+: (.+?)(?:\.\s|\.?$)", str(error), re.MULTILINE)
+    reason = "; ".join(tried) or " ".join(str(error).split()) or type(error).__name__
     return (
-        "no Entra token: sign in with `az login`, give this machine a managed identity with a "
-        "role on the Batch account, or set AZURE_BATCH_ACCESS_KEY to use a key. "
-        f"azure-identity says: {reason}"
+        "could not sign in with Entra: run `az login`, give this machine a managed identity with "
+        "a role on the Batch account, or set AZURE_BATCH_ACCESS_KEY to use a key. "
+        f"azure-identity says: {reason[:800]}"
     )
 
 

@@ -359,6 +359,26 @@ class TestEntra:
             sent,
         )
 
+    def test_failure_of_a_chain(self):
+        """What a chain of credentials says is brought down to a sentence of each."""
+        error = RuntimeError(
+            "DefaultAzureCredential failed to retrieve a token from the included credentials.\n"
+            "Attempted credentials:\n"
+            "\tEnvironmentCredential: EnvironmentCredential authentication unavailable. Visit\n"
+            "https://aka.ms/azsdk to troubleshoot this issue.\n"
+            "\tAzureCliCredential: Azure CLI not found on path\n"
+            "\tBrokerCredential: Unavailable.\n"
+            "To mitigate this issue, please refer to the guidelines."
+        )
+        http, _ = client(Entra(ENDPOINT, credential=Credential(error=error)), OK)
+
+        with pytest.raises(AuthError) as caught:
+            http.get(URL)
+        assert str(caught.value).endswith(
+            "azure-identity says: EnvironmentCredential authentication unavailable; "
+            "Azure CLI not found on path; Unavailable"
+        )
+
     def test_failed_refresh_of_a_valid_token(self):
         """While the old token is still valid a failed refresh goes unnoticed."""
         credential = Credential()

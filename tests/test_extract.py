@@ -885,7 +885,8 @@ class TestSigningIn:
         error = failure_of(client.pools)
 
         assert (AuthFailed, [], 1) == (type(error), service.requests, credential.calls)
-        assert "az login" in error.message
+        assert error.message.startswith("could not sign in with Entra: run `az login`, give ")
+        assert "AZURE_BATCH_ACCESS_KEY to use a key. azure-identity says: no id" in error.message
         assert "hunter2" not in str(error)
 
     def test_missing_key(self):
