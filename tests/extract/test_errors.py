@@ -1,0 +1,215 @@
+"""How a failure is told, and logged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+
+import httpx
+import pytest
+
+from pipeline.config import Limits
+from pipeline.extract import (
+    AuthFailed,
+    BadResponse,
+    BatchClient,
+    Cancelled,
+    DeadlineExceeded,
+    ExtractError,
+    ServiceError,
+    TransportFailed,
+    UntrustedLink,
+)
+from tests.extract.made_up import (
+    ACCOUNT,
+    EMPTY,
+    ENDPOINT,
+    Service,
+    answer,
+    failure_of,
+    refusal,
+)
+
+
+class TestErrors:
+    """How a failure is told."""
+
+    def test_wording(self, connect):
+        """Code, message and details are the service's, without the lines that vary."""
+        body = {
+            "code": "InvalidQueryParameterValue",
+            "message": {"value": "Not valid.\nRequestId:from-body\nTime:2020-03-21T02:12:12Z"},
+            "values": [{"key": "Reason", "value": "MaxResults cannot be\nless than 1"}],
+        }
+        client, _ = connect(
+            *(
+                answer(400, json.dumps(body).encode(), **headers)
+                for headers in ({"request_id": "from-header"}, {})
+            )
+        )
+        first, second = failure_of(client.pools), failure_of(client.pools)
+
+        assert ("Not valid.; Reason: MaxResults cannot be less than 1", "from-header") == (
+            first.message,
+            first.request_id,
+        )
+        assert "from-body" == second.request_id
+        assert (
+            "InvalidQueryParameterValue: Not valid.; Reason: MaxResults cannot be less than 1 "
+            "(request-id from-header)"
+        ) == str(first)
+
+    @pytest.mark.parametrize(
+        ("body", "message"),
+        [
+            (
+                b"<html><head><title>502 Bad\n Gateway</title></head><body>x</body></html>",
+                "502 Bad Gateway",
+            ),
+            (b"<p>It is <b>down</b></p><script>alert(1)</script>", "It is down"),
+            (b"upstream connect error", "upstream connect error"),
+            (b'{"error":"x"}', '{"error":"x"}'),
+            (b"", "no text"),
+            (b"\xff\xfe", "\ufffd\ufffd"),
+            (b"x" * 100_000, "no text"),
+        ],
+    )
+    def test_errors_of_proxies(self, connect, body, message):
+        """An error that is not the service's JSON is told by its status and its text."""
+        client, _ = connect(answer(502, body), limits=Limits(attempts=1))
+        error = failure_of(client.pools)
+
+        assert (ServiceError, "HTTP 502", message) == (type(error), error.code, error.message)
+
+    @pytest.mark.parametrize("call", ["pools", "single"])
+    def test_error_under_status_200(self, connect, call):
+        """An error object is an error whatever its status says; a passing one is tried again."""
+        client, service = connect(
+            refusal(200, "ServerBusy"), refusal(200, "PoolNotFound", request_id="r-1")
+        )
+        error = failure_of(client.pools if call == "pools" else lambda: [client.pool("p")])
+
+        assert (ServiceError, "PoolNotFound", 200, "r-1", 2) == (
+            type(error),
+            error.code,
+            error.status,
+            error.request_id,
+            len(service.requests),
+        )
+
+    def test_what_a_refusal_quotes(self, connect):
+        """A refusal that quotes the signature it refuses does not carry it into our message."""
+
+        class Quoting(Service):
+            def handle_request(self, request):
+                """Give the next answer."""
+                self.signature = request.headers["Authorization"].rpartition(":")[2]
+                return refusal(403, "AuthenticationFailed", f"The MAC '{self.signature}' is wrong")
+
+        service = Quoting()
+        with BatchClient(ACCOUNT, transport=service) as client:
+            error = failure_of(client.pools)
+
+        assert ("AuthenticationFailed", "The MAC '[redacted]' is wrong") == (
+            error.code,
+            error.message,
+        )
+        assert service.signature not in str(error)
+
+    @pytest.mark.parametrize(
+        "answers",
+        [
+            [httpx.ReadTimeout("x", request=httpx.Request("GET", ENDPOINT))],
+            [answer(body=b"\xff")],
+            [answer(body=b"{")],
+            [refusal(403)],
+            [refusal(200)],
+            [answer(body=b"x", Content_Encoding="gzip")],
+        ],
+        ids=["transport", "utf-8", "json", "403", "200", "gzip"],
+    )
+    def test_no_error_holds_the_request(self, connect, answers):
+        """No error is chained to one of httpx; no traceback, nor its frames, has the request."""
+        client, service = connect(*answers, limits=Limits(attempts=1))
+        error = failure_of(client.pools)
+        text = "".join(traceback.format_exception(error))
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+
+        assert (None, None) == (error.__cause__, error.__context__)
+        assert [] == [
+            name
+            for frame in frames
+            if "pipeline" in frame.f_code.co_filename
+            for name, value in frame.f_locals.items()
+            if isinstance(value, httpx.Request | httpx.Response | bytes)
+        ]
+        assert "SharedKey" not in text
+        assert service.requests[0].headers["Authorization"] not in text + repr(vars(error))
+
+    def test_messages_are_redacted(self, connect):
+        """A secret in the service's words does not get into the error."""
+        text = "cannot read https://s.blob.core.windows.net/c?sv=1&sig=c2VjcmV0c2VjcmV0c2VjcmV0"
+        client, _ = connect(refusal(400, "X", text))
+        error = failure_of(client.pools)
+
+        assert "c2VjcmV0" not in str(error) + error.message
+        assert "[redacted]" in error.message
+
+
+class TestLogs:
+    """What is logged."""
+
+    def test_retry_is_a_warning(self, connect, clock, caplog):
+        """A retry is logged with what the ledger would say of it, and no secret."""
+        caplog.set_level(logging.DEBUG, "nodelake")
+        client, service = connect(
+            refusal(429, "TooManyRequests", request_id="r-1", Retry_After="7"), answer()
+        )
+        list(client.nodes("p"))
+        [warning] = [record for record in caplog.records if record.levelname == "WARNING"]
+
+        assert ("nodelake.extract", "p", 429, "TooManyRequests", "r-1", 7.0, 1) == (
+            warning.name,
+            warning.pool_id,
+            warning.status,
+            warning.code,
+            warning.request_id,
+            warning.wait_seconds,
+            warning.attempt,
+        )
+        logged = repr([vars(record) for record in caplog.records])
+        assert service.requests[0].headers["Authorization"] not in logged
+
+    def test_each_request_is_a_debug_line(self, connect, caplog):
+        """What was asked and answered is logged, without the query."""
+        caplog.set_level(logging.DEBUG, "nodelake")
+        client, _ = connect(answer(request_id="r-1"))
+        list(client.nodes("p"))
+        [line] = [record for record in caplog.records if record.name == "nodelake.extract"]
+
+        assert (f"{ENDPOINT}/pools/p/nodes", 200, "r-1", len(EMPTY)) == (
+            line.url,
+            line.status,
+            line.request_id,
+            line.bytes_received,
+        )
+
+
+def test_the_tree_of_errors():
+    """Every error is an ExtractError with the same fields, so one handler sees all."""
+    kinds = [
+        AuthFailed,
+        BadResponse,
+        Cancelled,
+        DeadlineExceeded,
+        ServiceError,
+        TransportFailed,
+        UntrustedLink,
+    ]
+
+    for kind in kinds:
+        error = kind("Code", "words", pool_id="p", request_id="r")
+        assert isinstance(error, ExtractError)
+        assert "Code: words (pool p, request-id r)" == str(error)
+        assert (None, None, None) == (error.status, error.url, error.retry_after_seconds)
