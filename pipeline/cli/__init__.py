@@ -1,0 +1,114 @@
+"""The command ``nodelake``: arguments, progress, exit codes; the only room that wires the others.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 partial; 4 another run holds the lock;
+5 a check failed; 130 and 143 after Ctrl-C and SIGTERM.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from types import FrameType
+
+import click
+
+from pipeline import __version__
+from pipeline.cli import answers, collect, made_up
+from pipeline.cli.console import say, set_up_logging
+
+USAGE, FAILED, LOCKED = 2, 1, 4
+INTERRUPTED, TERMINATED = 130, 143
+
+
+class Terminated(BaseException):
+    """SIGTERM: unwinds like Ctrl-C, so that a run ends cleanly and leaves its ledger row."""
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Try `nodelake demo`: it needs no account.",
+)
+@click.version_option(__version__, prog_name="nodelake")
+@click.option("-v", "--verbose", is_flag=True, help="Log every request.")
+@click.option(
+    "--lake", "lake", metavar="URI", help="Directory of the lake; works on every command."
+)
+@click.option("--config", type=click.Path(dir_okay=False), help="Settings file [nodelake.toml].")
+@click.pass_context
+def nodelake(context: click.Context, verbose: bool, lake: str | None, config: str | None) -> None:
+    """The flight recorder for Azure Batch fleets.
+
+    Snapshots every compute node of a Batch account into Parquet, and answers questions about node
+    history with SQL.
+    """
+    context.obj = {"lake": lake, "config": config}
+    set_up_logging(verbose)
+
+
+for command in (*collect.COMMANDS, *answers.COMMANDS, *made_up.COMMANDS):
+    nodelake.add_command(command)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def main() -> None:
+    """Runs the command and ends the process with its exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command and returns its exit code; every error ends as a message on stderr."""
+    try:
+        result = nodelake.main(arguments, prog_name="nodelake", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        say("interrupted")
+        return INTERRUPTED
+    except Terminated:
+        say("terminated")
+        return TERMINATED
+    except BrokenPipeError:
+        # The reader has gone (head, less): what it wanted, it has. Nothing may flush at exit.
+        sys.stdout = None  # type: ignore[assignment]  # so that the interpreter does not flush it
+        return 0
+    except Exception as error:
+        return _failed(error)
+    return result if isinstance(result, int) else 0
+
+
+def _failed(error: Exception) -> int:
+    """Says what went wrong, without a secret in it, and what the exit code of it is."""
+    import duckdb
+
+    from pipeline.config import ConfigError
+    from pipeline.extract import ExtractError
+    from pipeline.lake import LakeError, Locked, Refused
+    from pipeline.query import QuestionError
+    from pipeline.saved import SavedError
+
+    if isinstance(error, Locked):
+        say(str(error))
+        return LOCKED
+    if isinstance(error, ConfigError | QuestionError | Refused):
+        say(str(error))
+        return USAGE
+    if isinstance(error, SavedError):
+        say(str(error))
+        return USAGE if error.is_usage else FAILED
+    if isinstance(error, LakeError | ExtractError):
+        say(str(error))
+        return FAILED
+    if isinstance(error, duckdb.Error):
+        say(str(error))
+        wrong = duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException
+        return USAGE if isinstance(error, wrong) else FAILED
+    say("unexpected error; please report it:\n" + "".join(traceback.format_exception(error)))
+    return FAILED

@@ -1,0 +1,290 @@
+"""The commands that ask a lake, or the schema: sql, shell, questions, ask, node, status, schema."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli.console import escape, say
+from pipeline.cli.options import account_option, connect, lake_option, settings
+from pipeline.cli.output import format_option, plain, show
+
+if TYPE_CHECKING:
+    from pipeline.query import Connection
+
+CHECK_FAILED = 5
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  nodelake sql 'select state, count(*) from nodes_latest group by all'
+  nodelake sql --format csv "select * from nodes_at('2026-11-21 12:00:00Z')" > fleet.csv"""
+)
+@click.argument("query", metavar="'SELECT …'")
+@format_option
+@lake_option
+def sql(query: str, form: str | None, lake: str | None) -> None:
+    """Answer a DuckDB SQL query from the lake."""
+    with connect(lake) as connection:
+        show(connection.table(query), form)
+
+
+@click.command(epilog="Example: nodelake shell --lake /srv/lake")
+@lake_option
+def shell(lake: str | None) -> None:
+    """Type SQL, see answers; end a query with a semicolon.
+
+    .tables lists the views, .refresh looks at the lake anew, .quit ends.
+    """
+    import duckdb
+
+    with connect(lake) as connection:
+        lines: list[str] = []
+        if sys.stdin.isatty():
+            import readline  # noqa: F401 - its import gives input() history and editing
+
+            click.echo(f"{len(connection.view.snapshot_ids)} snapshots in {connection.lake}")
+        while True:
+            try:
+                line = (
+                    input("     …> " if lines else "nodelake> ") if sys.stdin.isatty() else input()
+                )
+            except EOFError:
+                return
+            word = line.strip()
+            if not lines and word in (".quit", ".exit"):
+                return
+            if not lines and word.startswith("."):
+                _dot(connection, word)
+                continue
+            lines.append(line)
+            if not word.endswith(";"):
+                continue
+            query, lines = "\n".join(lines), []
+            try:
+                show(connection.table(query), "table")
+            except duckdb.Error as error:
+                say(str(error))
+
+
+def _dot(connection: Connection, word: str) -> None:
+    if word == ".refresh":
+        connection.refresh()
+        click.echo(f"{len(connection.view.snapshot_ids)} snapshots")
+    elif word == ".tables":
+        show(connection.table(_VIEWS), "table")
+    else:
+        say(f"{word}: unknown; there are .tables, .refresh, .quit")
+
+
+_VIEWS = (
+    "select view_name as view, comment as holds from duckdb_views() where not internal order by 1"
+)
+
+
+@click.command("init-sql", epilog="Example: nodelake init-sql > lake.sql; duckdb -init lake.sql")
+@lake_option
+def init_sql(lake: str | None) -> None:
+    """Print the SQL that opens the lake as it stands, for any DuckDB."""
+    from pipeline.query import statements
+
+    with connect(lake) as connection:
+        click.echo(f"-- {connection.lake}: {len(connection.view.snapshot_ids)} snapshots")
+        click.echo("set TimeZone = 'UTC';")
+        for statement in statements(connection.view):
+            click.echo(f"{statement};")
+
+
+@click.command(epilog="Example: nodelake questions --format json")
+@format_option
+def questions(form: str | None) -> None:
+    """List the named questions."""
+    import pyarrow as pa
+
+    from pipeline.query import questions as known
+
+    rows = [
+        {
+            "name": each.name,
+            "question": each.question,
+            "grain": each.grain,
+            "parameters": ", ".join(
+                f"{p.name}={p.default or ''}" if p.default else p.name for p in each.parameters
+            ),
+        }
+        for each in known().values()
+    ]
+    show(pa.Table.from_pylist(rows), form)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  nodelake ask latest_states
+  nodelake ask start_task_failures --param pool=render --from 2026-11-20"""
+)
+@click.argument("name")
+@click.option(
+    "--param", "parameters", multiple=True, metavar="K=V", help="A parameter; repeatable."
+)
+@click.option("--from", "start", metavar="TIME", help="Short for --param from=TIME.")
+@click.option("--to", "end", metavar="TIME", help="Short for --param to=TIME.")
+@format_option
+@lake_option
+def ask(
+    name: str,
+    parameters: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    form: str | None,
+    lake: str | None,
+) -> None:
+    """Answer a named question; `nodelake questions` lists them."""
+    given: dict[str, object] = {}
+    for each in parameters:
+        key, equals, value = each.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{each!r} is not K=V", param_hint="--param")
+        given[key] = value
+    given |= {key: value for key, value in (("from", start), ("to", end)) if value is not None}
+    with connect(lake) as connection:
+        show(connection.ask(name, **given), form)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  nodelake node render tvmps_0a1b                     its states, from the lake
+  nodelake node render tvmps_0a1b --live              as the service has it now
+  nodelake node render tvmps_0a1b --live --select id,state"""
+)
+@click.argument("pool")
+@click.argument("node_id", metavar="NODE")
+@click.option("--live", is_flag=True, help="Ask the service (Compute Node - Get).")
+@click.option("--select", metavar="f,f", help="With --live: only these properties.")
+@click.option(
+    "--timeout", type=click.IntRange(1, 30), help="With --live: seconds the service may take."
+)
+@account_option
+@format_option
+@lake_option
+def node(
+    pool: str,
+    node_id: str,
+    live: bool,
+    select: str | None,
+    timeout: int | None,
+    accounts: tuple[str, ...],
+    form: str | None,
+    lake: str | None,
+) -> int:
+    """Show one node: as the service has it now, redacted, or its states from the lake."""
+    if live:
+        return _live(pool, node_id, select, timeout, accounts, lake)
+    if select or timeout:
+        raise click.UsageError("--select and --timeout go with --live")
+    with connect(lake) as connection:
+        rows = connection.ask("node_states_seen", pool=pool, node=node_id)
+        if rows.num_rows == 0:
+            say(f"no node {node_id} of pool {pool} in {connection.lake}")
+            return 1
+        show(rows, form)
+    return 0
+
+
+def _live(
+    pool: str,
+    node_id: str,
+    select: str | None,
+    timeout: int | None,
+    accounts: tuple[str, ...],
+    lake: str | None,
+) -> int:
+    from pipeline.extract import BatchClient
+    from pipeline.redact import Redactor
+
+    wanted = settings(lake, accounts).require_accounts()
+    if len(wanted) > 1:
+        raise click.UsageError("several accounts are configured: choose one with --account")
+    names = [name.strip() for name in select.split(",")] if select else []
+    with BatchClient(wanted[0]) as client:
+        page = client.node(pool, node_id, select=names, timeout=timeout)
+    value: Any = Redactor().json(json.loads(page.body))
+    click.echo(json.dumps(value, indent=2))
+    return 0
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  nodelake status
+  nodelake status --max-age 15 || page-the-operator"""
+)
+@click.option(
+    "--max-age",
+    type=click.FloatRange(min=0),
+    metavar="MIN",
+    help="Exit 5 unless every account has a stored snapshot this young.",
+)
+@format_option
+@lake_option
+def status(max_age: float | None, form: str | None, lake: str | None) -> int:
+    """Tell how fresh and how complete the lake is, and what in it has drifted."""
+    with connect(lake) as connection:
+        rows = connection.ask("status")
+        show(rows, form)
+        ages = [row["age_minutes"] for row in rows.to_pylist()]
+    if max_age is None:
+        return 0
+    if not ages:
+        say("the lake has no snapshot")
+        return CHECK_FAILED
+    late = [row for row in rows.to_pylist() if (row["age_minutes"] or max_age + 1) > max_age]
+    for row in late:
+        age = row["age_minutes"]
+        told = "has no stored snapshot" if age is None else f"last stored {age:.0f} minutes ago"
+        say(f"{escape(row['account'])}: {told}, more than {max_age:g} allowed")
+    return CHECK_FAILED if late else 0
+
+
+@click.command(epilog="Example: nodelake schema nodes --format csv")
+@click.argument("table", required=False)
+@format_option
+def schema(table: str | None, form: str | None) -> None:
+    """Print every column of every table: name, type, JSON path, meaning, whether it may be secret."""
+    import pyarrow as pa
+
+    from pipeline import schema as tables
+
+    if table is not None and table not in tables.TABLES:
+        raise click.BadParameter(f"no table {table!r}; there are: {', '.join(tables.TABLES)}")
+    chosen = [tables.TABLES[table]] if table else list(tables.TABLES.values())
+    rows = [
+        {
+            "table": each.name,
+            "column": column.name,
+            "type": str(column.type) if not column.fields else "list<struct>",
+            "path": column.path or "",
+            "secret": column.secret,
+            "doc": column.doc,
+        }
+        for each in chosen
+        for top in each.columns
+        for column in (top, *(_member(top, field) for field in top.fields))
+    ]
+    show(pa.Table.from_pylist(plain(rows)), form)
+
+
+def _member(parent: Any, field: Any) -> Any:
+    """A member of a list column, named as SQL would reach it."""
+    from dataclasses import replace
+
+    path = f"{parent.path}[].{field.path}" if field.path and parent.path else field.path
+    return replace(field, name=f"{parent.name}[].{field.name}", path=path)
+
+
+COMMANDS = (sql, shell, init_sql, questions, ask, node, status, schema)

@@ -1,0 +1,116 @@
+"""What a person or a log collector sees on stderr: messages, JSON lines, progress. Never a secret."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.snapshot import Watch
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def escape(text: str) -> str:
+    """Control characters made visible: what the service says must not steer a terminal."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
+def say(message: str) -> None:
+    """One message to a person, or one JSON line where nobody watches."""
+    logging.getLogger("nodelake").error(message)
+
+
+def is_watched() -> bool:
+    """Whether stderr is a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def set_up_logging(verbose: bool) -> None:
+    """Sends the log to stderr: plain lines on a terminal, JSON lines without one."""
+    logger = logging.getLogger("nodelake")
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    logger.propagate = False
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Plain() if is_watched() else _JsonLines())
+    logger.handlers = [handler]
+
+
+def _clean(text: str) -> str:
+    from pipeline.redact import redact_text
+
+    return redact_text(text)
+
+
+class _Plain(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        lines = _clean(record.getMessage()).split("\n")
+        text = "\n".join(escape(line) for line in lines)
+        if record.levelno >= logging.WARNING:
+            text = f"{record.levelname.lower()}: {text}"
+        return text if record.name == "nodelake" else f"{text}"
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, Any] = {
+            "at": f"{at}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _clean(record.getMessage()),
+        }
+        for name, value in vars(record).items():
+            if name not in _STANDARD and value is not None:
+                line[name] = _clean(value) if isinstance(value, str) else value
+        if record.exc_info:
+            line["traceback"] = _clean(self.formatException(record.exc_info))
+        return json.dumps(line, default=str)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Watch | None]:
+    """A bar of pools and a count of nodes on a terminal; nothing without one."""
+    if not is_watched():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} pools, {task.fields[nodes]} nodes"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        yield _Bar(bar, bar.add_task(escape(title), total=None, nodes=0))
+
+
+class _Bar:
+    """Feeds a rich progress bar; safe from any thread, as rich is."""
+
+    def __init__(self, bar: Any, task: Any) -> None:
+        self._bar = bar
+        self._task = task
+        self._nodes = 0
+
+    def pools_listed(self, pools: int) -> None:
+        self._bar.update(self._task, total=pools)
+
+    def nodes_read(self, pool_id: str, nodes: int) -> None:
+        self._nodes += nodes
+        self._bar.update(self._task, nodes=self._nodes)
+
+    def pool_done(self, pool_id: str, listing: str) -> None:
+        self._bar.advance(self._task)

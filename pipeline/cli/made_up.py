@@ -1,0 +1,184 @@
+"""The commands that need no account: demo and emulate."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.console import is_watched
+from pipeline.cli.options import lake_option
+
+if TYPE_CHECKING:
+    from pipeline.config import Account
+    from pipeline.emulator import Fleet
+    from pipeline.lake import Lake
+
+log = logging.getLogger("nodelake")
+
+#: The demo's answers, in the order they are printed: a heading, then a question or SQL.
+_ANSWERS = (
+    ("How was the day recorded?", "coverage"),
+    ("In which states are the nodes of each pool at the day's end?", "latest_states"),
+    ("Why did start tasks fail?", "start_task_failures"),
+    ("Which nodes report errors?", "nodes_with_errors"),
+)
+_DEMO_LAKE = "data/demo-lake"
+_MARK = ".nodelake-demo"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  nodelake demo
+  nodelake sql --lake data/demo-lake 'from nodes_latest limit 3'"""
+)
+@click.option("--seed", type=int, default=7, show_default=True, help="Another seed, another fleet.")
+@click.option(
+    "--snapshots",
+    type=click.IntRange(1, 1440),
+    default=288,
+    show_default=True,
+    help="How many, spread over the day.",
+)
+@lake_option
+def demo(seed: int, snapshots: int, lake: str | None) -> None:
+    """Record a made-up day and answer questions from it; no account needed.
+
+    An emulated Batch account of three pools and some 300 nodes lives through yesterday while
+    nodelake takes 288 snapshots of it over a real socket, into data/demo-lake.
+    """
+    from pipeline import query
+    from pipeline.lake import Lake
+
+    into = Lake(lake or _shared_lake() or _DEMO_LAKE)
+    _make_fresh(into)
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    begun = time.monotonic()
+    nodes = _simulate(into, today - timedelta(days=1), snapshots, seed)
+    seconds = time.monotonic() - begun
+    files = list(into.root.rglob("*.parquet"))
+    size = sum(file.stat().st_size for file in files)
+    click.echo(
+        f"{snapshots} snapshots, {nodes:,} node rows, in {len(files):,} Parquet files "
+        f"({size / 1e6:.1f} MB) in {into}; {seconds:.0f} s"
+    )
+    with query.connect(into) as connection:
+        from pipeline.cli.output import show
+
+        for heading, name in _ANSWERS:
+            click.echo(f"\n{heading}  [nodelake ask {name} --lake {shlex.quote(str(into))}]")
+            show(connection.ask(name), "table")
+    click.echo(f"\nAsk your own: nodelake sql --lake {shlex.quote(str(into))} 'from nodes_latest'")
+
+
+def _shared_lake() -> str | None:
+    shared = click.get_current_context().find_root().obj or {}
+    value: str | None = shared.get("lake")
+    return value
+
+
+def _make_fresh(lake: Lake) -> None:
+    """Empties a lake that a demo made before; refuses any other that has something in it."""
+    from pipeline.lake import make_directories
+
+    mark = lake.root / _MARK
+    if lake.root.exists() and any(lake.root.iterdir()):
+        if not mark.exists():
+            raise click.UsageError(
+                f"{lake} holds something that is no demo's: choose another --lake"
+            )
+        shutil.rmtree(lake.root)
+    make_directories(lake.root)
+    mark.touch(mode=0o600)
+
+
+def _simulate(lake: Lake, start: datetime, snapshots: int, seed: int) -> int:
+    """A day of the emulated fleet, its clock moved on before each snapshot; returns node rows."""
+    from pipeline import config
+    from pipeline.emulator import Emulator, Fleet, load_fleet_config
+
+    fleet = Fleet(load_fleet_config(None), seed=seed, start=start)
+    nodes = 0
+    with Emulator(fleet, account="demo").serve() as server:
+        account = config.load(None, server.settings, lake=str(lake)).require_accounts()[0]
+        with _bar(snapshots) as advance:
+            for number in range(snapshots):
+                fleet.advance(start + number * timedelta(days=1) / snapshots)
+                nodes += int(str(_one(account, lake, fleet)["nodes_rows"]))
+                advance()
+    return nodes
+
+
+def _one(account: Account, lake: Lake, fleet: Fleet) -> dict[str, object]:
+    from pipeline import snapshot
+    from pipeline.extract import BatchClient
+
+    with BatchClient(account, local_now=lambda: fleet.now) as client:
+        return snapshot.run(account, lake, client, clock=lambda: fleet.now).row
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Callable[[], None]]:
+    """A progress bar of snapshots on a terminal; nothing without one."""
+    if not is_watched():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("a day of snapshots", total=total)
+        yield lambda: bar.advance(task)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  nodelake emulate --port 8080 --speed 60 > emulated.env &    an hour a minute
+  . ./emulated.env; nodelake snapshot"""
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="TCP port [any free one].")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--fleet", type=click.Path(dir_okay=False), help="Fleet file, TOML [3 pools, 300 nodes]."
+)
+@click.option("--seed", type=int, default=7, show_default=True, help="Another seed, another fleet.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Seconds of the fleet's time in a second.",
+)
+@click.option("--tls", is_flag=True, help="Serve https with a certificate made on the spot.")
+def emulate(port: int, host: str, fleet: str | None, seed: int, speed: float, tls: bool) -> None:
+    """Serve a made-up Batch account, until Ctrl-C.
+
+    Prints the settings that make nodelake (or any Batch client) use it, as export lines.
+    """
+    from pipeline.emulator import Emulator, Fleet, FleetFileError, load_fleet_config
+
+    try:
+        made = load_fleet_config(Path(fleet) if fleet else None)
+    except (FleetFileError, OSError) as error:
+        raise click.UsageError(str(error)) from None
+    living = Fleet(made, seed=seed, start=datetime.now(UTC).replace(microsecond=0))
+    emulator = Emulator(living, account="emulated", speed=speed)
+    with emulator.serve(port=port, host=host, tls=tls) as server:
+        for name, value in server.settings.items():
+            click.echo(f"export {name}={shlex.quote(value)}")
+        log.info("serving %s at %s; Ctrl-C ends it", "a made-up account", server.endpoint)
+        while True:
+            time.sleep(3600)
+
+
+COMMANDS = (demo, emulate)

@@ -1,0 +1,77 @@
+"""Options that many commands share, and what they lead to: settings, lake, connection."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from pipeline.config import Settings
+    from pipeline.lake import Lake
+    from pipeline.query import Connection
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def lake_option(command: Command) -> Command:
+    """Adds --lake to a command."""
+    return click.option(
+        "--lake", metavar="URI", help="Directory of the lake [NODELAKE_LAKE, else data/lake]."
+    )(command)
+
+
+def account_option(command: Command) -> Command:
+    """Adds --account, repeatable."""
+    return click.option(
+        "--account",
+        "accounts",
+        multiple=True,
+        metavar="NAME",
+        help="Only this account of nodelake.toml, by label or name; repeatable [all].",
+    )(command)
+
+
+def pool_option(command: Command) -> Command:
+    """Adds --pool, repeatable."""
+    return click.option(
+        "--pool", "pools", multiple=True, metavar="ID", help="Only this pool; repeatable [all]."
+    )(command)
+
+
+def settings(
+    lake: str | None, accounts: tuple[str, ...] = (), api_version: str | None = None
+) -> Settings:
+    """Settings from flags, environment and file.
+
+    Raises:
+        ConfigError: exit 2.
+    """
+    from pipeline import config
+
+    shared = click.get_current_context().find_root().obj or {}
+    file = shared.get("config")
+    return config.load(
+        Path(file) if file else None,
+        os.environ,
+        lake=lake or shared.get("lake"),
+        accounts=accounts,
+        api_version=api_version,
+    )
+
+
+def open_lake(lake: str | None) -> Lake:
+    """The lake that flags, environment and file name."""
+    from pipeline.lake import Lake
+
+    return Lake(settings(lake).lake)
+
+
+def connect(lake: str | None) -> Connection:
+    """A DuckDB connection to that lake."""
+    from pipeline import query
+
+    return query.connect(open_lake(lake))

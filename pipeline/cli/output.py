@@ -1,0 +1,172 @@
+"""Rows on stdout: a table for a person; JSON, CSV, Parquet or Arrow for a machine."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from pipeline.cli.console import escape
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMATS = ("table", "json", "csv", "parquet", "arrow")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def format_option(command: Command) -> Command:
+    """Adds --format to a command that prints rows."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(FORMATS),
+        help="How rows are printed [table on a terminal, else json].",
+    )(command)
+
+
+def show(rows: pa.Table, form: str | None) -> None:
+    """Prints rows to stdout in the form asked for.
+
+    ``json`` is one array, an object a line; times are ISO 8601 in UTC. ``csv`` holds nested values
+    as JSON. ``parquet`` and ``arrow`` (IPC stream) are bytes: redirect them to a file.
+    """
+    form = form or ("table" if sys.stdout.isatty() else "json")
+    if form == "table":
+        _table(rows)
+    elif form == "json":
+        _json(rows)
+    elif form == "csv":
+        _csv(rows)
+    else:
+        _binary(rows, form)
+
+
+def _rows(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in rows.to_batches(max_chunksize=4096):
+        yield from batch.to_pylist()
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: times in ISO 8601 and UTC, no NaN."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            return value.isoformat()
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    if isinstance(value, dict):
+        return {name: plain(x) for name, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(x) for x in value]
+    if isinstance(value, bytes):
+        return value.hex()
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+# json escapes what is below a blank, but not the other characters that may steer a terminal.
+_CONTROLS = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\u{ord(match.group()):04x}"
+
+
+def _json(rows: pa.Table) -> None:
+    write = sys.stdout.write
+    separator = "[\n"
+    for row in _rows(rows):
+        write(separator + _CONTROLS.sub(_escaped, json.dumps(plain(row), ensure_ascii=False)))
+        separator = ",\n"
+    write("[]\n" if separator == "[\n" else "\n]\n")
+
+
+def _csv(rows: pa.Table) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(rows.column_names)
+    on_terminal = sys.stdout.isatty()
+    for row in _rows(rows):
+        cells = []
+        for value in map(plain, row.values()):
+            text = json.dumps(value) if isinstance(value, dict | list | bool) else value
+            cells.append(escape(text) if on_terminal and isinstance(text, str) else text)
+        writer.writerow(cells)
+
+
+def _binary(rows: pa.Table, form: str) -> None:
+    if sys.stdout.isatty():
+        raise click.UsageError(f"--format {form} prints bytes: redirect stdout to a file")
+    sink: IO[bytes] = sys.stdout.buffer
+    if form == "parquet":
+        import pyarrow.parquet as pq
+
+        pq.write_table(rows, sink)
+    else:
+        import pyarrow as pa
+
+        with pa.ipc.new_stream(sink, rows.schema) as writer:
+            writer.write_table(rows)
+
+
+_CELL_WIDTH = 60
+
+
+def _cell(value: Any) -> str:
+    """A value as a person reads it, on one line."""
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        text = value.astimezone(UTC) if value.tzinfo else value
+        return f"{text:%Y-%m-%d %H:%M:%S}" + ("Z" if value.tzinfo else "")
+    if isinstance(value, float):
+        return f"{value:,.2f}".rstrip("0").rstrip(".")
+    if isinstance(value, dict | list):
+        return escape(json.dumps(plain(value), ensure_ascii=False))
+    return escape(str(plain(value)))
+
+
+def _table(rows: pa.Table) -> None:
+    """A table as wide as the terminal; records, one field a line, where that is too narrow."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not rows.num_columns:
+        return
+    if not rows.num_rows:
+        console.print("no rows", style="dim")
+        return
+    cells = [[_cell(value) for value in row.values()] for row in _rows(rows)]
+    names = rows.column_names
+    widths = [
+        max(len(name), *(min(len(row[i]), _CELL_WIDTH) for row in cells))
+        for i, name in enumerate(names)
+    ]
+    if len(names) > 2 and sum(min(width, 12) + 2 for width in widths) > console.width:
+        margin = max(len(name) for name in names)
+        for number, row in enumerate(cells, 1):
+            console.print(Text(f"— {number} —", style="dim"))
+            for name, text in zip(names, row, strict=True):
+                console.print(Text.assemble((name.rjust(margin), "bold"), "  ", text))
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for i, name in enumerate(names):
+        kind = rows.schema.field(i).type
+        is_number = str(kind).startswith(("int", "uint", "float", "double", "decimal"))
+        table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(text) for text in row))
+    console.print(table)

@@ -1,0 +1,77 @@
+-- question: How fresh and how complete is the record of each account, and what has drifted?
+-- grain:    account
+-- columns:  account, last_stored_at, age_minutes, last_run_at, last_status, snapshots_24h,
+--           failed_24h, pools, pools_failed, nodes, malformed, duplicates, unknown_fields,
+--           unknown_enum_values, last_error_at, last_error
+-- traps:    last_stored_at is the last run that stored anything; last_run_at counts failed runs
+--           too. The 24 hours are those before the account's last run. unknown_fields names what
+--           the last stored run met and no column holds: it stands in extra_json.
+with live as (
+    select * from snapshots where source in ('live', 'import')
+),
+last_runs as (
+    select account, max(snapshot_at) as last_run_at from live group by account
+),
+recent as (
+    select
+        live.account,
+        count(*) as snapshots_24h,
+        count(*) filter (where status = 'failed') as failed_24h
+    from live
+    join last_runs on last_runs.account = live.account
+    where epoch(live.snapshot_at) > epoch(last_runs.last_run_at) - 86400
+    group by live.account
+),
+stored as (
+    select
+        account,
+        max(snapshot_at) as last_stored_at,
+        max_by(pools_listed, snapshot_id) as pools,
+        max_by(pools_failed, snapshot_id) as pools_failed,
+        max_by(nodes_rows, snapshot_id) as nodes,
+        max_by(malformed, snapshot_id) as malformed,
+        max_by(duplicates, snapshot_id) as duplicates,
+        max_by(unknown_field_paths, snapshot_id) as unknown_field_paths,
+        max_by(unknown_enum_values, snapshot_id) as unknown_enum_values
+    from live
+    where status <> 'failed'
+    group by account
+),
+errors as (
+    select
+        account,
+        max(snapshot_at) as last_error_at,
+        max_by(error_code || ': ' || coalesce(error_message, ''), snapshot_id) as last_error
+    from live
+    where error_code is not null
+    group by account
+),
+last_status as (
+    select account, max_by(status, snapshot_id) as last_status from live group by account
+)
+select
+    last_runs.account,
+    stored.last_stored_at,
+    (epoch(now()) - epoch(stored.last_stored_at)) / 60 as age_minutes,
+    last_runs.last_run_at,
+    last_status.last_status,
+    recent.snapshots_24h,
+    recent.failed_24h,
+    stored.pools,
+    stored.pools_failed,
+    stored.nodes,
+    stored.malformed,
+    stored.duplicates,
+    array_to_string(list_transform(stored.unknown_field_paths, lambda x: x.path), ', ')
+        as unknown_fields,
+    array_to_string(
+        list_transform(stored.unknown_enum_values, lambda x: x.path || '=' || x.value), ', '
+    ) as unknown_enum_values,
+    errors.last_error_at,
+    errors.last_error
+from last_runs
+join last_status on last_status.account = last_runs.account
+join recent on recent.account = last_runs.account
+left join stored on stored.account = last_runs.account
+left join errors on errors.account = last_runs.account
+order by last_runs.account;
