@@ -6,9 +6,13 @@ import copy
 import pickle
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
 
 from pipeline.config import DEFAULT_API_VERSION, ConfigError, Limits, Secret, load
 
@@ -411,3 +415,61 @@ def test_every_limit_can_be_set_in_the_file(field):
 
     assert value == getattr(settings.limits, field.name)
     assert value == getattr(settings.accounts[0].limits, field.name)
+
+
+# A cold or busy machine is no failure.
+patient = effort(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PIECES = [
+    *[
+        "https://",
+        "http://",
+        "ftp:",
+        "//",
+        "/",
+        "@",
+        ":",
+        "443",
+        "99999",
+        "?",
+        "#",
+        "[",
+        "]",
+        "::1",
+    ],
+    *["a", ".", "eastus.batch.azure.com", "127.0.0.1", "localhost", "%", " ", "\n", "\x00", "é"],
+]
+
+
+@patient
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
+def test_any_endpoint(text):
+    """Whatever an endpoint is made of, it is refused or it is scheme, host and port, safely."""
+    try:
+        accounts = load(None, {"AZURE_BATCH_ENDPOINT": text, "AZURE_BATCH_ACCOUNT": "a"}).accounts
+    except ConfigError:
+        return
+    for account in accounts:
+        url = urlsplit(account.endpoint)
+        assert url.scheme == "https" or url.hostname in ("localhost", "127.0.0.1", "::1")
+        assert ("", "", "", None) == (url.path, url.query, url.fragment, url.username)
+        assert account == account_of(account.endpoint, AZURE_BATCH_ACCOUNT="a")
+
+
+@patient
+@given(
+    st.lists(
+        st.sampled_from(
+            "lake accounts limits endpoint key_env key [[accounts]] [limits] = . , # { } [ ] ''' é"
+            ' "x" 1 "hunter2hunter2" \n'.split(" ")
+        ),
+        max_size=12,
+    ).map(" ".join)
+)
+def test_any_file(text):
+    """Whatever a file holds, it is settings or a ConfigError that does not repeat its values."""
+    try:
+        load(write(text), {})
+        message = ""
+    except ConfigError as error:
+        message = str(error)
+    assert "hunter2" not in message

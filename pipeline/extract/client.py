@@ -14,7 +14,7 @@ from pipeline import auth
 from pipeline.config import Account, Limits
 from pipeline.extract.body import read_listing, read_single
 from pipeline.extract.connection import Connection, Figures, Page, without_query
-from pipeline.extract.errors import AuthFailed, UntrustedLink
+from pipeline.extract.errors import AuthFailed, ExtractError, UntrustedLink
 
 # service.md: /nodecounts gives at most 10 a page; no request may take longer than 30 seconds.
 NODE_COUNTS_PAGE_SIZE = 10
@@ -202,7 +202,11 @@ def _sign_in(account: Account, credential: auth.Credential | None) -> httpx.Auth
 
 
 def _segment(name: str) -> str:
-    """An id as one segment of a path, whatever it holds."""
-    if name in ("", ".", ".."):
-        raise ValueError(f"{name!r} is not an id")
-    return quote(name, safe="")
+    """An id as one segment of a path. The service may list, or a user ask for, what is none."""
+    try:
+        segment = quote(name, safe="")
+    except UnicodeEncodeError:  # a lone surrogate: bytes of the command line that are no UTF-8
+        segment = ""
+    if segment in ("", ".", ".."):
+        raise ExtractError("InvalidId", f"{name!r} cannot be the id of a pool or node")
+    return segment

@@ -17,6 +17,7 @@ from tests.extract.made_up import (
     NOW,
     VERSION,
     answer,
+    failure_of,
     page_with,
 )
 
@@ -100,9 +101,22 @@ class TestRequests:
             == service.requests[0].url.raw_path.decode("ascii").partition("?")[0]
         )
         assert f"{ENDPOINT}/pools/p/nodes/..%2F..%2Fjobs?{VERSION}" == service.urls[1]
-        for name in ("", ".", ".."):
-            with pytest.raises(ValueError, match="is not an id"):
-                client.pool(name)
+
+    @pytest.mark.parametrize("name", ["", ".", "..", "\udcff"])
+    def test_no_ids(self, connect, name):
+        """What would be another path is refused, as an error of that pool and not of the run."""
+        client, service = connect()
+        errors = [
+            failure_of(call)
+            for call in (
+                lambda: client.nodes(name),
+                lambda: [client.pool(name)],
+                lambda: [client.node("p", name)],
+            )
+        ]
+
+        assert ["InvalidId"] * 3 == [error.code for error in errors]
+        assert [] == service.requests
 
     def test_arguments(self, connect):
         """A timeout beyond the service's, or a time without a zone, is refused before it is sent."""
