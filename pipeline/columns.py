@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema, shape
+from pipeline.cleaner import Steps
 from pipeline.redact import Redactor
 from pipeline.schema import Column, Table
 
@@ -38,7 +38,13 @@ class Report:
         self.missing_ids += other.missing_ids
         self.unknown_fields.update(other.unknown_fields)
         self.unknown_enum_values.update(other.unknown_enum_values)
-        self.problems += other.problems[: PROBLEMS_KEPT - len(self.problems)]
+        for problem in other.problems:
+            self.note(problem)
+
+    def note(self, problem: dict[str, str | None]) -> None:
+        """Keeps a problem (pool_id, node_id, path, problem) by name while there is room."""
+        if len(self.problems) < PROBLEMS_KEPT:
+            self.problems.append(problem)
 
 
 @dataclass(frozen=True)
@@ -55,15 +61,26 @@ class Origin:
         return [pa.repeat(value, length) for value in values]
 
 
-def extra_json(extra: Mapping[str, object], redactor: Redactor) -> str | None:
+def path_text(steps: Iterable[str | int], redactor: Redactor, any_place: bool = False) -> str:
+    """Steps as a path, its names redacted: a name may be a secret too."""
+    masked = (redactor.text(step) if isinstance(step, str) else step for step in steps)
+    return shape.join(masked, any_place)
+
+
+def path_name(steps: Iterable[str | int], redactor: Redactor, any_place: bool = False) -> str:
+    """The same for the report: Unicode, which a name in JSON need not be."""
+    return path_text(steps, redactor, any_place).encode("utf-8", "backslashreplace").decode()
+
+
+def extra_json(extra: Mapping[Steps, object], redactor: Redactor) -> str | None:
     """What no column holds as one JSON object, path -> value, redacted; None where there is nothing."""
     if not extra:
         return None
-    masked = {
-        redactor.text(path): redactor.json(value, re.split(r"(?<!\\)\.", path)[-1])
-        for path, value in extra.items()
-    }
-    return json.dumps(masked)
+    masked = [
+        (path_text(steps, redactor), redactor.json(value, str(steps[-1])))
+        for steps, value in extra.items()
+    ]
+    return json.dumps(shape.unique_members(masked))
 
 
 def _member(objects: pa.StructArray, column: Column) -> pa.Array:
@@ -124,7 +141,8 @@ class Columns:
         lowered = [value.lower() for value in found]
         for index, value in enumerate(lowered):
             if value not in column.enum:
-                lowered[index] = self.redactor.text(value)
+                # a secret is known by its case too, so it is looked for before that is lost
+                lowered[index] = self.redactor.text(found[index]).lower()
                 count = pc.sum(pc.equal(encoded.indices, index)).as_py()
                 self.report.unknown_enum_values[place, lowered[index]] += count or 0
         if lowered == found:

@@ -7,15 +7,17 @@ what no column holds is kept by path in extra_json, and a node of wrong types ke
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import compress
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import pages, schema, shape
-from pipeline.columns import PROBLEMS_KEPT, Columns, Origin, Report, extra_json, offsets
+from pipeline.cleaner import Cleaned, Cleaner, Problem, Steps
+from pipeline.columns import Columns, Origin, Report, extra_json, offsets, path_name
 from pipeline.redact import Redactor
 from pipeline.start_tasks import StartTask, StartTasks
 
@@ -47,7 +49,7 @@ class NodeFlattener:
         self.nodes = 0
         self._seen: set[str] = set()
         self._start_tasks = StartTasks(redactor, hash_key)
-        self._cleaner = shape.Cleaner(shape.NODE)
+        self._cleaner = Cleaner(shape.NODE)
 
     def page(self, body: bytes, observed_at: datetime) -> tuple[Tables, str | None]:
         """One page of ComputeNodeListResult: its tables by name, and the envelope's next link.
@@ -57,8 +59,13 @@ class NodeFlattener:
         """
         strict = pages.read_strictly(body)
         if strict is not None:
+            unmet = self._unmet(strict.nodes.field("id").to_pylist())
+            rows = _Rows(
+                strict.nodes.filter(pa.array(unmet, pa.bool_())),
+                list(compress(strict.start_tasks, unmet)),
+                duplicates=unmet.count(False),
+            )
             try:
-                rows = _Rows(strict.nodes, strict.start_tasks)
                 return self._tables(rows, observed_at), strict.next_link
             except pa.ArrowInvalid:
                 pass  # a string that is no time: the patient way names the node
@@ -67,20 +74,38 @@ class NodeFlattener:
 
     def values(self, values: Sequence[object], observed_at: datetime) -> Tables:
         """Nodes as Python values (from a saved file, or a page that needs patience)."""
-        return self._tables(self._patiently(values), observed_at)
+        ids = [value.get("id") if isinstance(value, dict) else None for value in values]
+        unmet = self._unmet([str(each) if pages.is_id(each) else None for each in ids])
+        rows = self._patiently(list(compress(values, unmet)))
+        rows.duplicates = unmet.count(False)
+        return self._tables(rows, observed_at)
+
+    def _unmet(self, ids: Iterable[str | None]) -> list[bool]:
+        """Which nodes of a page are met for the first time in this listing.
+
+        Nodes come and go between pages, so an id can come twice: the first is kept. A node without a
+        valid id cannot be told from another: all are kept.
+        """
+        met: set[str] = set()
+        unmet = []
+        for node_id in ids:
+            unmet.append(node_id is None or not (node_id in self._seen or node_id in met))
+            if node_id is not None:
+                met.add(node_id)
+        return unmet
 
     def _patiently(self, values: Sequence[object]) -> _Rows:
-        """Node by node: what fits goes on, the rest is kept aside and named."""
+        """Node by node: Arrow takes what fits, the rest is kept aside and named."""
         kept: list[dict[str, object]] = []
         rows = _Rows(pa.array([], pages.NODE_TYPE), [])
         for index, value in enumerate(values):
-            cleaned = self._clean(value)
-            if cleaned is None or cleaned.problems:
-                node = value if isinstance(value, dict) else {}
-                problems = cleaned.problems if cleaned else []
-                kept.append(self._malformed(node, value, problems, rows, index))
+            node, cleaned = self._clean(value)
+            self._count_unknown(cleaned)
+            if cleaned.problems:
+                kept.append(self._malformed(node, cleaned.problems))
+                rows.malformed[index] = value
+                rows.start_tasks.append(None)
                 continue
-            self.report.unknown_fields.update(f"nodes.{path}" for path in cleaned.unknown)
             for row, extra in cleaned.extra.items():
                 match row:
                     case ():
@@ -89,47 +114,43 @@ class NodeFlattener:
                         rows.child_extra[name, index, position] = extra
                     case _:
                         pass  # a start task's is taken from the start task itself
-            kept.append(cleaned.value)
-            start_task = value.get("startTask") if isinstance(value, dict) else None
+            kept.append(node)
+            start_task = node.get("startTask")
             rows.start_tasks.append(
                 json.dumps(start_task).encode() if isinstance(start_task, dict) else None
             )
         rows.nodes = pa.array(kept, pages.NODE_TYPE)
         return rows
 
-    def _clean(self, value: object) -> shape.Cleaned | None:
-        """The node taken apart, or None if it is no object or has no valid id."""
-        if not isinstance(value, dict) or not pages.is_id(value.get("id")):
-            return None
-        return self._cleaner.clean(value)
+    def _clean(self, value: object) -> tuple[dict[str, object], Cleaned]:
+        """The node ({} if it is no object) and what of it does not fit, its id foremost."""
+        if not isinstance(value, dict):
+            return {}, Cleaned(problems=[Problem((), f"expected a node, got {shape.kind(value)}")])
+        cleaned = self._cleaner.clean(value)
+        if not pages.is_id(value.get("id")):
+            others = (problem for problem in cleaned.problems if problem.steps != ("id",))
+            cleaned.problems = [Problem(("id",), "no valid id"), *others]
+        return value, cleaned
 
-    def _malformed(
-        self,
-        node: dict[str, object],
-        value: object,
-        problems: list[shape.Problem],
-        rows: _Rows,
-        index: int,
-    ) -> dict[str, object]:
-        """The valid keys of a malformed node; its JSON goes to extra_json, its faults to the report."""
+    def _count_unknown(self, cleaned: Cleaned) -> None:
+        self.report.unknown_fields.update(
+            "nodes." + path_name(steps, self.redactor, any_place=True) for steps in cleaned.unknown
+        )
+
+    def _malformed(self, node: Mapping[str, object], problems: list[Problem]) -> dict[str, object]:
+        """The valid keys of a malformed node; its faults go to the report."""
         node_id = node["id"] if pages.is_id(node.get("id")) else None
-        if node_id is None:
-            found = "no object" if not isinstance(value, dict) else "no valid id"
-            problems = [shape.Problem("id" if isinstance(value, dict) else "", found), *problems]
-            self.report.missing_ids += 1
         self.report.malformed += 1
-        room = PROBLEMS_KEPT - len(self.report.problems)
-        self.report.problems += [
-            {
-                "pool_id": self.pool_id,
-                "node_id": node_id if isinstance(node_id, str) else None,
-                "path": self.redactor.text(problem.path),
-                "problem": problem.problem,
-            }
-            for problem in problems[:room]
-        ]
-        rows.malformed[index] = value
-        rows.start_tasks.append(None)
+        self.report.missing_ids += node_id is None
+        for problem in problems:
+            self.report.note(
+                {
+                    "pool_id": self.pool_id,
+                    "node_id": None if node_id is None else str(node_id),
+                    "path": path_name(problem.steps, self.redactor),
+                    "problem": problem.problem,
+                }
+            )
         allocation_time = node.get("allocationTime")
         keys: dict[str, object] = {} if node_id is None else {"id": node_id}
         if isinstance(allocation_time, str) and shape.is_time(allocation_time):
@@ -169,13 +190,12 @@ class NodeFlattener:
         )
         made["extra_json"] = self._extra_json(rows, length)
         tables = {"nodes": nodes.table(self.origin)}
-        owners = {}
         for table, member, columns in children:
             tables[table.name] = self._children(member, columns, rows, tables["nodes"])
-            owners[table.name] = pc.list_parent_indices(rows.nodes.field(member)).to_pylist()
-        tables = self._without_duplicates(tables, owners)
         tables["start_tasks"] = self._start_task_rows(fresh)
-        self.nodes += tables["nodes"].num_rows
+        self.nodes += length
+        self.report.duplicates += rows.duplicates
+        self._seen.update(pc.drop_null(rows.nodes.field("id")).to_pylist())
         return tables
 
     def _extra_json(self, rows: _Rows, length: int) -> pa.StringArray:
@@ -206,34 +226,10 @@ class NodeFlattener:
         made["extra_json"] = pa.array(texts, pa.string())
         return values.table(self.origin)
 
-    def _without_duplicates(self, tables: Tables, owners: dict[str, list[int]]) -> Tables:
-        """Nodes come and go between pages, so an id can come twice: the first is kept.
-
-        ``owners`` tells for each child row which row of the page's nodes it stands under.
-        """
-        ids = tables["nodes"].column("node_id").to_pylist()
-        dropped = set()
-        for index, node_id in enumerate(ids):
-            if node_id is None:
-                continue  # a node without a valid id cannot be told from another: all are kept
-            if node_id in self._seen:
-                dropped.add(index)
-            self._seen.add(node_id)
-        if not dropped:
-            return tables
-        self.report.duplicates += len(dropped)
-        owners = owners | {"nodes": list(range(len(ids)))}
-        return {
-            name: table.filter(
-                pa.array([owner not in dropped for owner in owners[name]], pa.bool_())
-            )
-            for name, table in tables.items()
-        }
-
     def _start_task_rows(self, fresh: Sequence[StartTask]) -> pa.Table:
-        cleaner = shape.Cleaner(shape.START_TASK)
+        cleaner = Cleaner(shape.START_TASK)
         cleaned = [cleaner.clean(task.redacted) for task in fresh]
-        flat = pa.array([each.value for each in cleaned], shape.START_TASK.arrow)
+        flat = pa.array([task.redacted for task in fresh], shape.START_TASK.arrow)
         values = Columns(schema.START_TASKS, flat, self.redactor, self.report)
         values.made["pool_id"] = pa.repeat(self.pool_id, len(fresh))
         for name in ("start_task_id", "start_task_definition_id", "start_task_fingerprint"):
@@ -250,16 +246,17 @@ class _Rows:
 
     nodes: pa.StructArray
     start_tasks: list[bytes | None]
-    extra: dict[int, dict[str, object]] = field(default_factory=dict)
-    child_extra: dict[tuple[str, int, int], dict[str, object]] = field(default_factory=dict)
+    extra: dict[int, dict[Steps, object]] = field(default_factory=dict)
+    child_extra: dict[tuple[str, int, int], dict[Steps, object]] = field(default_factory=dict)
     malformed: dict[int, object] = field(default_factory=dict)
+    duplicates: int = 0
 
     def __post_init__(self) -> None:
         """An empty list that has a table of its own leaves no row there: it is listed by path."""
         for member in ("recentTasks", "errors"):
             empty = pc.equal(pc.list_value_length(self.nodes.field(member)), 0)
             for index in pc.indices_nonzero(pc.fill_null(empty, False)).to_pylist():
-                self.extra.setdefault(index, {})[member] = []
+                self.extra.setdefault(index, {})[(member,)] = []
 
 
 def pool_rows(
@@ -270,30 +267,36 @@ def pool_rows(
     A pool without a valid id is a problem of the report and gives no row; a value of the wrong type
     is named there and stands, redacted, in extra_json.
     """
-    cleaner = shape.Cleaner(shape.POOL, ("odata.metadata", *schema.POOL_CONFIGURATION))
+    cleaner = Cleaner(shape.POOL, ("odata.metadata", *schema.POOL_CONFIGURATION))
     rows: list[dict[str, object]] = []
     for value in values:
         if not isinstance(value, dict) or not pages.is_id(value.get("id")):
-            report.problems.append(
+            report.note(
                 {"pool_id": None, "node_id": None, "path": "pool.id", "problem": "no valid id"}
             )
             report.missing_ids += 1
             continue
         cleaned = cleaner.clean(value)
-        extra = dict(cleaned.extra.get((), {}))
-        report.unknown_fields.update(f"pools.{path}" for path in cleaned.unknown)
+        extra = cleaned.extra.get((), {})
+        report.unknown_fields.update(
+            "pools." + path_name(steps, redactor) for steps in cleaned.unknown
+        )
+        fitting = dict(value)
         for problem in cleaned.problems:
-            report.problems.append(
+            path = path_name(problem.steps, redactor)
+            report.note(
                 {
                     "pool_id": value["id"],
                     "node_id": None,
-                    "path": problem.path,
+                    "path": path,
                     "problem": problem.problem,
                 }
             )
-            extra[problem.path] = value.get(problem.path)
+            for name in problem.steps:
+                extra[problem.steps] = value[str(name)]
+                fitting.pop(str(name), None)
         deeper = {name: value[name] for name in schema.POOL_CONFIGURATION if name in value}
-        flat = pa.array([cleaned.value], shape.POOL.arrow)
+        flat = pa.array([fitting], shape.POOL.arrow)
         columns = Columns(schema.POOLS, flat, redactor, report).made
         row: dict[str, object] = {name: array[0].as_py() for name, array in columns.items()}
         row["account"], row["snapshot_id"] = origin.account, origin.snapshot_id
@@ -308,25 +311,29 @@ def usage_rows(
     values: Iterable[object], origin: Origin, redactor: Redactor, report: Report
 ) -> pa.Table:
     """PoolUsageMetrics as Python values to ``pool_usage``; a misfit is named and left out."""
-    cleaner = shape.Cleaner(shape.POOL_USAGE)
+    cleaner = Cleaner(shape.POOL_USAGE)
     kept, extras = [], []
     for value in values:
-        cleaned = cleaner.clean(value) if isinstance(value, dict) else None
-        if cleaned is None or cleaned.problems:
-            report.malformed += 1
-            for problem in cleaned.problems if cleaned else [shape.Problem("", "no object")]:
-                report.problems.append(
-                    {
-                        "pool_id": None,
-                        "node_id": None,
-                        "path": f"usage.{problem.path}",
-                        "problem": problem.problem,
-                    }
-                )
-            continue
-        report.unknown_fields.update(f"pool_usage.{path}" for path in cleaned.unknown)
-        kept.append(cleaned.value)
-        extras.append(extra_json(cleaned.extra.get((), {}), redactor))
+        metrics = value if isinstance(value, dict) else {}
+        problems = [Problem((), f"expected an object, got {shape.kind(value)}")]
+        cleaned = cleaner.clean(metrics) if metrics is value else Cleaned(problems=problems)
+        report.unknown_fields.update(
+            "pool_usage." + path_name(steps, redactor) for steps in cleaned.unknown
+        )
+        report.malformed += bool(cleaned.problems)
+        for problem in cleaned.problems:
+            report.note(
+                {
+                    "pool_id": None,
+                    "node_id": None,
+                    "path": path_name(("usage", *problem.steps), redactor),
+                    "problem": problem.problem,
+                }
+            )
+        if not cleaned.problems:
+            hours = metrics.get("totalCoreHours")  # JSON may write it without a fraction
+            kept.append(metrics | {"totalCoreHours": None if hours is None else float(hours)})
+            extras.append(extra_json(cleaned.extra.get((), {}), redactor))
     flat = pa.array(kept, shape.POOL_USAGE.arrow)
     columns = Columns(schema.POOL_USAGE, flat, redactor, report)
     columns.made["extra_json"] = pa.array(extras, pa.string())

@@ -89,17 +89,28 @@ def read_strictly(body: bytes) -> NodePage | None:
     That is: a field the schema does not name, a value of another type, a null or an empty object
     (Arrow would not tell them from missing ones), a node without a valid id, no such envelope.
     """
-    if _has_null_or_empty(body):
+    if _has_null_or_empty(body) or not _is_utf8(body):
         return None
     try:
         envelope = _PAGE.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     nodes = _read_nodes(body)
-    if nodes is None or len(nodes) != len(envelope.value) or _has_blank_id(nodes):
+    if nodes is None or len(nodes) != len(envelope.value) or not _has_plain_ids(nodes):
         return None
     raw = [None if n.startTask is msgspec.UNSET else bytes(n.startTask) for n in envelope.value]
     return NodePage(nodes, raw, envelope.next_link)
+
+
+def _is_utf8(body: bytes) -> bool:
+    """Neither msgspec (in what it skips) nor Arrow looks: bad bytes would be written as they are."""
+    if body.isascii():
+        return True
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _read_nodes(body: bytes) -> pa.StructArray | None:
@@ -125,13 +136,17 @@ def read_page(body: bytes, member: str = "value") -> tuple[list[object], str | N
         BadPage: the body is not one JSON object with a ``value`` list.
     """
     try:
+        # Decoded here, for json would take any UTF there is, and half surrogates. A mark at the
+        # beginning is no part of the text: saved files have one.
         page = json.loads(
-            body, object_pairs_hook=shape.unique_members, parse_constant=_refuse_constant
+            body.decode("utf-8-sig"),
+            object_pairs_hook=shape.unique_members,
+            parse_constant=_refuse_constant,
         )
-    except (ValueError, RecursionError) as error:
-        raise BadPage(
-            f"not JSON: {error}" if str(error) else "not JSON: nested too deeply"
-        ) from None
+    except ValueError as error:
+        raise BadPage(f"not JSON: {error}") from None
+    except RecursionError:
+        raise BadPage("nested too deeply") from None
     if not isinstance(page, dict) or not isinstance(page.get(member), list):
         raise BadPage(f"not an object with a list named {member!r}")
     if isinstance(page, shape.Repeated):
@@ -147,14 +162,14 @@ def _refuse_constant(name: str) -> object:
 
 
 def is_id(value: object) -> bool:
-    """Whether a value can be a node's or a pool's id: a string with something in it."""
-    if not isinstance(value, str) or not value.strip():
-        return False
-    return value.isprintable() and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    """Whether a value can be a node's or a pool's id: a printable string with something in it."""
+    return isinstance(value, str) and value.isprintable() and not value.isspace() and value != ""
 
 
-def _has_blank_id(nodes: pa.StructArray) -> bool:
-    ids = nodes.field("id")
-    return bool(
-        ids.null_count or nodes.null_count or not pc.all(pc.utf8_is_printable(ids)).as_py()
-    ) or bool(pc.any(pc.equal(pc.utf8_trim_whitespace(ids), "")).as_py())
+_PLAIN_ID = r"^[!-~]+$"
+
+
+def _has_plain_ids(nodes: pa.StructArray) -> bool:
+    """Whether every id is one beyond doubt; is_id judges the others, the patient way."""
+    plain = pc.match_substring_regex(nodes.field("id"), _PLAIN_ID)
+    return not nodes.null_count and bool(pc.all(pc.fill_null(plain, False)).as_py())

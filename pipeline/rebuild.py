@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from pipeline import schema
@@ -57,7 +57,8 @@ def pool(row: Row) -> Json:
 
 def time_text(time: datetime) -> str:
     """A time as the service writes it, to the microsecond."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    utc = time.astimezone(UTC).replace(tzinfo=None)
+    return utc.isoformat(timespec="microseconds") + "Z"
 
 
 def _object(table: Table, row: Row) -> Json:
@@ -89,9 +90,12 @@ def _fill(into: Json, columns: Iterable[Column], row: Row) -> None:
 def steps(path: str) -> list[str | int]:
     """The steps of a path of ``extra_json``: names unescaped, places in lists as integers."""
     return [
-        int(match[2]) if match[2] is not None else re.sub(r"\\(.)", r"\1", match[1])
-        for match in _STEP.finditer(path)
+        int(match[2]) if match[2] is not None else _name(match[1]) for match in _STEP.finditer(path)
     ]
+
+
+def _name(step: str) -> str:
+    return "" if step == r"\0" else re.sub(r"\\(.)", r"\1", step)
 
 
 def _put(into: Json, path: Iterable[str | int], value: Any) -> None:

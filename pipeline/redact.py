@@ -7,11 +7,11 @@ back as it was. It errs on the side of masking: a lost word costs less than a le
 from __future__ import annotations
 
 import base64
-import binascii
+import math
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -29,87 +29,122 @@ _SECRET_PAIRS = frozenset({"environmentsettings", "metadata"})
 _REGISTRIES = frozenset({"registry", "containerregistries"})
 
 _SECRET_WORDS = frozenset(
-    "password passwd pwd passphrase secret secrets key keys token tokens sas sig signature "
-    "credential credentials authorization cookie connectionstring apikey accesskey accountkey "
-    "sharedkey privatekey".split()
+    "password passwords passwd pwd passphrase secret secrets key keys token tokens sas sig "
+    "signature credential credentials authorization cookie connectionstring".split()
+)
+#: The same run together with another word: dbpassword, authtoken, storagekey; but no monkey.
+_SECRET_END = re.compile(
+    r"(?:password|passwd|passphrase|secret|token|credential)s?$"
+    r"|(?:account|access|api|auth|client|encryption|function|host|master|primary|private|sas|secondary"
+    r"|shared|signing|ssh|storage|subscription)keys?$"
 )
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+#: JSON nested deeper than this is masked from there on: no reader can be driven into the ground.
+_MAX_DEPTH = 150
 
-# A value as shells and connection strings write it: quoted, quoted inside quotes, or bare.
-# A quote that is never closed (a truncated message) runs to the end.
-# What is masked already is taken as it stands, so that masking twice changes nothing.
-_DONE = r"\[redacted\]"
+# A value as shells and connection strings write it. Possessive throughout (++, *+): nothing that
+# follows can make it try again, so that its cost is its length. What is masked already is taken as
+# it stands, so that masking twice changes nothing.
 _VALUE = (
-    rf"(?:{_DONE}"
-    r"""|\\(["'])(?:.*?)(?:\\\{q}|$)|"(?:[^"\\]|\\.)*(?:"|$)|'[^']*(?:'|$)|[^\s"'{stop}]+)"""
+    r"(?:\[redacted\]"
+    # quoted inside quotes: \"a value\", the closing quote escaped as often as the opening one
+    r"""|(?P<slash>\\++)(?P<quote>["']).*?(?:(?<!\\)(?P=slash)(?P=quote)|$)"""
+    # quoted; a quote that is never closed (a truncated message) runs to the end
+    r"""|"(?:[^"\\]|\\.|\\$)*+(?:"|$)|'[^']*+(?:'|$)"""
+    # bare; a\ space and a quoted"part inside"it are of it, a quote at its end is somebody else's
+    r"""|(?:[^\s"'\\{stop}]|\\[^"']|\\$|"(?=[^\s"',;:&|)\]}])[^"\n]*+"|'(?=[^\s"',;:&|)\]}])[^'\n]*+')++)"""
 )
-_EQUALS = r"(?:=|%(?:25)*3d)"
+_EQUALS = r"(?:=|%(?:25)*+3d|\\++u003d)"
 _SECRET_NAME = (
-    r"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|credentials?|signature"
-    r"|(?:api|access|account|shared|private|storage|subscription|function|host|master|encryption)?"
-    r"[_.-]?(?:access)?[_.-]?key|sas|sig)"
+    r"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|credentials?|signature|key|sas|sig)"
 )
 
 
-def _value(stop: str = "", group: int = 2) -> str:
-    """The pattern of a value; ``group`` is the number its inner quote has in the whole pattern."""
-    return _VALUE.replace("{q}", str(group)).replace("{stop}", stop)
+def _value(stop: str = "") -> str:
+    return _VALUE.replace("{stop}", stop)
 
 
+_START = r"""(?:^|(?<=[\s"'`=;&|(,\[{]))"""
 _FLAGS = re.IGNORECASE | re.DOTALL
 _RULES: tuple[re.Pattern[str], ...] = tuple(
     re.compile(pattern, _FLAGS)
     for pattern in (
         # -----BEGIN RSA PRIVATE KEY----- … , whole or cut off
-        r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?:(?=-----END)|$)",
-        # Authorization: Bearer …, "authorization": "SharedKey name:signature"
-        r"""(\bauthorization["']?\s*[:=]\s*["']?(?:[a-z]+\s+)?)(?:\[redacted\]|[^\s"',;]+)""",
-        r"""(\b(?:bearer|sharedkey(?:lite)?)(?:\s*[:=]\s*|\s+)["']?)(?:\[redacted\]|[^\s"'<>,;]+)""",
+        r"(-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----).*?(?:(?=-----END)|$)",
+        # Authorization: Bearer …, "authorization": "SharedKey name:signature"; after a scheme that
+        # is not known two words are masked
+        r"""(\bauthorization\\*+["']?\s*+[:=]\s*+\\*+["']?(?:(?:aws4-hmac-sha256|basic|bearer|digest|negotiate"""
+        r"""|sharedkey(?:lite)?|token)\s++)?)"""
+        r"""(?:\[redacted\]|[^\s"',;\\]++(?:[ \t]++[^\s"',;\\]++)?)""",
+        r"""(\b(?:bearer|sharedkey(?:lite)?)(?:\s*+[:=]\s*+|\s++)\\*+["']?)(?:\[redacted\]|[^\s"'<>,;\\]++)""",
         # https://user:password@host, https://token@host
-        r"""(://[^\s/:@"'<>]*:)[^\s/"'<>]+(?=@)""",
-        r"""(://)(?!git@)[^\s/:@"'<>]+(?=@)""",
-        # ?sv=…&sig=…
-        rf"""((?<![a-z0-9])sig\s*{_EQUALS}\s*["']?)(?:{_DONE}|[^\s&"'<>;,]+)""",
+        r"""(://[^\s/:@"'<>]*+:)[^\s/"'<>]+(?=@)""",
+        r"""(://)(?!git@)[^\s/:@"'<>]++(?=@)""",
+        # ?sv=…&sig=… ; & may be written \u0026 or %26
+        rf"""((?:(?<![a-z0-9])|(?<=u0026)|(?<=%26)|(?<=%2526))sig\s*+{_EQUALS}\s*+["']?)"""
+        r"""(?:\[redacted\]|[^\s&"'<>;,\\]++)""",
         # --password x, --account-key=x, -token x, /pass:x
-        rf"""((?:^|(?<=[\s"'=;&|(,\[]))(?:--?|/)[a-z0-9_.-]{{0,64}}?{_SECRET_NAME}(?![a-z])[a-z0-9_.-]{{0,64}}"""
-        rf"""["']?(?:\s*[=:,]\s*|\s+)){_value()}""",
+        rf"""({_START}(?:--?|/)[a-z0-9_.-]{{0,64}}?{_SECRET_NAME}(?![a-z])[a-z0-9_.-]{{0,64}}+"""
+        rf"""\\*+["']?(?:\s*+[=:,]\s*+|\s++)){_value()}""",
         # docker login -u x -p y; sshpass -p y; mysql -py
-        rf"""(\b(?:login|sshpass|mysql|mysqldump|net\s+use)\b[^|;&\n]*?\s-p[\s=]*){_value()}""",
-        # curl -u user:password
-        rf"""((?:^|(?<=[\s"']))(?:-u|--user|--proxy-user)[\s=]*["']?[^\s:"'/]+:){_value()}""",
-        # AccountKey=…;  DB_PASSWORD=…  "password": "…"  <secret>… the name ends in a secret's word
-        rf"""((?<![a-z0-9%])[a-z0-9_.-]{{0,64}}?{_SECRET_NAME}[0-9_]*\\?["']?\s*(?:{_EQUALS}|:(?!//))\s*)"""
-        rf"""{_value(";<>")}""",
+        rf"""(\b(?:login|sshpass|mysql|mysqldump)\b(?:(?!\b(?:login|sshpass|mysql))[^|;&\n])*?"""
+        rf"""\s(?-i:-p)(?:\s++|=)?){_value()}""",
+        # net use Z: \\server\share /user:me password
+        r"""(\bnet\s++use\s++(?:(?:[a-z]:|\*|/[^\s|;&]++|\\\\[^\s|;&]++)\s++)*+)(?![/\\*]|[a-z]:(?:\s|$))[^\s|;&"']++""",
+        # curl -u user:password; but docker run -u 1000:1000
+        rf"""((?:^|(?<=[\s"']))(?:-u|--user|--proxy-user)(?:\s++|=)?["']?(?!\d+:\d+(?![\w.]))"""
+        rf"""[^\s:"'/=]++:){_value()}""",
+        # AccountKey=…;  DB_PASSWORD=…  "password": "…"  <secret>… the name ends in a secret's word;
+        # PASSWORD_PROD=… : it begins with one
+        rf"""((?:(?:password|passwd|secret|token|credentials?)[_.-][a-z0-9_.-]{{0,48}}+(?=\s*+{_EQUALS})"""
+        rf"""|{_SECRET_NAME}[0-9_]*+)\\*+["']?\s*+(?:{_EQUALS}|:(?!//))\s*+){_value(";<>")}""",
+        # <password>…</password>
+        rf"""(<[a-z0-9_.:-]{{0,64}}?{_SECRET_NAME}>)[^<]++""",
         # a storage account key, a JSON web token, a GitHub token: known by their shape
         r"()(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{86}==",
-        r"()\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?",
-        r"()\bgh[pousr]_[A-Za-z0-9]{20,}",
+        r"()(?-i:(?<![\w-])eyJ[\w-]{8,}+(?:\.[\w-]++)+\.?)",
+        r"()\b(?:gh[pousr]_|github_pat_)[A-Za-z0-9_]{20,}+",
     )
 )
-# -e NAME=value, --env NAME=value, -eNAME=value, -e "NAME=a value", -e=NAME=value
+# -e NAME=value, --env NAME=value, -eNAME=value, -e "NAME=a value", -e=NAME=value, -ite NAME=value
 _ENV = re.compile(
-    r"""((?:^|(?<=[\s"'=;&|(,\[]))(?:-e|--env|--build-arg)(?:["']?\s*[=,]\s*|["']?\s+|))"""
-    r"""(?:(\\?["'])([a-z_][\w.-]*)=.*?(?:\2|$)|([a-z_][\w.-]*)=(?:""" + _value(group=5) + r")?)",
+    rf"""({_START}(?:(?:-[dit]{{0,3}}e|--env|--build-arg)\\*+["']?(?:\s*+[=,]\s*+|\s++)|(?-i:-e(?=[A-Z_]))))"""
+    r"""(?:(?P<around>\\*+["'])(?P<quoted>[a-z_][\w.-]*+)=(?:(?!(?P=around))(?:\\.|.))*+(?:(?P=around)|$)"""
+    r"""|(?P<bare>[a-z_][\w.-]*+)=(?:""" + _value() + r")?)",
     _FLAGS,
 )
-_ENCODED = re.compile(r"[^\s\"'<>]*%[0-9a-fA-F]{2}[^\s\"'<>]*")
-_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16,}={0,2}")
+_ENCODED = re.compile(r"%[0-9a-fA-F]{2}")
+_ENCODED_WORD = re.compile(r"[^\s\"'<>]+")
+#: A URL inside a URL inside a URL … : deeper than this a word is masked unread.
+_MAX_ENCODINGS = 8
+_TOO_DEEP = re.compile(rf"%(?:25){{{_MAX_ENCODINGS}}}")
+
+# Base64 of text with ASCII in it, as UTF-8 or UTF-16, with a byte order mark or without: of each four
+# letters the first three have six, five and five bits, so that hardly a path or an id looks like it.
+_MAX_BASE64 = 2  # base64 within base64
+_QUAD = "[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
+_BASE64_AT_ONCE = rf"(?://[45][A-Za-z0-9+/_-]|77u/)?(?:{_QUAD}){{2}}"
+_BASE64_START = rf"(?:{_BASE64_AT_ONCE}|(?:[A-Za-z0-9+/_-]{{4}}){{1,16}}?(?:{_QUAD}){{4}})"
+_BASE64 = re.compile(rf"(?<![A-Za-z0-9]){_BASE64_START}[A-Za-z0-9+/_-]*={{0,2}}")
+_BASE64_WITHIN = re.compile(rf"(?<=[+/_-])(?={_BASE64_START})")
 
 #: A superset of the above for Arrow's RE2, cheap enough to run over every value: what it does not
-#: match has nothing to redact (a property test holds the two together).
+#: match has nothing to redact (a property test holds the two together). The letters at its end are
+#: those that Python takes for an i, a k or an s where case is ignored.
 GATE = (
     r"(?i)pass|pwd|secret|token|credential|signature|key|sas|sig|bearer|authorization|login"
-    r"|net\s+use|mysql|-----begin|://[^/\s]*@|(?:^|[\s\"'=;&|(,\[])-(?:-?e|-build|u|-user|-proxy)"
-    r"|%[0-9a-f]{2}|eyj|gh[pousr]_|(?:^|[^a-z0-9+_-])[a-z0-9+/]{86}=="
-    r"|(?:^|[^a-z0-9_-])[a-z0-9]{16,}"
+    r"|net[^!-~]|mysql|-----begin|://[^/\s]*@|(?:^|[^a-z0-9])-(?:[dit]{0,3}e|-env|-build|u|-user|-proxy)"
+    r"|%[0-9a-f]{2}|(?-i:eyJ)|gh[pousr]_|github_|[a-z0-9+/]=="
+    rf"|(?-i:(?:^|[^A-Za-z0-9]){_BASE64_AT_ONCE}|(?:{_QUAD}){{4}}|[\x{{130}}\x{{131}}\x{{17f}}\x{{212a}}])"
 )
 
 
 def is_secret_name(name: str) -> bool:
     """Whether a member or variable of that name holds a secret: accountKey, DB_PASSWORD, sas-token."""
     words = [word.lower() for word in _WORD.findall(name)]
-    pairs = (first + second for first, second in pairwise(words))
-    return not _SECRET_WORDS.isdisjoint(words) or not _SECRET_WORDS.isdisjoint(pairs)
+    if any(word in _SECRET_WORDS or _SECRET_END.search(word) for word in words):
+        return True
+    return any(first + second in _SECRET_WORDS for first, second in pairwise(words))
 
 
 class Redactor:
@@ -123,129 +158,146 @@ class Redactor:
         """``text`` with every secret in it masked, percent- and base64-encoded ones too."""
         return self._text(text)
 
-    def _redact_text(self, text: str) -> str:
-        plain = self._rules(text)
-        if "%" in plain:
-            plain = _ENCODED.sub(self._decoded, plain)
-        return _BASE64.sub(self._base64, plain)
+    def _redact_text(self, text: str, depth: int = 0) -> str:
+        """``depth`` counts the base64 words that ``text`` was found in."""
+        text = self._rules(text)
+        if "%" in text:
+            text = _ENCODED_WORD.sub(lambda match: self._decoded(match.group(), depth), text)
+        return _BASE64.sub(lambda match: self._base64(match.group(), depth), text)
+
+    def _environment_argument(self, match: re.Match[str]) -> str:
+        quote = match["around"] or ""
+        name = match["quoted"] or match["bare"]
+        if name in self.keep_env:
+            return match.group()
+        return f"{match[1]}{quote}{name}={REDACTED}{quote}"
+
+    def _decoded(self, word: str, depth: int) -> str:
+        """A percent-encoded word as it was; decoded and masked where decoding shows a secret."""
+        if _TOO_DEEP.search(word):
+            return REDACTED
+        shown = decoded = word
+        for _ in range(_MAX_ENCODINGS):
+            if not _ENCODED.search(decoded):
+                return shown
+            decoded, before = unquote(decoded), decoded
+            if decoded == before:
+                return shown
+            masked = _BASE64.sub(
+                lambda match: self._base64(match.group(), depth), self._rules(decoded)
+            )
+            if masked != decoded:
+                shown = decoded = masked
+        return REDACTED
 
     def _rules(self, text: str) -> str:
         for rule in _RULES:
             text = rule.sub(_mask, text)
         return _ENV.sub(self._environment_argument, text)
 
-    def _environment_argument(self, match: re.Match[str]) -> str:
-        lead, quote, quoted_name, bare_name = match.group(1, 2, 3, 4)
-        name = quoted_name or bare_name
-        if name in self.keep_env:
-            return match.group()
-        return f"{lead}{quote or ''}{name}={REDACTED}{quote or ''}"
+    def _base64(self, word: str, depth: int) -> str:
+        """A base64 word as it was; masked from where decoding shows a secret.
 
-    def _decoded(self, match: re.Match[str]) -> str:
-        """A percent-encoded word as it was; decoded and masked where decoding shows a secret."""
-        decoded = match.group()
-        for _ in range(3):  # a URL inside a URL inside a URL
-            decoded, before = unquote(decoded), decoded
-            if decoded == before:
-                break
-            masked = self._rules(decoded)
-            if masked != decoded:
-                return masked
-        return match.group()
+        What goes before, as in ``path/to/cGFzc3dvcmQ9…``, is made of the same letters.
+        """
+        if depth == _MAX_BASE64:
+            return word
+        within = _BASE64_WITHIN.finditer(word) if depth == 0 else iter(())
+        tries = 1 if len(word) > 4096 else 8  # a bound on the work, for words of slashes alone
+        for start in (0, *(match.start() for match in islice(within, tries))):
+            for text in _decodings(word[start:]):
+                if self._redact_text(text, depth + 1) != text:
+                    return word[:start] + REDACTED
+        return word
 
-    def _base64(self, match: re.Match[str]) -> str:
-        """A base64 word as it was; masked whole where decoding shows a secret."""
-        return (
-            REDACTED
-            if any(self._rules(text) != text for text in _decodings(match.group()))
-            else match.group()
-        )
-
-    def json(self, value: object, name: str = "") -> object:
+    def json(self, value: object, name: str = "", depth: int = _MAX_DEPTH) -> object:
         """A JSON value with its secrets masked; ``name`` is the member it stands under."""
         key = name.lower()
         if value is None or value == {} or value == []:
             return value
         if key in _SECRET_PAIRS:
             return self._pairs(value, self.keep_env if key == "environmentsettings" else ())
-        if key in _SECRET_MEMBERS or (key not in _REGISTRIES and is_secret_name(name)):
+        if not depth or key in _SECRET_MEMBERS or (key not in _REGISTRIES and is_secret_name(name)):
             return value if isinstance(value, bool) else REDACTED
         if isinstance(value, dict):
-            hidden = isinstance(value.get("name"), str) and is_secret_name(value["name"])
-            return {
-                self.text(member): REDACTED
-                if hidden and member == "value"
-                else self.json(x, member)
-                for member, x in value.items()
-                if not (key in _REGISTRIES and member.lower() == "password")
-            }
+            return self._object(value, key, depth - 1)
         if isinstance(value, list):
-            return [self.json(x, name if key in _REGISTRIES else "") for x in value]
+            return [self.json(x, name if key in _REGISTRIES else "", depth - 1) for x in value]
+        if isinstance(value, float) and not math.isfinite(value):
+            return str(value)  # JSON has no such number
         return self.text(value) if isinstance(value, str) else value
+
+    def _object(self, value: dict[str, object], key: str, depth: int) -> dict[str, object]:
+        """{"name": "DB_PASSWORD", "value": …} and {"key": "DB_PASSWORD", "value": …} hide a value."""
+        members = {member.lower(): x for member, x in value.items()}
+        label = members.get("name", members.get("key")) if "value" in members else None
+        hides = isinstance(label, str) and is_secret_name(label)
+        masked: dict[str, object] = {}
+        for member, x in value.items():
+            lower = member.lower()
+            if key in _REGISTRIES and lower == "password":
+                continue
+            shown = self.json(x, "" if lower == "key" and "value" in members else member, depth)
+            if hides and lower == "value" and x is not None:
+                shown = REDACTED
+            masked[_unused(self.text(member), masked)] = shown
+        return masked
 
     def _pairs(self, value: object, keep: Collection[str]) -> object:
         if not isinstance(value, list):
             return REDACTED  # of the wrong type: nothing tells names from values
-        masked: list[object] = []
-        for pair in value:
-            if not isinstance(pair, dict):
-                masked.append(REDACTED if pair not in (None, {}, []) else pair)
-                continue
-            name = pair.get("name")
-            if isinstance(name, str) and name in keep:
-                masked.append(pair)
-                continue
-            masked.append(
-                {
-                    self.text(member): self.text(x)
-                    if member == "name" and isinstance(x, str)
-                    else (x if x is None else REDACTED)
-                    for member, x in pair.items()
-                }
+        return [self._pair(pair, keep) for pair in value]
+
+    def _pair(self, pair: object, keep: Collection[str]) -> object:
+        if not isinstance(pair, dict):
+            return pair if pair in (None, {}, []) else REDACTED
+        is_kept = isinstance(pair.get("name"), str) and pair["name"] in keep
+        masked: dict[str, object] = {}
+        for member, x in pair.items():
+            # what is kept is free text still: a signature in it is masked
+            shown = isinstance(x, str) and (member == "name" or (is_kept and member == "value"))
+            masked[_unused(self.text(member), masked)] = (
+                self.text(str(x)) if shown else (x if x is None else REDACTED)
             )
         return masked
 
     @staticmethod
     def suspects(columns: Sequence[pa.StringArray]) -> bool:
         """Whether any value of these string columns may hold a secret; never a false no."""
-        if not columns:
-            return False
-        values = pa.concat_arrays(columns).drop_null()
-        return bool(pc.any(pc.match_substring_regex(values, GATE)).as_py())
+        return any(pc.any(pc.match_substring_regex(each, GATE)).as_py() for each in columns)
 
     def column(self, column: pa.StringArray) -> pa.StringArray:
         """A string column with every value redacted as ``text`` does; the same object if none is."""
-        if not self.suspects([column]):
+        is_suspect = pc.fill_null(pc.match_substring_regex(column, GATE), False)
+        suspects = column.filter(is_suspect).to_pylist()
+        masked = [self.text(value) for value in suspects]
+        if masked == suspects:
             return column
-        encoded = column.dictionary_encode()
-        values = encoded.dictionary.to_pylist()
-        masked = [self.text(value) for value in values]
-        if masked == values:
-            return column
-        return pa.DictionaryArray.from_arrays(encoded.indices, pa.array(masked, pa.string())).cast(
-            pa.string()
-        )
+        return pc.replace_with_mask(column, is_suspect, pa.array(masked, pa.string()))
 
 
 def _mask(match: re.Match[str]) -> str:
     """Keeps what leads to a secret, and the quotes around it, so that the text stays readable."""
-    return match.group(1) + REDACTED
+    return match[1] + REDACTED
+
+
+def _unused(name: str, members: Collection[str]) -> str:
+    """A name that no member has yet: two may read the same once they are masked."""
+    count, unused = 1, name
+    while unused in members:
+        count += 1
+        unused = f"{name} ({count})"
+    return unused
 
 
 def _decodings(word: str) -> Iterator[str]:
     """The texts a base64 word may stand for: UTF-8, and UTF-16 as PowerShell encodes commands."""
-    padded = word.rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        data = base64.b64decode(padded + "=" * (-len(padded) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return
-    for encoding in ("utf-8", "utf-16-le"):
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if text.isprintable() or any(mark in text for mark in "\n\t"):
-            yield text
+    plain = word.rstrip("=").replace("-", "+").replace("_", "/")
+    plain = plain[: len(plain) - (len(plain) % 4 == 1)]  # cut off within a letter
+    data = base64.b64decode(plain + "=" * (-len(plain) % 4))
+    yield data.decode("utf-8", "replace").removeprefix("\ufeff")
+    if b"\0" in data:
+        yield data.decode("utf-16-le", "replace").removeprefix("\ufeff")
 
 
 _DEFAULT = Redactor()

@@ -1,16 +1,16 @@
-"""The JSON shape that the schema's paths describe, and what of a JSON object does not fit it.
+"""The JSON shape that the schema's paths describe: one tree of objects, lists and checked scalars.
 
 The columns of nodes, start_tasks, recent_tasks and node_errors together say what a ComputeNode looks
-like; this room turns them into one tree, from which both the strict Arrow reader and the patient
-``Cleaner`` (which names every field that does not fit) are made.
+like; from this one tree both the strict Arrow reader and the patient ``Cleaner`` are made.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +24,7 @@ class Leaf:
     """A scalar, or a list of scalars: the column it fills."""
 
     column: Column
+    misfit: Misfit
 
     @property
     def arrow(self) -> pa.DataType:
@@ -57,6 +58,8 @@ class Elements:
 
 
 Shape = Leaf | Members | Elements
+#: What is wrong with a scalar, or None where it fits.
+Misfit = Callable[[object], str | None]
 
 
 def members(columns: Iterable[Column]) -> Members:
@@ -71,7 +74,9 @@ def members(columns: Iterable[Column]) -> Members:
             inner = place.setdefault(parent, Members({}))
             assert isinstance(inner, Members), column.path
             place = inner.members
-        place[name] = Elements(members(column.fields)) if column.fields else Leaf(column)
+        place[name] = (
+            Elements(members(column.fields)) if column.fields else Leaf(column, _misfit(column))
+        )
     return Members(top)
 
 
@@ -85,40 +90,13 @@ def _with_children(node: Table, *children: Table) -> Members:
     return shape
 
 
-START_TASK = members(schema.START_TASKS.columns)
-#: A ComputeNode: the node's own columns and those of its three child tables.
-NODE = _with_children(schema.NODES, schema.START_TASKS, schema.RECENT_TASKS, schema.NODE_ERRORS)
-POOL = members(schema.POOLS.columns)
-POOL_USAGE = members(schema.POOL_USAGE.columns)
-
-
-@dataclass(slots=True)
-class Problem:
-    """A value that does not fit: where it stands, what was expected, what came (never the value)."""
-
-    path: str
-    problem: str
-
-
-@dataclass(slots=True)
-class Cleaned:
-    """A JSON object taken apart.
-
-    ``value`` holds what fits the shape. ``extra`` holds the rest by row: the key is the place of the
-    row's object (``()`` the object itself, ``("recentTasks", 2)`` an element with a table of its own,
-    ``("startTask",)``), the value maps a path inside it to the unknown value, null, {} or [].
-    """
-
-    value: dict[str, object]
-    extra: dict[tuple[str | int, ...], dict[str, object]] = field(default_factory=dict)
-    unknown: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-
 # The form the service writes; whatever else Arrow reads is left to Arrow.
-_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?Z", re.ASCII)
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?Z", re.ASCII)
 _FINER = r"(\.\d{6})\d+"
 _INT_RANGE = {schema.INT: 2**31, schema.COUNT: 2**63}
+_FIRST, _LAST = (
+    pa.scalar(time.replace(tzinfo=UTC), schema.TIME) for time in (datetime.min, datetime.max)
+)
 
 
 def to_time(texts: pa.StringArray) -> pa.TimestampArray:
@@ -126,46 +104,96 @@ def to_time(texts: pa.StringArray) -> pa.TimestampArray:
     try:
         return texts.cast(pa.timestamp("ns", tz="UTC")).cast(schema.TIME, safe=False)
     except pa.ArrowInvalid:  # .NET's years 1 and 9999 are outside what nanoseconds can count
-        return pc.replace_substring_regex(texts, _FINER, r"\1").cast(schema.TIME)
+        times = pc.replace_substring_regex(texts, _FINER, r"\1").cast(schema.TIME)
+    # The year 0, and an offset that leads out of the years 1 to 9999: Arrow takes them, no reader does.
+    if pc.any(pc.or_(pc.less(times, _FIRST), pc.greater(times, _LAST))).as_py():
+        raise pa.ArrowInvalid("a time outside the years 1 to 9999")
+    return times
 
 
 def is_time(text: str) -> bool:
-    """Whether ``to_time`` reads it, and Python can hold it."""
+    """Whether ``to_time`` reads it."""
     match = _TIME.fullmatch(text)
     try:
         if match is not None:
-            datetime.fromisoformat(match[1])
+            date.fromisoformat(match[1])
         else:
-            to_time(pa.array([text])).to_pylist()
-    except (ValueError, OverflowError, UnicodeEncodeError):
+            to_time(pa.array([text]))
+    except (ValueError, UnicodeEncodeError):  # ArrowInvalid is a ValueError
         return False
     return True
 
 
+_NAMELESS = "\\0"  # a member whose name is the empty string, as a step of a path
+
+
 def escape(name: str) -> str:
     """A member's name as a step of a path: dots, brackets and backslashes escaped."""
-    return re.sub(r"([\\.\[\]])", r"\\\1", name)
+    return re.sub(r"([\\.\[\]])", r"\\\1", name) if name else _NAMELESS
 
 
-def _misfit(leaf: Leaf, value: object) -> str | None:
-    """What is wrong with a scalar, or None: declared types only, nothing is converted."""
-    kind = leaf.column.type
-    if kind == schema.TIME:
-        fits = isinstance(value, str) and is_time(value)
-        return None if fits else f"expected a date-time, got {_kind(value)}"
-    if kind == schema.FLAG:
-        return None if isinstance(value, bool) else f"expected a boolean, got {_kind(value)}"
-    if kind in _INT_RANGE:
+def join(steps: Iterable[str | int], any_place: bool = False) -> str:
+    """Steps as a path: ``a.b[2].c``; with ``any_place`` the numbers are left out: ``a.b[].c``."""
+    path = ""
+    for step in steps:
+        if isinstance(step, int):
+            path += "[]" if any_place else f"[{step}]"
+        else:
+            path += f".{escape(step)}" if path else escape(step)
+    return path
+
+
+def _misfit(column: Column) -> Misfit:
+    """The check of a column's values: declared types only, nothing is converted."""
+    if column.type == schema.TIME:
+        return _no_time
+    if column.type == schema.FLAG:
+        return lambda x: None if isinstance(x, bool) else f"expected a boolean, got {kind(x)}"
+    if column.type in _INT_RANGE:
+        return _no_integer(column.type)
+    if column.type == schema.REAL:
+        return _no_number
+    return _no_texts if pa.types.is_list(column.type) else _no_text
+
+
+def _no_time(value: object) -> str | None:
+    if isinstance(value, str):
+        return None if is_time(value) else "expected a date-time, got another string"
+    return f"expected a date-time, got {kind(value)}"
+
+
+def _no_integer(kind_of_it: pa.DataType) -> Misfit:
+    bound = _INT_RANGE[kind_of_it]
+
+    def misfit(value: object) -> str | None:
         if not isinstance(value, int) or isinstance(value, bool):
-            return f"expected an integer, got {_kind(value)}"
-        bound = _INT_RANGE[kind]
-        return None if -bound <= value < bound else f"integer beyond {kind}"
-    if kind == schema.REAL:
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
-        return None if fits else f"expected a number, got {_kind(value)}"
+            return f"expected an integer, got {kind(value)}"
+        return None if -bound <= value < bound else f"an integer beyond {kind_of_it}"
+
+    return misfit
+
+
+def _no_number(value: object) -> str | None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return f"expected a number, got {kind(value)}"
+    try:
+        return None if math.isfinite(value) else "a number that is not finite"
+    except OverflowError:
+        return "a number that is not finite"
+
+
+def _no_text(value: object) -> str | None:
     if not isinstance(value, str):
-        return f"expected a string, got {_kind(value)}"
-    return None if _is_unicode(value) else "a lone surrogate, which is no character"
+        return f"expected a string, got {kind(value)}"
+    return (
+        None if value.isascii() or _is_unicode(value) else "a lone surrogate, which is no character"
+    )
+
+
+def _no_texts(value: object) -> str | None:
+    if not isinstance(value, list):
+        return f"expected a list, got {kind(value)}"
+    return next((problem for x in value if (problem := _no_text(x)) is not None), None)
 
 
 def _is_unicode(text: str) -> bool:
@@ -176,7 +204,8 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _kind(value: object) -> str:
+def kind(value: object) -> str:
+    """What a JSON value is, in words, never the value itself."""
     kinds = {
         dict: "an object",
         list: "a list",
@@ -207,121 +236,6 @@ def unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return repeated
 
 
-class Cleaner:
-    """Takes JSON objects apart: what fits ``shape``, what is unknown, what is of the wrong type.
-
-    ``ignored`` names members of the top object that are neither columns nor unknown.
-    """
-
-    def __init__(self, shape: Members, ignored: Iterable[str] = ("odata.metadata",)) -> None:
-        self.shape = shape
-        self.ignored = frozenset(ignored)
-
-    def clean(self, value: dict[str, object]) -> Cleaned:
-        """``value`` taken apart; nothing of it is lost between ``value``, ``extra`` and problems."""
-        cleaned = Cleaned({})
-        place = {name: x for name, x in value.items() if name not in self.ignored}
-        kept = Repeated(place) if isinstance(value, Repeated) else place
-        cleaned.value = self._object(kept, self.shape, cleaned, (), "", "")
-        return cleaned
-
-    def _object(
-        self,
-        value: dict[str, object],
-        shape: Members,
-        cleaned: Cleaned,
-        row: tuple[str | int, ...],
-        path: str,
-        full: str,
-    ) -> dict[str, object]:
-        """``path`` is relative to the row's object, ``full`` to the whole; both end in a dot or "" ."""
-        if isinstance(value, Repeated):
-            cleaned.problems.append(Problem(full.removesuffix("."), "a member named twice"))
-        kept: dict[str, object] = {}
-        for name, x in value.items():
-            member = shape.members.get(name)
-            here, whole = path + escape(name), full + escape(name)
-            if member is None:
-                cleaned.extra.setdefault(row, {})[here] = x
-                cleaned.unknown.append(re.sub(r"\[\d+\]", "[]", whole))
-            elif x is None:
-                cleaned.extra.setdefault(row, {})[here] = None
-            elif isinstance(member, Members):
-                if not isinstance(x, dict):
-                    problem = f"expected an object, got {_kind(x)}"
-                    cleaned.problems.append(Problem(whole, problem))
-                    continue
-                if not x:
-                    cleaned.extra.setdefault(row, {})[here] = {}
-                own = not row and member is self.shape.members.get("startTask")
-                inner = self._object(
-                    x,
-                    member,
-                    cleaned,
-                    (name,) if own else row,
-                    "" if own else here + ".",
-                    whole + ".",
-                )
-                kept[name] = inner
-            elif isinstance(member, Elements):
-                self._elements(name, x, member, cleaned, row, here, whole, kept)
-            else:
-                self._leaf(name, x, member, cleaned, whole, kept)
-        return kept
-
-    def _elements(
-        self,
-        name: str,
-        x: object,
-        member: Elements,
-        cleaned: Cleaned,
-        row: tuple[str | int, ...],
-        here: str,
-        whole: str,
-        kept: dict[str, object],
-    ) -> None:
-        if not isinstance(x, list):
-            cleaned.problems.append(Problem(whole, f"expected a list, got {_kind(x)}"))
-            return
-        if not x and member.has_table:
-            cleaned.extra.setdefault(row, {})[here] = []
-        elements = []
-        for position, element in enumerate(x):
-            if not isinstance(element, dict):
-                problem = f"expected an object, got {_kind(element)}"
-                cleaned.problems.append(Problem(f"{whole}[{position}]", problem))
-                continue
-            inner_row = (name, position) if member.has_table else row
-            inner_path = "" if member.has_table else f"{here}[{position}]."
-            inner = self._object(
-                element, member.element, cleaned, inner_row, inner_path, f"{whole}[{position}]."
-            )
-            elements.append(inner)
-        kept[name] = elements
-
-    def _leaf(
-        self,
-        name: str,
-        x: object,
-        member: Leaf,
-        cleaned: Cleaned,
-        whole: str,
-        kept: dict[str, object],
-    ) -> None:
-        if pa.types.is_list(member.column.type):  # a list of enum values
-            values = x if isinstance(x, list) else [x]
-            problem = None if isinstance(x, list) else f"expected a list, got {_kind(x)}"
-            wrong = (v for v in values if not isinstance(v, str) or not _is_unicode(v))
-            if problem is None and (found := next(wrong, values)) is not values:
-                problem = f"expected strings, got {_kind(found)}"
-        else:
-            problem = _misfit(member, x)
-        if problem is None:
-            kept[name] = x
-        else:
-            cleaned.problems.append(Problem(whole, problem))
-
-
 def lowered(value: object, shape: Shape) -> object:
     """A JSON value with its enum members lower-cased: the service's case is not to be relied on."""
     if isinstance(shape, Members) and isinstance(value, dict):
@@ -348,3 +262,10 @@ def leaves(shape: Members, path: str = "") -> Iterator[tuple[str, Leaf]]:
             yield from leaves(member, f"{path}{name}.")
         else:
             yield from leaves(member.element, f"{path}{name}[].")
+
+
+START_TASK = members(schema.START_TASKS.columns)
+#: A ComputeNode: the node's own columns and those of its three child tables.
+NODE = _with_children(schema.NODES, schema.START_TASKS, schema.RECENT_TASKS, schema.NODE_ERRORS)
+POOL = members(schema.POOLS.columns)
+POOL_USAGE = members(schema.POOL_USAGE.columns)
