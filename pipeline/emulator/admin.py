@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .emulator import Emulator
 
 _MOST_BODY = 1 << 20
+_FARTHEST = timedelta(days=366)
 
 
 class _Advance(msgspec.Struct, forbid_unknown_fields=True):
@@ -48,7 +49,7 @@ def administer(emulator: "Emulator", environ: dict[str, Any], request: Request) 
         return _answer(emulator, environ, request.method, path)
     except _Refusal as refusal:
         return _json({"error": str(refusal)}, refusal.status)
-    except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, OverflowError) as error:
         return _json({"error": str(error)}, 400)
 
 
@@ -141,6 +142,8 @@ def _advance(emulator: "Emulator", order: _Advance) -> Reply:
             if when is None:
                 raise ValueError(f"not a time: {order.to!r}")
             to = when[0]
+        if to - fleet.now > _FARTHEST:
+            raise ValueError("at most a year at once: it takes seconds a month")
         fleet.advance(to)
         return _json({"now": fleet.now})
 

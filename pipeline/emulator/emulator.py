@@ -143,11 +143,10 @@ class Emulator:
     def _answer(self, request: Request, request_id: str) -> tuple[Reply, list[Fault], int]:
         """Return the reply, the faults still to be done to its bytes, and the clock's skew."""
         page = page_number(request, self.key)
-        faults = [
-            fault
-            for fault in self.faults.for_request(request.route or "", request.pool_id, page)
-            if not (fault.kind == "expired_token" and not _is_bearer(request))
-        ]
+        is_bearer = request.headers.get("authorization", "")[:7].lower() == "bearer "
+        faults = self.faults.for_request(
+            request.route or "", request.pool_id, page, is_bearer=is_bearer
+        )
         skew = sum(int(f.minutes * MINUTE) for f in faults if f.kind == "clock_skew")
         for fault in faults:
             if fault.kind == "latency":
@@ -249,10 +248,6 @@ class Emulator:
             return body
         pieces = in_pieces(body, faults, self.sleep)
         return [pieces] if isinstance(pieces, bytes) else pieces
-
-
-def _is_bearer(request: Request) -> bool:
-    return request.headers.get("authorization", "")[:7].lower() == "bearer "
 
 
 def _compress(body: bytes) -> bytes:

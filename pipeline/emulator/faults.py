@@ -80,7 +80,9 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defau
             raise ValueError(f"key 'rate' is a share between 0 and 1: {self.rate}")
         if self.seconds < 0 or self.count < 0 or (self.times or 0) < 0 or (self.bytes or 0) < 0:
             raise ValueError("keys 'seconds', 'count', 'times' and 'bytes' must not be negative")
-        if (self.kind == "mutate") != callable(self.mutate):
+        if (self.kind == "mutate") != (self.mutate is not None) or not (
+            self.mutate is None or callable(self.mutate)
+        ):
             raise ValueError("key 'mutate' takes a callable, for kind 'mutate', from Python only")
 
     def meets(self, route: str, pool: str | None, page: int) -> bool:
@@ -134,10 +136,12 @@ class Faults:
         with self._lock:
             return next((met[0] for entry, met in self._entries if entry is fault), 0)
 
-    def for_request(self, route: str, pool: str | None, page: int) -> list[Fault]:
+    def for_request(
+        self, route: str, pool: str | None, page: int, *, is_bearer: bool = False
+    ) -> list[Fault]:
         """Return the faults that this request meets, and count them as met.
 
-        At most one of them answers in place of the service (an error kind): the first.
+        Only a request with a bearer token can meet an expired one. At most one of them answers in place of the service (an error kind): the first.
         """
         met: list[Fault] = []
         is_answered = False
@@ -148,6 +152,8 @@ class Faults:
                 if fault.times is not None and count[0] >= fault.times:
                     continue
                 if fault.kind in ERROR_KINDS and is_answered:
+                    continue
+                if fault.kind == "expired_token" and not is_bearer:
                     continue
                 if fault.rate < 1 and self._random.random() >= fault.rate:
                     continue

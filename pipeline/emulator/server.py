@@ -1,5 +1,6 @@
 """The app over a socket: threads, keep-alive, TLS with a certificate made on the spot."""
 
+import socket
 import tempfile
 import threading
 from pathlib import Path
@@ -37,6 +38,7 @@ class Server:
     def __enter__(self) -> "Server":
         """Bind and serve in background threads."""
         host, port = self._address
+        _check_free(host, port)
         try:
             server = _quiet_server((host, port), self.emulator, self._threads)
             if self._tls:
@@ -97,6 +99,14 @@ class Server:
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise the OSError of a port that is taken: cheroot would leave its socket open."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
 
 
 class _QuietServer(wsgi.Server):

@@ -20,9 +20,7 @@ from pipeline.emulator import Emulator
 VERSION = "2024-07-01.20.0"
 
 
-def shared_key(
-    method: str, url: str, date: str, account: str, key: str, length: str = ""
-) -> str:
+def shared_key(method: str, url: str, date: str, account: str, key: str, length: str = "") -> str:
     """Return the Authorization header for a request that sets only ocp-date, and a length."""
     parts = urlsplit(url)
     text = f"{method}\n\n\n{length}" + "\n" * 9 + f"ocp-date:{date}\n/{account}{parts.path}"

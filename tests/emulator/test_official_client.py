@@ -134,9 +134,7 @@ def test_expired_token_is_a_client_error(monkeypatch: pytest.MonkeyPatch) -> Non
                 assert ("https://batch.core.windows.net//.default",) == scopes
                 return AccessToken(token, expires + 10**9)
 
-        with BatchClient(
-            server.endpoint, Fixed(), connection_verify=server.ca_file
-        ) as client:
+        with BatchClient(server.endpoint, Fixed(), connection_verify=server.ca_file) as client:
             assert 3 == len(list(client.list_pools()))
             now[0] += 3601
             with pytest.raises(ClientAuthenticationError, match="AuthenticationFailed"):
