@@ -50,7 +50,8 @@ class Refused(LakeError):
 
 def new_snapshot_id(at: datetime, digits: str | None = None) -> str:
     """``YYYYMMDDTHHMMSSZ-<8 hex>``: sorts by time; random digits unless given."""
-    return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{digits or secrets.token_hex(4)}"
+    utc = at.astimezone(UTC)
+    return f"{utc.year:04}{utc:%m%dT%H%M%SZ}-{digits or secrets.token_hex(4)}"
 
 
 def is_snapshot_id(text: str) -> bool:
@@ -308,6 +309,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
             errno.EDQUOT: "the disk quota is used up: make room, the next run starts afresh",
             errno.EROFS: "the file system is read-only: choose another --lake",
             errno.EACCES: "permission denied: run as the lake's owner, or choose another --lake",
+            errno.EEXIST: "a file stands where a directory is needed: choose another --lake",
             errno.ENOTDIR: "a file stands where a directory is needed: choose another --lake",
         }.get(error.errno or 0, error.strerror or str(error))
         raise LakeError(f"{path}: {advice}") from error

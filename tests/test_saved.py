@@ -1,0 +1,295 @@
+"""Importing saved JSON: what a file holds is told from its content, and again is already there."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pipeline import rebuild, saved, schema
+from pipeline.lake import Lake
+from pipeline.saved import SavedError, SavedFile
+from pipeline.snapshot import Outcome
+
+from tests.conftest import SHARED
+from tests.service import make_service, one, rows
+
+AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
+URL = "https://render.westeurope.batch.azure.com/pools/p1/nodes/"
+
+
+def node(node_id: str, **more: Any) -> dict[str, Any]:
+    """A node as the API lists it."""
+    return {
+        "id": node_id,
+        "url": URL + node_id,
+        "state": "idle",
+        "allocationTime": "2026-11-21T10:00:00Z",
+        "stateTransitionTime": "2026-11-21T11:00:00.1234567Z",
+    } | more
+
+
+def file(value: object, name: str = "saved.json") -> SavedFile:
+    """A file with that JSON in it."""
+    return SavedFile(name, json.dumps(value).encode())
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """An empty lake."""
+    return Lake(tmp_path / "lake")
+
+
+def store(lake: Lake, *files: SavedFile, **options: Any) -> Outcome:
+    """An import at noon."""
+    return saved.store(files, lake, **({"at": AT} | options))
+
+
+PAGE = {"odata.metadata": "https://render.westeurope.batch.azure.com/$metadata#nodes", "value": []}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"value": [node("a"), node("b")]},
+        PAGE | {"value": [node("a"), node("b")]},
+        [node("a"), node("b")],
+    ],
+    ids=["page", "page with metadata", "bare list"],
+)
+def test_pages_and_lists_of_nodes(lake: Lake, value: object) -> None:
+    """Account and pool are told from the nodes' urls; the time is the one given."""
+    outcome = store(lake, file(value))
+    assert outcome.exit_code == 0
+    found = rows(lake, "select account, pool_id, node_id, observed_at from nodes order by node_id")
+    assert [tuple(row.values()) for row in found] == [
+        ("render.westeurope", "p1", "a", AT),
+        ("render.westeurope", "p1", "b", AT),
+    ]
+
+
+def test_one_node(lake: Lake) -> None:
+    """`az batch node show` or the API's Get prints one object."""
+    store(lake, file(node("a")))
+    assert one(lake, "select node_id from nodes")["node_id"] == "a"
+
+
+def test_pools(lake: Lake) -> None:
+    """Pools without their nodes: rows of pools whose listing proves nothing."""
+    pool = {"id": "p1", "url": URL.removesuffix("/nodes/"), "state": "active", "vmSize": "small"}
+    outcome = store(lake, file([pool]))
+    assert outcome.exit_code == 0
+    assert one(lake, "select pool_id, listing, vm_size from pools") == {
+        "pool_id": "p1",
+        "listing": "partial",
+        "vm_size": "small",
+    }
+
+
+def test_a_list_as_the_azure_cli_prints_it(lake: Lake) -> None:
+    """Every property is there, null where it has no value, times with an offset; --pool names it."""
+    printed = [
+        {
+            "affinityId": "TVM:a",
+            "allocationTime": "2026-11-21T10:00:00.123456+00:00",
+            "certificateReferences": None,
+            "errors": None,
+            "id": "a",
+            "isDedicated": True,
+            "recentTasks": None,
+            "startTask": None,
+            "state": "idle",
+            "url": None,
+        }
+    ]
+    store(lake, file(printed), pool="p1", account="mine")
+    row = one(lake, "from nodes")
+    assert (row["account"], row["pool_id"], row["is_malformed"]) == ("mine", "p1", False)
+    assert row["allocation_time"] == datetime(2026, 11, 21, 10, 0, 0, 123456, UTC)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_as_powershell_writes_them(lake: Lake, encoding: str) -> None:
+    """A byte order mark, or UTF-16, is no obstacle."""
+    store(lake, SavedFile("x.json", json.dumps([node("a")]).encode(encoding)))
+    assert one(lake, "select node_id from nodes")["node_id"] == "a"
+
+
+def test_several_files_are_one_snapshot_and_pages_of_a_pool_one_listing(lake: Lake) -> None:
+    """Nodes of both pages are there, one that moved between the pages once."""
+    link = {"odata.nextLink": URL + "?$skiptoken=x"}
+    outcome = store(
+        lake,
+        file({"value": [node("a"), node("b")], **link}, "1.json"),
+        file({"value": [node("b"), node("c")]}, "2.json"),
+        complete=True,
+    )
+    assert outcome.row["duplicates"] == 1
+    assert one(lake, "select count(*) as n from snapshots")["n"] == 1
+    assert one(lake, "select listing, nodes_listed from pools") == {
+        "listing": "complete",
+        "nodes_listed": 3,
+    }
+
+
+def test_only_complete_files_prove_absence(lake: Lake) -> None:
+    """Without --complete a listing is partial, and so it is where the last page has a next link."""
+    store(lake, file([node("a")]))
+    link = {"odata.nextLink": URL + "?$skiptoken=x"}
+    outcome = store(lake, file({"value": [node("a")], **link}), complete=True)
+    assert outcome.exit_code == 0
+    assert {row["listing"] for row in rows(lake, "from pools")} == {"partial"}
+    store(lake, file([node("a")]), complete=True)
+    assert one(lake, "select count(*) as n from pools where listing = 'complete'")["n"] == 1
+
+
+def test_an_empty_list_is_a_pool_without_nodes_where_the_pool_is_named(lake: Lake) -> None:
+    """`[]` and --pool --complete: the pool has no node; without --pool nothing tells what it is."""
+    with pytest.raises(SavedError, match="--pool"):
+        store(lake, file([]), account="mine")
+    store(lake, file([]), account="mine", pool="p1", complete=True)
+    assert one(lake, "select listing, nodes_listed from pools") == {
+        "listing": "complete",
+        "nodes_listed": 0,
+    }
+
+
+def test_importing_again_changes_nothing(lake: Lake) -> None:
+    """The id is made from the content and what decides how it is stored; the order is no matter."""
+    one_file, other = file([node("a")], "1"), file([node("b")], "2")
+    first = store(lake, one_file, other)
+    again = store(lake, other, one_file)
+    assert first.is_stored
+    assert not again.is_stored
+    assert again.row["snapshot_id"] == first.row["snapshot_id"]
+    assert store(lake, one_file, other, complete=True).is_stored
+
+
+def test_an_uncommitted_import_is_written_anew(lake: Lake) -> None:
+    """An import that was killed before its commit leaves data files: they are replaced."""
+    outcome = store(lake, file([node("a")]))
+    lake.path("snapshots", str(outcome.row["snapshot_id"])).unlink()
+    assert store(lake, file([node("a")])).is_stored
+    assert one(lake, "select count(*) as n from nodes")["n"] == 1
+
+
+def test_a_malformed_node_makes_the_import_partial(lake: Lake) -> None:
+    """Exit 3; the good nodes are stored."""
+    outcome = store(lake, file([node("a", totalTasksRun="12"), node("b")]))
+    assert outcome.exit_code == 3
+    found = rows(lake, "select node_id, is_malformed from nodes order by 1")
+    assert [tuple(row.values()) for row in found] == [("a", True), ("b", False)]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "not JSON"),
+        (b'{"value": [', "not JSON"),
+        (b"<html>", "not JSON"),
+        (b"12", "neither an object nor a list"),
+        (b'{"value": {}}', "list named 'value'"),
+        (b'{"code": "Forbidden", "message": {"value": "no"}}', "an error of the service: Forbidden|Forbidden"),
+        (b'{"odata.metadata": "https://x/$metadata#jobs", "value": []}', "only nodes and pools"),
+        (b'[{"id": "a"}]', "--pool"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_named_and_nothing_is_stored(
+    lake: Lake, data: bytes, message: str
+) -> None:
+    """The other files of the import are not stored either: all are one snapshot."""
+    with pytest.raises(SavedError, match=message) as raised:
+        store(lake, file([node("a")]), SavedFile("bad.json", data))
+    assert str(raised.value).startswith("bad.json: ")
+    assert not lake.root.exists()
+
+
+def test_files_of_two_accounts_are_refused(lake: Lake) -> None:
+    """An import is of one account."""
+    other = node("b") | {"url": URL.replace("render", "film") + "b"}
+    with pytest.raises(SavedError, match="one by one"):
+        store(lake, file([node("a")]), file([other]))
+
+
+def test_the_label_of_a_configured_account_stands_for_its_name(lake: Lake) -> None:
+    """An imported snapshot and a live one of the same account have the same label."""
+    store(lake, file([node("a")]), labels={"render.westeurope": "prod"})
+    assert one(lake, "select account from nodes")["account"] == "prod"
+
+
+def test_what_the_emulator_serves_imports(lake: Lake) -> None:
+    """Pages saved with curl give the rows that a live snapshot gives."""
+    service = make_service()
+    with service.client() as client:
+        pages = [page.body for pool in ("alpha", "beta") for page in client.nodes(pool)]
+        pages += [page.body for page in client.pools()]
+    files = [SavedFile(f"{i}.json", body) for i, body in enumerate(pages)]
+    outcome = store(lake, *files, complete=True)
+    assert (outcome.exit_code, outcome.row["nodes_rows"]) == (0, 17)
+    found = rows(lake, "select pool_id, listing from pools order by 1")
+    assert [tuple(row.values()) for row in found] == [
+        ("alpha", "complete"),
+        ("beta", "complete"),
+        ("gamma", "partial"),
+    ]
+
+
+def recordings() -> list[Path]:
+    """Every recorded response that holds nodes or pools."""
+    return [
+        path
+        for path in sorted((SHARED / "recordings").glob("*.json"))
+        if any(kind in path.name for kind in ("nodelist", "nodeget", "poollist", "poolget"))
+    ]
+
+
+@pytest.mark.skipif(not recordings(), reason=f"needs the recordings in {SHARED}")
+@pytest.mark.parametrize("path", recordings(), ids=lambda path: path.stem)
+def test_every_recorded_response_imports_and_is_rebuilt_from_the_lake(
+    lake: Lake, path: Path
+) -> None:
+    """From Parquet, each recorded node and pool comes back, but for case, digits and secrets."""
+    body = json.loads(path.read_bytes())["body"]
+    is_node = "node" in path.stem.rsplit("-", 2)[-2]
+    options = {"pool": "p1"} if is_node else {}
+    outcome = store(lake, file(body), account="recorded", **options)
+    assert outcome.exit_code == 0
+    sent = body["value"] if "value" in body else [body]
+    table = "nodes" if is_node else "pools"
+    stored = {row[f"{table[:-1]}_id"]: row for row in rows(lake, f"from {table}")}
+    assert sorted(stored) == sorted(value["id"] for value in sent)
+    tasks = rows(lake, "from recent_tasks")
+    start_tasks = {row["start_task_id"]: row for row in rows(lake, "from start_tasks")}
+    for value in sent:
+        row = stored[value["id"]]
+        if is_node:
+            mine = [task for task in tasks if task["node_id"] == value["id"]]
+            rebuilt = rebuild.node(row, start_tasks.get(row["start_task_id"]), mine)
+        else:
+            rebuilt = rebuild.pool(row)
+        value.pop("odata.metadata", None)
+        assert_equal(value, rebuilt)
+
+
+def assert_equal(sent: Any, rebuilt: Any, path: str = "") -> None:
+    """Equal within the design's limits: redaction, enum case, digits finer than a microsecond."""
+    if rebuilt == schema.REDACTED:
+        return
+    if isinstance(sent, dict):
+        secrets = {"password"} if "registryServer" in sent else set()
+        assert rebuilt.keys() == sent.keys() - secrets, path
+        for name in rebuilt:
+            assert_equal(sent[name], rebuilt[name], f"{path}.{name}")
+    elif isinstance(sent, list):
+        assert len(rebuilt) == len(sent), path
+        for index, (one_sent, one_rebuilt) in enumerate(zip(sent, rebuilt, strict=True)):
+            assert_equal(one_sent, one_rebuilt, f"{path}[{index}]")
+    elif isinstance(sent, str) and sent.endswith("Z") and sent[:4].isdigit():
+        as_sent = datetime.fromisoformat(sent)
+        assert abs((datetime.fromisoformat(rebuilt) - as_sent).total_seconds()) < 1e-6, path
+    elif isinstance(sent, str):
+        assert rebuilt.lower() == sent.lower(), path
+    else:
+        assert rebuilt == sent, path
