@@ -42,6 +42,9 @@ def set_up_logging(verbose: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Plain() if is_watched() else _JsonLines())
     logger.handlers = [handler]
+    # httpx tells every URL at INFO, and azure-identity fifteen lines where a sign-in fails
+    for name, level in (("httpx", "WARNING"), ("httpcore", "WARNING"), ("azure", "ERROR")):
+        logging.getLogger(name).setLevel(level)
 
 
 def _clean(text: str) -> str:
