@@ -38,13 +38,17 @@ def allocate(node: Node, at: int) -> Story:
     return (yield from start(node, at))
 
 
-def start(node: Node, at: int) -> Story:
-    """The machine starts, its agent reports, its start task runs until it succeeds."""
+def start(node: Node, at: int, *, is_doomed: bool = False) -> Story:
+    """The machine starts, its agent reports, its start task runs until it succeeds.
+
+    A doomed start task fails this time, whatever the pool's rate.
+    """
     node.enter("starting", at)
     yield (at := at + span(node, 25, 150))
     node.boot(at)
     while True:
-        is_ready, at = yield from _start_task(node, at)
+        is_ready, at = yield from _start_task(node, at, is_doomed=is_doomed)
+        is_doomed = False
         if is_ready:
             return at
         if node.rng.random() < 0.3:
@@ -57,7 +61,7 @@ def start(node: Node, at: int) -> Story:
         node.boot(at)
 
 
-def _start_task(node: Node, at: int) -> Generator[int, None, tuple[bool, int]]:
+def _start_task(node: Node, at: int, *, is_doomed: bool) -> Generator[int, None, tuple[bool, int]]:
     """Run the start task with its retries; return whether the node is ready, and its now."""
     settings = node.plan.config.start_task
     if not settings.is_present:
@@ -73,7 +77,7 @@ def _start_task(node: Node, at: int) -> Generator[int, None, tuple[bool, int]]:
         node.begin_start_task(at)
         failure = None
         seconds = settings.seconds
-        if node.rng.random() < node.plan.start_task_failure_rate(at):
+        if is_doomed or node.rng.random() < node.plan.start_task_failure_rate(at):
             document = node.plan.start_task(node.start_task_key)
             blob = document["resourceFiles"][0].get("httpUrl", "")
             is_container = node.plan.profile.is_container

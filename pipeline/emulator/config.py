@@ -203,8 +203,10 @@ def _demo_pools() -> tuple[PoolConfig, ...]:
             vm_size="standard_nc24ads_a100_v4",
             dedicated=72,
             work=Work(task_minutes=35.0, idle_minutes=20.0, failure_rate=0.05),
-            start_task=StartTask(seconds=150.0, failure_rate=0.08, retry_limit=1),
-            rates=Rates(unusable=0.10, errors=0.10, os_upgrades=0.10, deallocations=0.15),
+            start_task=StartTask(seconds=150.0, failure_rate=0.25, retry_limit=1),
+            rates=Rates(
+                reboots=0.15, unusable=0.10, errors=0.10, os_upgrades=0.10, deallocations=0.15
+            ),
             odd_nodes=OddNodes(black_hole=1),
             resizes=(Resize(after_hours=10.0, dedicated=84),),
         ),

@@ -6,7 +6,6 @@ cache of pages, and how the fleet's clock runs.
 
 import gzip
 import itertools
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -74,7 +73,7 @@ class Emulator:
         self.speed = speed
         self.clock = clock
         self.sleep = sleep
-        self.lock = threading.RLock()
+        self.lock = fleet.lock
         self._service = Service(fleet, self.key, page_limit)
         self._numbers = itertools.count(1)
         self._cache: OrderedDict[tuple[str, str, str], Reply] = OrderedDict()

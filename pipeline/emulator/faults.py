@@ -141,7 +141,8 @@ class Faults:
     ) -> list[Fault]:
         """Return the faults that this request meets, and count them as met.
 
-        Only a request with a bearer token can meet an expired one. At most one of them answers in place of the service (an error kind): the first.
+        Only a request with a bearer token can meet an expired one. At most one of them answers
+        in place of the service (an error kind): the first.
         """
         met: list[Fault] = []
         is_answered = False

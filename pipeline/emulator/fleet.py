@@ -4,6 +4,7 @@ It knows no HTTP. The same config, seed and start give the same fleet at a given
 many steps it took to get there.
 """
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +33,8 @@ class Fleet:
     It is populated when it is made: nodes have ages, tasks run, some are broken already.
     ``truth`` holds what really happened since two hours before ``start``; a fleet of more than
     20,000 nodes keeps none unless asked, and works its nodes out page by page instead.
+    Moving the clock is safe between threads; whoever reads while another may move it holds
+    ``lock``.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Fleet:
     ) -> None:
         """Make a fleet as it is at ``start`` (a UTC time with its zone)."""
         self.config = load_fleet_config() if config is None else config
+        self.lock = threading.RLock()
         self.seed = seed
         self.start = start.astimezone(UTC)
         if keep_truth is None:
@@ -73,10 +77,11 @@ class Fleet:
     def advance(self, to: datetime) -> None:
         """Move the fleet's time on; ``ValueError`` if ``to`` lies before its now."""
         micros = to_micros(to)
-        if micros < self._now:
-            raise ValueError(f"time does not run backwards: {to} is before {self.now}")
-        if micros > self._now:
-            self._move(micros)
+        with self.lock:
+            if micros < self._now:
+                raise ValueError(f"time does not run backwards: {to} is before {self.now}")
+            if micros > self._now:
+                self._move(micros)
 
     def _move(self, to: int) -> None:
         self._now = to

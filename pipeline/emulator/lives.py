@@ -7,7 +7,7 @@ caller's duty (``Node.advance``).
 from collections.abc import Iterator
 
 from . import incidents
-from .boots import allocate, span
+from .boots import Story, allocate, down, span, start
 from .incidents import Incident
 from .nodes import Node
 from .times import DAY, MINUTE, NEVER
@@ -27,10 +27,22 @@ def live(node: Node, settled_at: int | None) -> Iterator[int]:
         at = _settle(node, settled_at)
         if node.oddity == "stuck":
             yield NEVER
+        at = yield from _trouble(node, at)
     while True:
         when, incident = _next_incident(node, at)
         at = yield from work(node, at, when)
         at = yield from incident(node, at)
+
+
+def _trouble(node: Node, at: int) -> Story:
+    """Some nodes are broken already when the fleet starts, as in any real one."""
+    drawn = node.rng.random()
+    if node.oddity is None and drawn < 0.03:
+        return (yield from incidents.unusable(node, at))
+    if node.oddity is None and drawn < 0.06 and node.plan.config.start_task.is_present:
+        at = yield from down(node, at, "rebooting", 40, 180)
+        return (yield from start(node, at, is_doomed=True))
+    return at
 
 
 def _settle(node: Node, at: int) -> int:

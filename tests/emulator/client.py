@@ -37,6 +37,7 @@ class SharedKeyAuth(httpx.Auth):
         self.account, self.key, self.now = account, key, now
 
     def auth_flow(self, request: httpx.Request) -> Any:
+        """Sign and send."""
         date = format_datetime(self.now or datetime.now(UTC), usegmt=True)
         request.headers["ocp-date"] = date
         request.headers["Authorization"] = shared_key(

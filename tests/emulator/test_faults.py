@@ -42,10 +42,12 @@ def test_kind(client: Client, kind: str) -> None:
 
 
 def order(client: Client, kind: str, **more: Any) -> Fault:
+    """Order a fault on the nodes route."""
     return client.emulator.faults.add(Fault(kind=kind, route="nodes", **more))  # type: ignore[arg-type]
 
 
 def assert_error(reply: httpx.Response, status: int, code: str) -> None:
+    """A reply is a BatchError of this status and code."""
     assert status == reply.status_code
     assert code == reply.json()["code"]
     assert {"odata.metadata", "code", "message"} <= set(reply.json())
@@ -53,6 +55,7 @@ def assert_error(reply: httpx.Response, status: int, code: str) -> None:
 
 @of("throttle")
 def throttle(client: Client) -> None:
+    """429 comes with Retry-After in seconds, as a date, or not at all."""
     order(client, "throttle", retry_after="2", times=1)
     reply = client.get(NODES)
     assert_error(reply, 429, "TooManyRequests")
@@ -90,6 +93,7 @@ _plain("error_with_200", 200, "InternalError")
 
 @of("expired_token")
 def expired_token(client: Client) -> None:
+    """Tokens issued before are dead, new ones good; signatures do not expire."""
     tokens = client.emulator.tokens
 
     def ask(token: str) -> int:
@@ -109,6 +113,7 @@ def expired_token(client: Client) -> None:
 
 @of("html_page")
 def html_page(client: Client) -> None:
+    """A gateway's page comes instead, with 502 or even 200."""
     order(client, "html_page", times=1)
     reply = client.get(NODES)
     assert (502, "text/html") == (reply.status_code, reply.headers["content-type"])
@@ -119,6 +124,7 @@ def html_page(client: Client) -> None:
 
 @of("empty_body")
 def empty_body(client: Client) -> None:
+    """200 comes with nothing."""
     order(client, "empty_body")
     reply = client.get(NODES)
     assert (200, b"") == (reply.status_code, reply.content)
@@ -126,6 +132,7 @@ def empty_body(client: Client) -> None:
 
 @of("latency")
 def latency(client: Client) -> None:
+    """The answer waits."""
     slept: list[float] = []
     client.emulator.sleep = slept.append
     order(client, "latency", seconds=3.0)
@@ -135,6 +142,7 @@ def latency(client: Client) -> None:
 
 @of("slow_body")
 def slow_body(client: Client) -> None:
+    """The body comes in ten pieces with waits between, and is whole."""
     slept: list[float] = []
     client.emulator.sleep = slept.append
     whole = client.get(NODES).json()
@@ -145,6 +153,7 @@ def slow_body(client: Client) -> None:
 
 @of("drop")
 def drop(client: Client) -> None:
+    """The connection breaks off before the end of the body."""
     for size in (None, 0, 1, 100):
         order(client, "drop", bytes=size, times=1)
         with pytest.raises(httpx.RemoteProtocolError):
@@ -154,6 +163,7 @@ def drop(client: Client) -> None:
 
 @of("truncated_json")
 def truncated_json(client: Client) -> None:
+    """HTTP is complete, the JSON is cut off."""
     whole = client.get(NODES).content
     order(client, "truncated_json", times=1)
     reply = client.get(NODES)
@@ -164,6 +174,7 @@ def truncated_json(client: Client) -> None:
 
 @of("malformed_json")
 def malformed_json(client: Client) -> None:
+    """The body is no JSON."""
     order(client, "malformed_json")
     with pytest.raises(json.JSONDecodeError):
         client.get(NODES).json()
@@ -171,6 +182,7 @@ def malformed_json(client: Client) -> None:
 
 @of("two_documents")
 def two_documents(client: Client) -> None:
+    """The body is two documents."""
     whole = client.get(NODES).content
     order(client, "two_documents")
     assert whole + b"\n" + whole == client.get(NODES).content
@@ -178,6 +190,7 @@ def two_documents(client: Client) -> None:
 
 @of("gzip_bomb")
 def gzip_bomb(client: Client) -> None:
+    """A small body unpacks to a huge valid one."""
     order(client, "gzip_bomb", bytes=100_000_000)
     unpacked = 0
     packed = 0
@@ -198,6 +211,7 @@ def gzip_bomb(client: Client) -> None:
 
 @of("oversized_body")
 def oversized_body(client: Client) -> None:
+    """A valid plain body is as long as ordered."""
     whole = client.get(NODES).json()
     order(client, "oversized_body", bytes=5_000_000)
     reply = client.get(NODES)
@@ -208,6 +222,7 @@ def oversized_body(client: Client) -> None:
 
 @of("clock_skew")
 def clock_skew(client: Client) -> None:
+    """The service's clock is off, for the Date header and for signatures."""
     order(client, "clock_skew", minutes=-10.0, times=1)
     date = parsedate_to_datetime(client.get(NODES).raise_for_status().headers["date"])
     assert -600 == (date - client.emulator.fleet.now).total_seconds()
@@ -236,6 +251,7 @@ _link("next_link_scheme", "http://emulated.eastus.batch.azure.com")
 
 @of("next_link_loop")
 def next_link_loop(client: Client) -> None:
+    """A page leads to itself."""
     order(client, "next_link_loop")
     page = client.get(NODES, maxresults=10).json()
     again = client.follow(page["odata.nextLink"]).json()
@@ -253,6 +269,7 @@ def _changed(client: Client, kind: str, **more: Any) -> tuple[dict[str, Any], di
 
 @of("wrong_types")
 def wrong_types(client: Client) -> None:
+    """Three values of the first node are of the wrong type."""
     before, after = _changed(client, "wrong_types")
     odd = {"totalTasksRun": "12", "allocationTime": 5, "recentTasks": {}}
     assert {**before, **odd} == after
@@ -260,12 +277,14 @@ def wrong_types(client: Client) -> None:
 
 @of("missing_id")
 def missing_id(client: Client) -> None:
+    """The first node has no id."""
     before, after = _changed(client, "missing_id")
     assert {"id"} == before.keys() - after.keys()
 
 
 @of("unknown_fields")
 def unknown_fields(client: Client) -> None:
+    """Unknown members stand in the node, its start task and its tasks."""
     before, after = _changed(client, "unknown_fields")
     assert {"healthScore", "rackInfo"} == after.keys() - before.keys()
     assert {"priorityClass"} == after["startTask"].keys() - before["startTask"].keys()
@@ -276,6 +295,7 @@ def unknown_fields(client: Client) -> None:
 
 @of("unknown_enums")
 def unknown_enums(client: Client) -> None:
+    """Known members have unknown values."""
     before, after = _changed(client, "unknown_enums")
     assert ("hibernating", "draining") == (after["state"], after["schedulingState"])
     assert before.keys() == after.keys()
@@ -283,6 +303,7 @@ def unknown_enums(client: Client) -> None:
 
 @of("explicit_nulls")
 def explicit_nulls(client: Client) -> None:
+    """Members are null that should be left out."""
     _, after = _changed(client, "explicit_nulls")
     assert {"affinityId", "errors", "virtualMachineInfo"} == {k for k, v in after.items() if not v
                                                               and v is None}  # fmt: skip
@@ -291,6 +312,7 @@ def explicit_nulls(client: Client) -> None:
 
 @of("empty_containers")
 def empty_containers(client: Client) -> None:
+    """Lists and objects are there and empty."""
     _, after = _changed(client, "empty_containers")
     assert ([], [], {}) == (after["recentTasks"], after["errors"], after["virtualMachineInfo"])
     assert [] == after["startTask"]["containerSettings"]["containerHostBatchBindMounts"]
@@ -298,6 +320,7 @@ def empty_containers(client: Client) -> None:
 
 @of("planted_secrets")
 def planted_secrets(client: Client) -> None:
+    """Every planted secret is in the text."""
     order(client, "planted_secrets", count=2)
     text = client.get(NODES).text
     for secret in PLANTED_SECRETS:
@@ -306,6 +329,7 @@ def planted_secrets(client: Client) -> None:
 
 @of("duplicate_nodes")
 def duplicate_nodes(client: Client) -> None:
+    """A page's last nodes are the next one's first."""
     whole = [node["id"] for node in client.items(NODES)]
     order(client, "duplicate_nodes", count=2)
     ids = [node["id"] for node in client.items(NODES, maxresults=30)]
@@ -320,6 +344,7 @@ def duplicate_nodes(client: Client) -> None:
 
 @of("vanishing_nodes")
 def vanishing_nodes(client: Client) -> None:
+    """Nodes of later pages are gone."""
     pages = client.pages(NODES, maxresults=30)
     order(client, "vanishing_nodes", count=3)
     fewer = client.pages(NODES, maxresults=30)
@@ -330,6 +355,8 @@ def vanishing_nodes(client: Client) -> None:
 
 @of("mutate")
 def mutate(client: Client) -> None:
+    """A callable changes a node, or a pool."""
+
     def change(node: dict[str, Any]) -> None:
         node["ipAddress"] = "::1"
 

@@ -91,9 +91,9 @@ def test_conditions_and_errors(served: Server, batch: BatchClient) -> None:
     with pytest.raises(HttpResponseError, match="InvalidQueryParameterValue"):
         list(batch.list_nodes("render", filter="colour eq 'red'"))
     wrong = AzureNamedKeyCredential(served.emulator.account, "d3Jvbmc=")
-    with BatchClient(served.endpoint, wrong) as client:
-        with pytest.raises(HttpResponseError, match="AuthenticationFailed"):
-            client.get_pool("render")
+    refused = pytest.raises(HttpResponseError, match="AuthenticationFailed")
+    with BatchClient(served.endpoint, wrong) as client, refused:
+        client.get_pool("render")
 
 
 @pytest.mark.parametrize("credential_type", [ManagedIdentityCredential, DefaultAzureCredential])
