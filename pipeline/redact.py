@@ -55,6 +55,8 @@ _VALUE = (
     r"""|(?:[^\s"'\\{stop}]|\\[^"']|\\$|"(?=[^\s"',;:&|)\]}])[^"\n]*+"|'(?=[^\s"',;:&|)\]}])[^'\n]*+')++)"""
 )
 _EQUALS = r"(?:=|%(?:25)*+3d|\\++u003d)"
+#: What leads to the signature of a SAS; the & before it may be written \u0026 or %26.
+SIGNATURE = rf"(?:(?<![a-z0-9])|(?<=u0026)|(?<=%26)|(?<=%2526))sig\s*+{_EQUALS}"
 _SECRET_NAME = (
     r"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|credentials?|signature|key|sas|sig)"
 )
@@ -80,8 +82,8 @@ _RULES: tuple[re.Pattern[str], ...] = tuple(
         # https://user:password@host, https://token@host
         r"""(://[^\s/:@"'<>]*+:)[^\s/"'<>]+(?=@)""",
         r"""(://)(?!git@)[^\s/:@"'<>]++(?=@)""",
-        # ?sv=…&sig=… ; & may be written \u0026 or %26
-        rf"""((?:(?<![a-z0-9])|(?<=u0026)|(?<=%26)|(?<=%2526))sig\s*+{_EQUALS}\s*+["']?)"""
+        # ?sv=…&sig=…
+        rf"""({SIGNATURE}\s*+["']?)"""
         r"""(?:\[redacted\]|[^\s&"'<>;,\\]++)""",
         # --password x, --account-key=x, -token x, /pass:x
         rf"""({_START}(?:--?|/)[a-z0-9_.-]{{0,64}}?{_SECRET_NAME}(?![a-z])[a-z0-9_.-]{{0,64}}+"""

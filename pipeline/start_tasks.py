@@ -13,11 +13,18 @@ import re
 from dataclasses import dataclass
 
 from pipeline import shape
-from pipeline.redact import Redactor
+from pipeline.redact import SIGNATURE, Redactor
 from pipeline.schema import REDACTED
 
-# A query string that holds a signature, masked or not: a renewed SAS is no change of definition.
-_SIGNED_QUERY = re.compile(r"\?[^\s\"'<>]*?(?<![A-Za-z0-9])sig=[^\s\"'<>]*", re.IGNORECASE)
+# A query string that holds a signature, masked or not: a renewed SAS is no change of definition. Word
+# by word, for one pattern over the whole text would try each ? against all that follows.
+_WORD = re.compile(r"[^\s\"'<>,;|()]+")
+_SIGNATURE = re.compile(SIGNATURE, re.IGNORECASE)
+_QUERY = re.compile(r"\?|%(?:25)*3f", re.IGNORECASE)
+# A SAS that stands alone begins with one of its own parameters: sv=2022-11-02&ss=b&…
+_PARAMETER = re.compile(
+    r"(?<![a-z0-9])(?:s[a-z]{1,6}|rsc[cdelt]|[ers]rk|[es]pk|tn)=", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +45,15 @@ def canonical(value: object) -> bytes:
 
 def identify(value: dict[str, object], redactor: Redactor, hash_key: bytes | None) -> StartTask:
     """Redacts a start task as the service sent it and derives its identities."""
-    plain = shape.lowered(value, shape.START_TASK)
-    redacted = redactor.json(plain, "startTask")
+    # Redacted before the enums are lower-cased: a secret is known by its case too.
+    redacted = shape.lowered(redactor.json(value, "startTask"), shape.START_TASK)
     assert isinstance(redacted, dict)
-    definition = _definition(Redactor().json(plain, "startTask"))
+    kept_by_nobody = shape.lowered(Redactor().json(value, "startTask"), shape.START_TASK)
+    definition = _definition(kept_by_nobody)
     fingerprint = None
     if hash_key is not None:
-        fingerprint = hmac.new(hash_key, canonical(plain), hashlib.sha256).hexdigest()
+        unredacted = canonical(shape.lowered(value, shape.START_TASK))
+        fingerprint = hmac.new(hash_key, unredacted, hashlib.sha256).hexdigest()
     return StartTask(
         hashlib.sha256(canonical(redacted)).hexdigest(),
         hashlib.sha256(canonical(definition)).hexdigest(),
@@ -63,7 +72,19 @@ def _definition(value: object, name: str = "") -> object:
         }
     if isinstance(value, list):
         return [_definition(x, name) for x in value]
-    return _SIGNED_QUERY.sub("", value) if isinstance(value, str) else value
+    return _WORD.sub(_unsigned, value) if isinstance(value, str) else value
+
+
+def _unsigned(match: re.Match[str]) -> str:
+    """A word without the query string that holds a signature."""
+    word = match.group()
+    signature = _SIGNATURE.search(word)
+    if signature is None:
+        return word
+    before = word[: signature.start()]
+    starts = [query.start() for query in _QUERY.finditer(before)][-1:]
+    starts += [query.start() for query in _PARAMETER.finditer(before)][:1]
+    return word[: next(iter(starts), signature.start())]
 
 
 class StartTasks:
