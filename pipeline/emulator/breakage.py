@@ -93,7 +93,7 @@ def change_content(
     page = _Page(request, number, key)
     for fault in faults:
         _CONTENT[fault.kind](fault, document, page)
-    return replace(reply, body=json.dumps(document).encode(), compressed=None)
+    return replace(reply, body=json.dumps(document).encode())
 
 
 def _items(fault: Fault, document: Json) -> list[Json]:
@@ -265,6 +265,13 @@ _CONTENT: dict[str, Callable[[Fault, Json, _Page], None]] = {
 # ---- broken bytes
 
 
+def unpacked(reply: Reply) -> Reply:
+    """Return the reply with its body as it was before compression."""
+    if reply.encoding == "gzip" and isinstance(reply.body, bytes):
+        return replace(reply, body=gzip.decompress(reply.body), encoding=None)
+    return reply
+
+
 def break_body(fault: Fault, reply: Reply) -> Reply:
     """Return the reply with a wire fault worked into its bytes.
 
@@ -275,17 +282,17 @@ def break_body(fault: Fault, reply: Reply) -> Reply:
         return reply
     if fault.kind == "truncated_json":
         end = len(body) // 2 if fault.bytes is None else fault.bytes
-        return replace(reply, body=body[:end], compressed=None)
+        return replace(reply, body=body[:end])
     if fault.kind == "malformed_json":
-        return replace(reply, body=body.replace(b'":', b'"=', 1), compressed=None)
+        return replace(reply, body=body.replace(b'":', b'"=', 1))
     if fault.kind == "two_documents":
-        return replace(reply, body=body + b"\n" + body, compressed=None)
+        return replace(reply, body=body + b"\n" + body)
     if fault.kind == "gzip_bomb":
         size = 1 << 30 if fault.bytes is None else fault.bytes
-        return replace(reply, body=gzip_bomb(size), encoding="gzip", compressed=None)
+        return replace(reply, body=gzip_bomb(size), encoding="gzip")
     if fault.kind == "oversized_body":
         size = 256 << 20 if fault.bytes is None else fault.bytes
-        return replace(reply, body=_padded(body, size), compressed=None)
+        return replace(reply, body=_padded(body, size))
     return reply
 
 

@@ -10,13 +10,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from .access import Tokens, check_access, is_base64
 from .admin import administer
-from .breakage import answer_instead, break_body, change_content, in_pieces
+from .breakage import answer_instead, break_body, change_content, in_pieces, unpacked
 from .faults import CONTENT_KINDS, ERROR_KINDS, Fault, Faults
 from .fleet import Fleet
 from .paging import page_number
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 StartResponse = Callable[..., Any]
 
-_CACHE_BYTES = 256 << 20
+_CACHE_BYTES = 512 << 20
 _TICKS_PER_SECOND = 4  # how often a running clock moves: pages stay cached in between
 
 
@@ -76,7 +75,7 @@ class Emulator:
         self.lock = fleet.lock
         self._service = Service(fleet, self.key, page_limit)
         self._numbers = itertools.count(1)
-        self._cache: OrderedDict[tuple[str, str, str], Reply] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, str, str, bool], bytes] = OrderedDict()
         self._cached_bytes = 0
         self._cached_revision = -1
         self._began = clock()
@@ -156,6 +155,8 @@ class Emulator:
             reply = self._reply(request, faults, page, now, wall, request_id)
         except ServiceError as error:
             reply = error_reply(request.base, error, request_id, fine_service_time(now))
+        if faults:
+            reply = unpacked(reply)
         for fault in faults:
             reply = break_body(fault, reply)
         return reply, faults, skew
@@ -182,31 +183,36 @@ class Emulator:
         odd = [fault for fault in faults if fault.kind in CONTENT_KINDS]
         with self.lock:
             reply = self._cached(request)
-        return change_content(odd, request, reply, page, self.key) if odd else reply
+        if not odd:
+            return reply
+        return change_content(odd, request, unpacked(reply), page, self.key)
 
     def _cached(self, request: Request) -> Reply:
-        """Return the service's answer; while the clock stands still lists are made once."""
+        """Return the service's answer; while the clock stands still lists are made once.
+
+        For a client that takes gzip only the compressed bytes are kept: a million nodes then
+        fit into the cache.
+        """
         if request.route in ("pool", "node") or request.method != "GET":
             return self._service.answer(request)
         if self._cached_revision != self.fleet.revision:
             self._cache.clear()
             self._cached_bytes = 0
             self._cached_revision = self.fleet.revision
-        key = (request.base, request.raw_path, request.raw_query)
-        reply = self._cache.get(key)
-        if reply is not None:
+        is_gzip = request.accepts_gzip
+        key = (request.base, request.raw_path, request.raw_query, is_gzip)
+        body = self._cache.get(key)
+        if body is not None:
             self._cache.move_to_end(key)
-            return reply
-        reply = self._service.answer(request)
-        assert isinstance(reply.body, bytes)
-        if len(reply.body) > 512 and request.accepts_gzip:
-            reply = replace(reply, compressed=_compress(reply.body))
-        self._cache[key] = reply
-        self._cached_bytes += _size(reply)
-        while self._cached_bytes > _CACHE_BYTES:
-            _, oldest = self._cache.popitem(last=False)
-            self._cached_bytes -= _size(oldest)
-        return reply
+        else:
+            made = self._service.answer(request).body
+            assert isinstance(made, bytes)
+            body = self._cache[key] = _compress(made) if is_gzip else made
+            self._cached_bytes += len(body)
+            while self._cached_bytes > _CACHE_BYTES:
+                _, oldest = self._cache.popitem(last=False)
+                self._cached_bytes -= len(oldest)
+        return Reply(200, body, encoding="gzip" if is_gzip else None)
 
     def _send(
         self,
@@ -218,11 +224,9 @@ class Emulator:
         start_response: StartResponse,
     ) -> Iterable[bytes]:
         body, encoding = reply.body, reply.encoding
-        if isinstance(body, bytes) and encoding is None and request.accepts_gzip:
-            if reply.compressed is not None:
-                body, encoding = reply.compressed, "gzip"
-            elif len(body) > 512:
-                body, encoding = _compress(body), "gzip"
+        is_large = isinstance(body, bytes) and len(body) > 512
+        if isinstance(body, bytes) and is_large and encoding is None and request.accepts_gzip:
+            body, encoding = _compress(body), "gzip"
         headers = [
             ("Content-Type", reply.content_type),
             ("Server", "Microsoft-HTTPAPI/2.0"),
@@ -251,8 +255,3 @@ class Emulator:
 
 def _compress(body: bytes) -> bytes:
     return gzip.compress(body, compresslevel=1, mtime=0)
-
-
-def _size(reply: Reply) -> int:
-    assert isinstance(reply.body, bytes)
-    return len(reply.body) + len(reply.compressed or b"")

@@ -15,7 +15,7 @@ from .nodes import Node
 from .plan import PoolPlan
 from .pool_documents import etag, pool_document
 from .pools import Pool
-from .roster import Place, Roster
+from .roster import Place, Roster, Shelf
 from .times import HOUR, MINUTE, fine_service_time, service_time, to_datetime, to_micros
 from .truth import PoolLife, TruthLog
 from .usage import INTERVAL
@@ -44,8 +44,12 @@ class Fleet:
         seed: int = 7,
         start: datetime = DEFAULT_START,
         keep_truth: bool | None = None,
+        shelf_nodes: int = 8_000,
     ) -> None:
-        """Make a fleet as it is at ``start`` (a UTC time with its zone)."""
+        """Make a fleet as it is at ``start`` (a UTC time with its zone).
+
+        ``shelf_nodes`` bounds how many nodes a fleet without truth remembers between requests.
+        """
         self.config = load_fleet_config() if config is None else config
         self.lock = threading.RLock()
         self.seed = seed
@@ -56,10 +60,11 @@ class Fleet:
         self.truth = TruthLog()
         self.keeps_truth = keep_truth
         log = self.truth if keep_truth else None
+        shelf = Shelf(shelf_nodes)
         self._rosters: dict[str, Roster] = {}
         for pool_config in self.config.pools:
             plan = PoolPlan(pool_config, seed, self._now, self.config.region)
-            self._rosters[pool_config.id.lower()] = Roster(Pool(plan), log)
+            self._rosters[pool_config.id.lower()] = Roster(Pool(plan), log, shelf)
         self._lives: dict[str, PoolLife] = {}
         self.revision = 0
         self._move(self._now)
@@ -141,10 +146,6 @@ class Fleet:
     def counts(self, pool: Pool) -> Json:
         """Return PoolNodeCounts, from the same moment as the nodes."""
         return {"poolId": pool.id, **self._rosters[pool.id.lower()].counts()}
-
-    def forget(self, pool: Pool) -> None:
-        """Free what was worked out of an unfollowed pool."""
-        self._rosters[pool.id.lower()].forget()
 
     @property
     def usage_until(self) -> int:

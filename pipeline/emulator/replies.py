@@ -101,7 +101,6 @@ class Reply:
     headers: Headers = field(default_factory=list)
     content_type: str = JSON_TYPE
     encoding: str | None = None
-    compressed: bytes | None = None  # the same body in gzip, where it is at hand
     is_error: bool = False
 
 

@@ -4,6 +4,7 @@
 """
 
 import base64
+import functools
 import hashlib
 import random
 
@@ -23,6 +24,7 @@ def made_up_secret(*names: object) -> str:
     return base64.b64encode(digest("secret", *names)).decode()
 
 
+@functools.lru_cache(maxsize=1024)
 def made_up_guid(*names: object) -> str:
     """Return a GUID in its bare form, made from the names."""
     text = digest("guid", *names).hex()

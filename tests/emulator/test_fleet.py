@@ -331,14 +331,30 @@ def test_usage_is_the_time_nodes_were_held() -> None:
 def test_unfollowed_fleet_is_the_same_each_time_it_is_asked() -> None:
     """A fleet that keeps no truth works nodes out on request, and always the same ones."""
     config = FleetConfig(pools=(PoolConfig(id="p", dedicated=80, spot=40),))
-    lazy, other = (Fleet(config, start=START, keep_truth=False) for _ in range(2))
+    lazy, other = (
+        Fleet(config, start=START, keep_truth=False, shelf_nodes=shelf) for shelf in (10, 1000)
+    )
     for step in range(1, 8):
         lazy.advance(START + timedelta(minutes=30 * step))
         documents(lazy)
-        pool = lazy.pool("p")
-        assert pool is not None
-        if step % 2:
-            lazy.forget(pool)
     other.advance(lazy.now)
     assert documents(lazy) == documents(other)
     assert 0 == len(lazy.truth)
+
+
+def test_unfollowed_counts_are_of_one_moment() -> None:
+    """Counts agree with the nodes, whether nodes were looked at before or not."""
+    config = FleetConfig(pools=(PoolConfig(id="p", dedicated=80, spot=40),))
+    fleet = Fleet(config, start=START, keep_truth=False, shelf_nodes=10)
+    for minutes in (0, 30, 60):
+        fleet.advance(START + timedelta(minutes=minutes))
+        pool = fleet.pool("p")
+        assert pool is not None
+        places = fleet.places(pool)
+        for place in places[: minutes * 2]:
+            fleet.node(pool, place)
+        counts = fleet.counts(pool)
+        states = [node.state for node in fleet.nodes(pool)]
+        both = counts["dedicated"], counts["lowPriority"]
+        for state, name in COUNTER_NAMES.items():
+            assert states.count(state) == sum(kind[name] for kind in both)
