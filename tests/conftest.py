@@ -33,3 +33,15 @@ def shared() -> Path:
             pytest.fail(f"{SHARED} is missing in CI")
         pytest.skip(f"needs {SHARED}: the contract and the recordings")
     return SHARED
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """In CI nothing may be skipped but the long forms: a part that is missing there is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("CI") or reporter is None:
+        return
+    skipped = [str(report.longrepr) for report in reporter.stats.get("skipped", ())]
+    missing = [reason for reason in skipped if "long form" not in reason]
+    if missing:
+        reporter.write_line(f"CI skips no test, but here: {missing}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

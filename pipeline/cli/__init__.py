@@ -77,7 +77,7 @@ def run(arguments: list[str]) -> int:
         return TERMINATED
     except BrokenPipeError:
         # The reader has gone (head, less): what it wanted, it has. Nothing may flush at exit.
-        sys.stdout = None  # type: ignore[assignment]  # so that the interpreter does not flush it
+        sys.stdout = None
         return 0
     except Exception as error:
         return _failed(error)

@@ -24,12 +24,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nodelake")
 
-#: The demo's answers, in the order they are printed: a heading, then a question or SQL.
+#: The demo's answers, in the order they are printed: a heading, a question, and of its columns those
+#: that fit a narrow terminal.
 _ANSWERS = (
-    ("How was the day recorded?", "coverage"),
-    ("In which states are the nodes of each pool at the day's end?", "latest_states"),
-    ("Why did start tasks fail?", "start_task_failures"),
-    ("Which nodes report errors?", "nodes_with_errors"),
+    (
+        "How was the day recorded?",
+        "coverage",
+        "day snapshots complete partial failed longest_gap_minutes",
+    ),
+    (
+        "In which states were the nodes of each pool at the day's end?",
+        "latest_states",
+        "pool_id is_dedicated state nodes running_tasks",
+    ),
+    (
+        "Why did start tasks fail?",
+        "start_task_failures",
+        "pool_id failure_code exit_code runs nodes",
+    ),
+    ("Which nodes report errors?", "nodes_with_errors", "pool_id node_id state code"),
 )
 _DEMO_LAKE = "data/demo-lake"
 _MARK = ".nodelake-demo"
@@ -69,15 +82,24 @@ def demo(seed: int, snapshots: int, lake: str | None) -> None:
     size = sum(file.stat().st_size for file in files)
     click.echo(
         f"{snapshots} snapshots, {nodes:,} node rows, in {len(files):,} Parquet files "
-        f"({size / 1e6:.1f} MB) in {into}; {seconds:.0f} s"
+        f"({size / 1e6:.1f} MB) of {_shown(into)}, in {seconds:.0f} s"
     )
     with query.connect(into) as connection:
         from pipeline.cli.output import show
 
-        for heading, name in _ANSWERS:
-            click.echo(f"\n{heading}  [nodelake ask {name} --lake {shlex.quote(str(into))}]")
-            show(connection.ask(name), "table")
-    click.echo(f"\nAsk your own: nodelake sql --lake {shlex.quote(str(into))} 'from nodes_latest'")
+        for heading, name, columns in _ANSWERS:
+            click.echo(f"\n{heading}  (nodelake ask {name})\n")
+            show(connection.ask(name).select(columns.split()), "table")
+    here = shlex.quote(_shown(into))
+    click.echo("\nAsk your own:")
+    click.echo(f"  nodelake sql --lake {here} 'from nodes_latest limit 3'")
+    click.echo(f"  nodelake ask idle_nodes --lake {here}\n  nodelake questions")
+
+
+def _shown(lake: Lake) -> str:
+    """The lake as a person would type it: relative to where they stand, if it is below."""
+    here = Path.cwd()
+    return str(lake.root.relative_to(here) if lake.root.is_relative_to(here) else lake.root)
 
 
 def _shared_lake() -> str | None:

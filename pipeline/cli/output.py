@@ -17,6 +17,7 @@ from pipeline.cli.console import escape
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from rich.console import Console
 
 FORMATS = ("table", "json", "csv", "parquet", "arrow")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -119,7 +120,8 @@ def _binary(rows: pa.Table, form: str) -> None:
             writer.write_table(rows)
 
 
-_CELL_WIDTH = 60
+#: A long text may be folded to so many characters before a table gives way to records.
+_FOLDED = 24
 
 
 def _cell(value: Any) -> str:
@@ -151,22 +153,29 @@ def _table(rows: pa.Table) -> None:
         return
     cells = [[_cell(value) for value in row.values()] for row in _rows(rows)]
     names = rows.column_names
-    widths = [
-        max(len(name), *(min(len(row[i]), _CELL_WIDTH) for row in cells))
-        for i, name in enumerate(names)
+    natural = [max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(names)]
+    narrow = [
+        max(len(name), min(width, _FOLDED)) for name, width in zip(names, natural, strict=True)
     ]
-    if len(names) > 2 and sum(min(width, 12) + 2 for width in widths) > console.width:
-        margin = max(len(name) for name in names)
-        for number, row in enumerate(cells, 1):
-            console.print(Text(f"— {number} —", style="dim"))
-            for name, text in zip(names, row, strict=True):
-                console.print(Text.assemble((name.rjust(margin), "bold"), "  ", text))
+    if sum(narrow) + 2 * len(names) > console.width:
+        _records(names, cells, console)
         return
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for i, name in enumerate(names):
-        kind = rows.schema.field(i).type
+    for name, kind in zip(names, rows.schema.types, strict=True):
         is_number = str(kind).startswith(("int", "uint", "float", "double", "decimal"))
         table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
     for row in cells:
         table.add_row(*(Text(text) for text in row))
     console.print(table)
+
+
+def _records(names: list[str], cells: list[list[str]], console: Console) -> None:
+    """One field a line, as wide as it is."""
+    from rich.text import Text
+
+    margin = max(len(name) for name in names)
+    for number, row in enumerate(cells, 1):
+        console.print(Text(f"- {number} -", style="dim"))
+        for name, text in zip(names, row, strict=True):
+            line = Text.assemble((name.rjust(margin), "bold"), "  ", text)
+            console.print(line, soft_wrap=True)
