@@ -94,6 +94,7 @@ def _with_children(node: Table, *children: Table) -> Members:
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?Z", re.ASCII)
 _FINER = r"(\.\d{6})\d+"
 _INT_RANGE = {schema.INT: 2**31, schema.COUNT: 2**63}
+_EPOCH = pa.scalar(0, pa.timestamp("ns", tz="UTC"))
 _FIRST, _LAST = (
     pa.scalar(time.replace(tzinfo=UTC), schema.TIME) for time in (datetime.min, datetime.max)
 )
@@ -102,9 +103,13 @@ _FIRST, _LAST = (
 def to_time(texts: pa.StringArray) -> pa.TimestampArray:
     """Times as the service writes them, to microseconds, finer digits cut off; ArrowInvalid if not."""
     try:
-        return texts.cast(pa.timestamp("ns", tz="UTC")).cast(schema.TIME, safe=False)
+        times = texts.cast(pa.timestamp("ns", tz="UTC"))
+        # Arrow cuts towards 1970, so that what lies before would gain a microsecond.
+        if not pc.any(pc.less(times, _EPOCH)).as_py():
+            return times.cast(schema.TIME, safe=False)
     except pa.ArrowInvalid:  # .NET's years 1 and 9999 are outside what nanoseconds can count
-        times = pc.replace_substring_regex(texts, _FINER, r"\1").cast(schema.TIME)
+        pass
+    times = pc.replace_substring_regex(texts, _FINER, r"\1").cast(schema.TIME)
     # The year 0, and an offset that leads out of the years 1 to 9999: Arrow takes them, no reader does.
     if pc.any(pc.or_(pc.less(times, _FIRST), pc.greater(times, _LAST))).as_py():
         raise pa.ArrowInvalid("a time outside the years 1 to 9999")

@@ -141,13 +141,14 @@ def objects(draw: st.DrawFn, api: Api, name: str, drift: bool = True) -> Json:
     for member, definition in api.definitions[name]["properties"].items():
         whole = api.resolved(definition)
         kinds = ["absent", "present", "present"]
-        if "properties" in whole or whole["type"] == "array":
-            kinds += ["empty"] if drift or whole["type"] == "array" else []
+        is_list = whole.get("type") == "array"
+        if is_list or (drift and "properties" in whole):
+            kinds += ["empty"]
         kind = draw(st.sampled_from(kinds + (["null"] if drift else [])))
         if kind == "null":
             made[member] = None
         elif kind == "empty":
-            made[member] = [] if whole["type"] == "array" else {}
+            made[member] = [] if is_list else {}
         elif kind == "present":
             value = draw(_values(api, definition, drift))
             if value != {} or drift:
@@ -162,7 +163,7 @@ def _values(api: Api, definition: Json, drift: bool) -> st.SearchStrategy[Any]:
     whole = api.resolved(definition)
     if "properties" in whole:
         return objects(api, definition["$ref"].split("/")[-1], drift)
-    if whole["type"] == "array":
+    if whole.get("type") == "array":
         items = _values(api, whole["items"], drift)
         return st.lists(items if drift else items.filter(lambda x: x != {}), max_size=2)
     if "enum" in whole:
@@ -177,7 +178,7 @@ def _values(api: Api, definition: Json, drift: bool) -> st.SearchStrategy[Any]:
         "number": st.floats(allow_nan=False, allow_infinity=False),
         "object": st.dictionaries(HARMLESS, HARMLESS, max_size=2),
     }
-    return simple[whole["type"]]
+    return simple[whole.get("type", "object")]
 
 
 def nodes(api: Api, drift: bool = True) -> st.SearchStrategy[Json]:
