@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline import schema, shape
 from pipeline.cleaner import Steps
-from pipeline.redact import Redactor
+from pipeline.redact import Redactor, mask_column
 from pipeline.schema import Column, Table
 
 #: At most so many problems are kept by name in a ledger row; all are counted.
@@ -113,8 +113,7 @@ class Columns:
         stored = [column for column in table.from_json if column.is_stored]
         values = {column.name: _member(objects, column) for column in stored}
         texts = [text for column in stored for text in _texts(column, values[column.name])]
-        # One look at all the text of a table decides whether any of it needs a closer one.
-        self.is_suspect = redactor.suspects(texts)
+        self.masks = redactor.masks(texts)
         for column in stored:
             self.made[column.name] = self._column(column, values[column.name], table.name)
 
@@ -130,9 +129,7 @@ class Columns:
         if column.type == schema.TIME:
             return shape.to_time(values)
         # A masked value was masked before it came here: environment values stand in start tasks.
-        if column.secret != "text" or not self.is_suspect:
-            return values
-        return self.redactor.column(values)
+        return mask_column(values, self.masks) if column.secret == "text" else values
 
     def _enum(self, column: Column, values: pa.StringArray, place: str) -> pa.StringArray:
         """Lower-cased; a value the API does not document is kept and counted."""

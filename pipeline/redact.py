@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice, pairwise
 from urllib.parse import unquote
@@ -263,19 +263,30 @@ class Redactor:
             )
         return masked
 
-    @staticmethod
-    def suspects(columns: Sequence[pa.StringArray]) -> bool:
-        """Whether any value of these string columns may hold a secret; never a false no."""
-        return any(pc.any(pc.match_substring_regex(each, GATE)).as_py() for each in columns)
+    def masks(self, columns: Sequence[pa.StringArray]) -> dict[str, str]:
+        """The values of these string columns that hold a secret, each with its masked form.
+
+        One look at all of them together: to make Arrow's matcher costs more than to match a page.
+        """
+        if not columns:
+            return {}
+        values = pa.concat_arrays(columns)
+        suspects = values.filter(pc.match_substring_regex(values, GATE)).unique().to_pylist()
+        return {value: masked for value in suspects if (masked := self.text(value)) != value}
 
     def column(self, column: pa.StringArray) -> pa.StringArray:
         """A string column with every value redacted as ``text`` does; the same object if none is."""
-        is_suspect = pc.fill_null(pc.match_substring_regex(column, GATE), False)
-        suspects = column.filter(is_suspect).to_pylist()
-        masked = [self.text(value) for value in suspects]
-        if masked == suspects:
-            return column
-        return pc.replace_with_mask(column, is_suspect, pa.array(masked, pa.string()))
+        return mask_column(column, self.masks([column]))
+
+
+def mask_column(column: pa.StringArray, masks: Mapping[str, str]) -> pa.StringArray:
+    """A string column with the values of ``masks`` replaced; the same object if it has none."""
+    if not masks:
+        return column
+    found = pc.index_in(column, pa.array(masks.keys(), pa.string()))
+    if found.null_count == len(found):
+        return column
+    return pc.coalesce(pa.array(masks.values(), pa.string()).take(found), column)
 
 
 def _mask(match: re.Match[str]) -> str:

@@ -27,6 +27,9 @@ _PARAMETER = re.compile(
 )
 
 
+_KEEPS_NOTHING = Redactor()
+
+
 @dataclass(frozen=True, slots=True)
 class StartTask:
     """One distinct start task: hex digests, and its redacted JSON (enums lower-cased)."""
@@ -48,7 +51,7 @@ def identify(value: dict[str, object], redactor: Redactor, hash_key: bytes | Non
     # Redacted before the enums are lower-cased: a secret is known by its case too.
     redacted = shape.lowered(redactor.json(value, "startTask"), shape.START_TASK)
     assert isinstance(redacted, dict)
-    kept_by_nobody = shape.lowered(Redactor().json(value, "startTask"), shape.START_TASK)
+    kept_by_nobody = shape.lowered(_KEEPS_NOTHING.json(value, "startTask"), shape.START_TASK)
     definition = _definition(kept_by_nobody)
     fingerprint = None
     if hash_key is not None:
