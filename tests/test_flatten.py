@@ -1,0 +1,491 @@
+"""Flattening: what is malformed stays counted and named, and harms nothing beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from pipeline import schema, shape
+from pipeline.columns import PROBLEMS_KEPT, Report
+from pipeline.flatten import pool_rows, usage_rows
+from pipeline.pages import BadPage, is_id, read_page, read_strictly
+from pipeline.redact import Redactor
+from tests.made_up import (
+    AT,
+    ORIGIN,
+    POOL_ID,
+    Json,
+    flattened,
+    flattener,
+    node,
+    page,
+    rebuilt,
+    redacted,
+    whole_node,
+)
+
+WRONG: dict[str, list[Any]] = {
+    "string": [1, 1.5, True, {}, {"a": 1}, [], ["a"], "\ud800"],
+    "time": [1, True, {}, [], "", "yesterday", "2026-11-21", "2026-02-30T00:00:00Z"]
+    + [
+        "2026-11-21T24:00:00Z",
+        "0000-01-01T00:00:00Z",
+        "2026-11-21T00:00:00",
+        "٢٠٢٦-11-21T00:00:00Z",
+    ],
+    "integer": [1.0, 1.5, "1", True, {}, [], 2**31, -(2**31) - 1, 2**64],
+    "boolean": [0, 1, "true", {}, []],
+    "strings": ["a", 1, {}, [1], [None], [["a"]], ["\ud800"]],
+    "object": ["a", 1, True, [], [{}]],
+    "objects": ["a", 1, {}, {"a": 1}, ["a"], [None], [[]], [{}, 1]],
+}
+
+
+def kind(member: shape.Shape) -> str:
+    """Which wrong values a member is tried with."""
+    if isinstance(member, shape.Members):
+        return "object"
+    if isinstance(member, shape.Elements):
+        return "objects"
+    types = {
+        schema.TEXT: "string",
+        schema.TIME: "time",
+        schema.INT: "integer",
+        schema.FLAG: "boolean",
+    }
+    return types.get(member.column.type, "strings")
+
+
+def places(of: shape.Members, way: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """The way to every member of a node, those of the first element of a list, and its kind."""
+    for name, member in of.members.items():
+        yield (*way, name), kind(member)
+        if isinstance(member, shape.Members):
+            yield from places(member, (*way, name))
+        elif isinstance(member, shape.Elements):
+            yield from places(member.element, (*way, name, 0))
+
+
+PLACES = [(way, kind) for way, kind in places(shape.NODE) if way != ("id",)]
+
+
+def with_value(way: tuple[Any, ...], value: Any, node_id: str) -> Json:
+    """A whole node with one value replaced."""
+    made = whole_node(node_id)
+    place: Any = made
+    for step in way[:-1]:
+        place = place[step]
+    place[way[-1]] = value
+    return made
+
+
+# --- malformed nodes ---
+
+
+@pytest.mark.parametrize(("way", "kind"), PLACES, ids=[shape.join(way) for way, _ in PLACES])
+def test_a_value_of_the_wrong_type_marks_its_node_alone(way: tuple[Any, ...], kind: str) -> None:
+    """Every field, every wrong type: keys kept, JSON kept, problem named, neighbours unharmed."""
+    sound = [whole_node("first"), node("last")]
+    bad = [with_value(way, wrong, f"bad{i}") for i, wrong in enumerate(WRONG[kind])]
+    reading = flattener()
+    body = json.dumps({"value": [sound[0], *bad, sound[1]]}).encode()
+
+    tables, _ = reading.page(body, AT)
+
+    rows = tables["nodes"].to_pylist()
+    assert [False] + [True] * len(bad) + [False] == [row["is_malformed"] for row in rows]
+    assert len(bad) == reading.report.malformed
+    assert not reading.report.missing_ids
+    for value, row in zip(bad, rows[1:-1], strict=True):
+        assert value["id"] == row["node_id"]
+        assert POOL_ID == row["pool_id"]
+        assert (way == ("allocationTime",)) == (row["allocation_time"] is None)
+        assert redacted(value) == json.loads(row["extra_json"])
+        keys = {"account", "snapshot_id", "snapshot_at", "pool_id", "node_id", "allocation_time"}
+        others = row.keys() - keys - {"observed_at", "is_malformed", "extra_json"}
+        assert {None} == {row[name] for name in others}
+    for value, problem in zip(bad, reading.report.problems, strict=True):
+        assert (POOL_ID, value["id"]) == (problem["pool_id"], problem["node_id"])
+        assert str(problem["path"]).startswith(shape.join(way))
+    beside = flattened(page(*sound))
+    for name in ("recent_tasks", "node_errors", "start_tasks"):
+        assert beside[name].equals(tables[name])
+    sound_rows = tables["nodes"].filter(pa.array([not row["is_malformed"] for row in rows]))
+    assert beside["nodes"].equals(sound_rows)
+
+
+@pytest.mark.parametrize(
+    "node_id", [..., None, "", " ", "\t", 5, True, {}, [], "a\nb", "\x00", "\ud800", "\u202e"]
+)
+def test_a_node_without_a_valid_id_is_kept_and_counted(node_id: Any) -> None:
+    """Missing, blank, not printable, not a string: a row without an id, and the listing will know."""
+    bad = node() | {"id": node_id}
+    if node_id is ...:
+        del bad["id"]
+    reading = flattener()
+
+    tables, _ = reading.page(json.dumps({"value": [node("a"), bad, bad]}).encode(), AT)
+
+    assert ["a", None, None] == tables["nodes"]["node_id"].to_pylist()
+    assert (2, 2, 0) == (
+        reading.report.missing_ids,
+        reading.report.malformed,
+        reading.report.duplicates,
+    )
+    problem = {"pool_id": POOL_ID, "node_id": None, "path": "id", "problem": "no valid id"}
+    assert [problem, problem] == reading.report.problems
+    assert redacted(bad) == rebuilt(tables)[1]
+    assert tables["nodes"]["allocation_time"].null_count == 0
+
+
+@pytest.mark.parametrize("element", [None, 1, "a node", [], [{}], True])
+def test_an_element_that_is_no_object_is_kept_and_counted(element: Any) -> None:
+    """It counts as present, and its value is kept."""
+    reading = flattener()
+    tables, _ = reading.page(page(element, node("a")), AT)
+
+    assert [None, "a"] == tables["nodes"]["node_id"].to_pylist()
+    assert json.dumps(element) == tables["nodes"]["extra_json"][0].as_py()
+    assert (1, 1) == (reading.report.missing_ids, reading.report.malformed)
+    assert reading.report.problems[0]["path"] == ""
+
+
+@pytest.mark.parametrize(
+    ("member", "path"),
+    [
+        ('"vmSize":"x","vmSize":"y"', ""),
+        ('"nodeAgentInfo":{"version":"1","version":"2"}', "nodeAgentInfo"),
+        ('"startTask":{"commandLine":"1","commandLine":"2"}', "startTask"),
+        ('"recentTasks":[{"jobId":"1","jobId":"2"}]', "recentTasks[0]"),
+        ('"recentTasks":[{}],"recentTasks":[]', ""),
+        ('"new":{"a":[{"b":1,"b":2}]}', "new"),
+    ],
+)
+def test_a_member_named_twice_is_malformed_and_keeps_both(member: str, path: str) -> None:
+    """JSON readers differ in which they take: none is taken, both are kept."""
+    body = f'{{"value":[{{"id":"a",{member}}},{{"id":"b"}}]}}'.encode()
+    reading = flattener()
+    tables, _ = reading.page(body, AT)
+
+    assert [True, False] == tables["nodes"]["is_malformed"].to_pylist()
+    assert " (2)" in tables["nodes"]["extra_json"][0].as_py()
+    assert path == reading.report.problems[0]["path"]
+    assert "a member named twice" == reading.report.problems[0]["problem"]
+
+
+def test_a_stranger_nested_too_deeply_is_refused_with_its_node() -> None:
+    """100 levels are kept as they are; below 150 what is deeper is masked, and nothing overflows."""
+    fits, too_deep = (json.loads("[" * n + "]" * n) for n in (100, 300))
+    reading = flattener()
+    tables, _ = reading.page(page(node("a", new=fits), node("b", new=too_deep)), AT)
+    pool = {"id": "p", "stats": too_deep}
+    (row,) = pool_rows([pool], ORIGIN, Redactor(), Report())
+
+    assert [False, True] == tables["nodes"]["is_malformed"].to_pylist()
+    assert fits == rebuilt(tables)[0]["new"]
+    assert "nested too deeply" == reading.report.problems[0]["problem"]
+    assert "[redacted]" in tables["nodes"]["extra_json"][1].as_py()
+    assert "[redacted]" in str(row["configuration_json"])
+
+
+def test_a_number_json_cannot_write_is_refused_with_its_node() -> None:
+    """1e999 is JSON, but what Python makes of it is not: the files hold JSON only."""
+    tables = flattened(b'{"value":[{"id":"a","new":[1e999]}]}')
+
+    assert tables["nodes"]["is_malformed"].to_pylist() == [True]
+    json.loads(tables["nodes"]["extra_json"][0].as_py(), parse_constant=pytest.fail)
+
+
+def test_problems_are_kept_to_a_bound_and_counted_without() -> None:
+    """The first hundred by name; adding reports keeps to it too."""
+    reading = flattener()
+    reading.page(page(*(node(f"n{i}", state=1) for i in range(250))), AT)
+    total = Report(problems=[{}] * (PROBLEMS_KEPT + 5))
+    total.add(reading.report)
+    pools = Report()
+    pool_rows([{}] * 250, ORIGIN, Redactor(), pools)
+
+    assert (250, PROBLEMS_KEPT) == (reading.report.malformed, len(reading.report.problems))
+    assert (250, PROBLEMS_KEPT + 5) == (total.malformed, len(total.problems))
+    assert (250, PROBLEMS_KEPT) == (pools.missing_ids, len(pools.problems))
+
+
+# --- strangers and drift ---
+
+
+def test_unknown_fields_are_counted_by_path() -> None:
+    """At every level, nulls too, in malformed nodes as well; places in lists are left out."""
+    made = whole_node("a")
+    made["new"] = 1
+    made["startTask"]["new"] = None
+    made["recentTasks"][0]["executionInfo"]["new"] = {}
+    made["errors"] = [{"a.b": 1}, {"a.b": 2}]
+    reading = flattener()
+    reading.page(page(made, node("b", new=2), node("c", new=3, state=4)), AT)
+
+    assert {
+        "nodes.new": 3,
+        "nodes.startTask.new": 1,
+        "nodes.recentTasks[].executionInfo.new": 1,
+        r"nodes.errors[].a\.b": 2,
+    } == reading.report.unknown_fields
+
+
+def test_unknown_enum_values_are_kept_and_counted() -> None:
+    """Lower-cased like the known ones, never refused."""
+    made = [node("a", state="Levitating"), node("b", state="levitating"), node("c", state="IDLE")]
+    made[0]["certificateReferences"] = [{"visibility": ["Task", "Moon"]}]
+    reading = flattener()
+    tables, _ = reading.page(page(*made), AT)
+
+    assert ["levitating", "levitating", "idle"] == tables["nodes"]["state"].to_pylist()
+    assert {
+        ("nodes.state", "levitating"): 2,
+        ("nodes.certificate_references.visibility", "moon"): 1,
+    } == reading.report.unknown_enum_values
+
+
+# --- duplicates ---
+
+
+@pytest.mark.parametrize("patience", [False, True])
+def test_a_node_met_twice_is_kept_once(patience: bool) -> None:
+    """The first, with its children; in one page and over pages; each further one is counted."""
+    first = whole_node("a")
+    second = node("a", state="running", recentTasks=[{"jobId": "other"}], new=1)
+    if not patience:
+        del second["new"]
+    reading = flattener()
+    one, _ = reading.page(page(first, second, node("b")), AT)
+    two, _ = reading.page(page(second, node("c"), second), AT)
+
+    assert ["a", "b"] == one["nodes"]["node_id"].to_pylist()
+    assert ["c"] == two["nodes"]["node_id"].to_pylist()
+    assert flattened(page(first))["recent_tasks"].equals(one["recent_tasks"])
+    assert 0 == two["recent_tasks"].num_rows
+    assert (3, 3) == (reading.report.duplicates, reading.nodes)
+    assert not reading.report.unknown_fields  # nothing is kept of them, nothing is counted
+
+
+def test_a_page_read_twice_over_is_no_page_of_duplicates() -> None:
+    """A bad time sends a page from the strict reader to the patient one: its nodes are new still."""
+    reading = flattener()
+    body = page(node("a", lastBootTime="no time"), node("b"))
+    assert read_strictly(body) is not None
+
+    tables, _ = reading.page(body, AT)
+
+    assert ["a", "b"] == tables["nodes"]["node_id"].to_pylist()
+    assert (0, 1) == (reading.report.duplicates, reading.report.malformed)
+
+
+# --- rows ---
+
+
+def test_every_row_begins_with_its_keys() -> None:
+    """Account, snapshot, pool, node and incarnation; children carry their place in the array."""
+    tasks = [{"taskId": f"t{i}"} for i in range(3)]
+    made = [node("a", recentTasks=tasks), node("b"), node("c", recentTasks=tasks[:2])]
+    tables = flattened(page(*made))
+
+    for table in tables.values():
+        for row in table.to_pylist():
+            assert (ORIGIN.account, ORIGIN.snapshot_id, AT, POOL_ID) == tuple(
+                row[name] for name in ("account", "snapshot_id", "snapshot_at", "pool_id")
+            )
+    rows = tables["recent_tasks"].to_pylist()
+    assert [("a", 0), ("a", 1), ("a", 2), ("c", 0), ("c", 1)] == [
+        (row["node_id"], row["position"]) for row in rows
+    ]
+    allocated = set(tables["nodes"]["allocation_time"].to_pylist())
+    assert allocated == {row["allocation_time"] for row in rows}
+    assert [AT] * 3 == tables["nodes"]["observed_at"].to_pylist()
+    for name, table in tables.items():
+        assert table.schema.equals(schema.TABLES[name].schema, check_metadata=True)
+
+
+def test_a_page_without_nodes_has_all_tables_and_no_rows() -> None:
+    """An empty pool is a fact of its own."""
+    tables = flattened(page())
+
+    assert {"nodes": 0, "recent_tasks": 0, "node_errors": 0, "start_tasks": 0} == {
+        name: table.num_rows for name, table in tables.items()
+    }
+
+
+@pytest.mark.parametrize("extra", [{}, {"new": 1}])
+def test_the_next_link_is_handed_on(extra: Json) -> None:
+    """Verbatim, by either reader."""
+    link = "https://acct/pools/p/nodes?$skiptoken=a%2Fb&api-version=1"
+
+    assert link == flattener().page(page(node(**extra), next_link=link), AT)[1]
+    assert flattener().page(page(node(**extra)), AT)[1] is None
+
+
+# --- the envelope ---
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"null",
+        b"[]",
+        b'[{"id":"a"}]',
+        b"{}",
+        b'{"value":null}',
+        b'{"value":{}}',
+        b'{"value":"[]"}',
+        b'{"value":[',
+        b'{"value":[{"id":"a"}',
+        b'{"value":[]}{"value":[]}',
+        b'{"value":[]}\n{"value":[{"id":"a"}]}',
+        b'{"value":[]} x',
+        b'{"value":[],"value":[{"id":"a"}]}',
+        b'{"value":[],"odata.nextLink":"a","odata.nextLink":"b"}',
+        b'{"value":[],"odata.nextLink":7}',
+        b'{"value":[{"id":"a",}]}',
+        b'{"value":[{"id":"a","vmSize":"\x01"}]}',
+        b'{"value":[{"id":"a"}],"new":NaN}',
+        b'{"value":[{"id":"a","totalTasksRun":NaN}]}',
+        b'{"value":[{"id":"a","new":-Infinity}]}',
+        b'{"odata.metadata":"x","code":"PoolNotFound","message":{"lang":"en-US","value":"no"}}',
+        b"<html><body>Bad gateway</body></html>",
+        b'{"value":[{"id":"a","vmSize":"\xff"}]}',
+        b'{"value":[{"id":"\xff"}]}',
+        b'{"value":[{"id":"a","startTask":{"commandLine":"\xff"}}]}',
+        b'{"value":[{"id":"a","recentTasks":[{"jobId":"\xc3\x28"}]}]}',
+        b'{"value":[{"id":"a","vmSize":"\xed\xa0\x80"}]}',
+        b'{"value":[{"id":"a","new":"\xff"}]}',
+        b'{"value":[],"\xff":1}',
+        '{"value":[]}'.encode("utf-16"),
+        '{"value":[]}'.encode("utf-32-le"),
+        b'{"value":[{"id":"a","new":' + b"1" * 5000 + b"}]}",
+        b'{"value":[{"id":"a","new":' + b"[" * 10_000 + b"]" * 10_000 + b"}]}",
+        b'{"value":[{"id":"a","new":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"}]}",
+        b"[" * 100_000,
+        b'{"value":[],"new":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+    ],
+    ids=lambda body: repr(body[:40]),
+)
+def test_what_is_no_page_is_refused(body: bytes) -> None:
+    """A body that is not one object with a ``value`` list is an error, never an empty page."""
+    reading = flattener()
+    with pytest.raises(BadPage):
+        reading.page(body, AT)
+    with pytest.raises(BadPage):
+        read_page(body)
+
+    assert (0, Report()) == (reading.nodes, reading.report)
+
+
+def test_every_truncation_is_refused() -> None:
+    """A connection dropped in mid-body, wherever: no prefix of a page is a page."""
+    body = page(whole_node(), node("b"))
+    for end in range(len(body)):
+        with pytest.raises(BadPage):
+            flattener().page(body[:end], AT)
+
+
+def test_depths_between_do_not_overflow() -> None:
+    """However deep a stranger is: a page refused, or a node malformed, or kept, and no other end."""
+    for depth in range(50, 1200, 50):
+        body = b'{"value":[{"id":"a","new":' + b'{"a":[' * depth + b"]}" * depth + b"}]}"
+        try:
+            tables, _ = flattener().page(body, AT)
+        except BadPage:
+            continue
+        assert [depth > 50] == tables["nodes"]["is_malformed"].to_pylist()
+
+
+def test_a_byte_order_mark_is_no_part_of_a_page() -> None:
+    """Files saved by PowerShell begin with one."""
+    tables = flattened(b"\xef\xbb\xbf" + page(node("a")))
+
+    assert ["a"] == tables["nodes"]["node_id"].to_pylist()
+
+
+def test_strangers_in_the_envelope_are_no_harm() -> None:
+    """A newer service may say more about a page."""
+    assert 1 == flattened(b'{"value":[{"id":"a"}],"odata.count":1}')["nodes"].num_rows
+
+
+def test_what_bad_page_says_holds_nothing_of_the_body() -> None:
+    """It is logged and stored."""
+    for body in (b'{"value": [{"password": "hunter2"', b"hunter2", b'{"hunter2": 1, "value": NaN}'):
+        with pytest.raises(BadPage) as caught:
+            flattener().page(body, AT)
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["tvmps_1_d", "a b", "ü", "-", "0"])
+def test_ids(value: str) -> None:
+    """Printable strings with something in them, plain ASCII or not, by either reader."""
+    assert is_id(value)
+    assert [value] == flattened(page(node(value)))["nodes"]["node_id"].to_pylist()
+
+
+# --- pools and usage ---
+
+
+def test_pools_malformed_and_not() -> None:
+    """A wrong value is named and kept aside, a pool without an id is named and leaves no row."""
+    report = Report()
+    values = [
+        {
+            "id": "p",
+            "targetDedicatedNodes": "3",
+            "vmSize": "a",
+            "state": None,
+            "new": 1,
+            "stats": {},
+        },
+        {"id": ""},
+        "no pool",
+        {"id": "q", "metadata": None},
+    ]
+    rows = pool_rows(values, ORIGIN, Redactor(), report)
+
+    assert ["p", "q"] == [row["pool_id"] for row in rows]
+    assert [None, "a"] == [rows[0]["target_dedicated_nodes"], rows[0]["vm_size"]]
+    assert {"targetDedicatedNodes": "3", "state": None, "new": 1} == json.loads(
+        str(rows[0]["extra_json"])
+    )
+    assert ['{"stats": {}}', '{"metadata": null}'] == [row["configuration_json"] for row in rows]
+    assert ["targetDedicatedNodes", "pool.id", "pool.id"] == [p["path"] for p in report.problems]
+    assert {"pools.new": 1} == report.unknown_fields
+    assert 2 == report.missing_ids
+
+
+def test_a_pool_that_names_a_member_twice_keeps_both() -> None:
+    """And its row."""
+    (value,), _ = read_page(b'{"value":[{"id":"p","vmSize":"a","vmSize":"b"}]}')
+    report = Report()
+    (row,) = pool_rows([value], ORIGIN, Redactor(), report)
+
+    assert ("a", '{"vmSize (2)": "b"}') == (row["vm_size"], row["extra_json"])
+    assert "a member named twice" == report.problems[0]["problem"]
+
+
+def test_usage_rows() -> None:
+    """Hours with a fraction or without; what does not fit is named and left out."""
+    report = Report()
+    good = {"poolId": "p", "vmSize": "a", "startTime": "2026-11-21T00:00:00Z", "totalCoreHours": 2}
+    huge = 2**60 + 1
+    values = [good, good | {"totalCoreHours": 2.5, "new": 1}, good | {"totalCoreHours": huge}, 5]
+    values += [good | {"totalCoreHours": "2"}, good | {"totalCoreHours": 10**400}, {"poolId": None}]
+    table = usage_rows(values, ORIGIN, Redactor(), report)
+    table.validate(full=True)
+
+    assert [2.0, 2.5, float(huge), None] == table["total_core_hours"].to_pylist()
+    assert [None, '{"new": 1}', None, '{"poolId": null}'] == table["extra_json"].to_pylist()
+    assert ["usage", "usage.totalCoreHours", "usage.totalCoreHours"] == [
+        problem["path"] for problem in report.problems
+    ]
+    assert (3, {"pool_usage.new": 1}) == (report.malformed, report.unknown_fields)
+    assert 0 == usage_rows([], ORIGIN, Redactor(), report).num_rows
