@@ -53,9 +53,7 @@ class Service:
         """One snapshot, by the fleet's clock."""
         fleet = self.emulator.fleet
         with self.client() as client:
-            return snapshot.run(
-                self.account, lake, client, clock=lambda: fleet.now, **parameters
-            )
+            return snapshot.run(self.account, lake, client, clock=lambda: fleet.now, **parameters)
 
 
 def make_service(fleet: FleetConfig | None = None, **parameters: Any) -> Service:

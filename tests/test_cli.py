@@ -18,10 +18,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from pipeline import cli, query, schema
 from pipeline.emulator import Emulator, Fault, Fleet
 from pipeline.lake import Lake
-
 from tests.service import START, make_service, one, rows, small_fleet
 
 COMMANDS = dict(sorted(cli.nodelake.commands.items()))
@@ -62,6 +62,7 @@ class Terminal(io.StringIO):
     """A stream that says it is a terminal."""
 
     def isatty(self) -> bool:
+        """It does."""
         return True
 
 
@@ -119,7 +120,12 @@ def test_lake_and_format_work_everywhere(name: str) -> None:
 
 def test_forms(capsys: pytest.CaptureFixture[str], lake: str) -> None:
     """The same rows in every form."""
-    asked = ("sql", "select pool_id, count(*) as n from nodes group by 1 order by 1", "--lake", lake)
+    asked = (
+        "sql",
+        "select pool_id, count(*) as n from nodes group by 1 order by 1",
+        "--lake",
+        lake,
+    )
     expected = [("alpha", 12), ("beta", 5), ("gamma", 3)]
     as_json = json.loads(printed(capsys, *asked, "--format", "json"))
     assert [(row["pool_id"], row["n"]) for row in as_json] == expected
@@ -224,9 +230,7 @@ def test_a_snapshot_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "emulated.local: complete: 3 pools, 20 nodes" in last
 
 
-def test_partial_failed_and_locked(
-    capsys: pytest.CaptureFixture[str], emulator: Emulator
-) -> None:
+def test_partial_failed_and_locked(capsys: pytest.CaptureFixture[str], emulator: Emulator) -> None:
     """Exit 3, 1 and 4; a locked run leaves no ledger row, a failed one does."""
     emulator.faults.add(Fault(kind="forbidden", route="nodes", pool="beta"))
     assert logged(capsys, "snapshot", code=3)[-1]["pools_failed"] == 1

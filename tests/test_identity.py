@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from pipeline import config, snapshot
 from pipeline.emulator import Emulator, Fault, Fleet
 from pipeline.extract import BatchClient
 from pipeline.lake import Lake
-
 from tests.service import START, one, small_fleet
 
 

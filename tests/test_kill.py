@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+
 from pipeline.emulator import Emulator, Fleet
 from pipeline.lake import Lake
-
 from tests.service import START, rows, small_fleet
 
 SIZES = {"alpha": 400, "beta": 300, "gamma": 100}

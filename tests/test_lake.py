@@ -1,4 +1,4 @@
-"""The lake on disk: what is visible when, in which order the disk is asked, what it does when it refuses."""
+"""The lake on disk: what is visible when, how the disk is asked, and what if it refuses."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pipeline import schema
 from pipeline.columns import Origin
 from pipeline.lake import (
@@ -70,7 +71,9 @@ def test_ids_sort_by_time_and_tell_their_date(one: datetime, other: datetime) ->
 def test_a_snapshot_lies_where_the_contract_says(lake: Lake) -> None:
     """landing/<table>/date=<UTC date>/<snapshot_id>.parquet, no file for a table without rows."""
     snapshot_id = store(lake)
-    found = sorted(str(path.relative_to(lake.root)) for path in lake.root.rglob("*") if path.is_file())
+    found = sorted(
+        str(path.relative_to(lake.root)) for path in lake.root.rglob("*") if path.is_file()
+    )
     assert found == [
         f"landing/{table}/date=2026-11-21/{snapshot_id}.parquet" for table in ("nodes", "snapshots")
     ]
@@ -91,7 +94,9 @@ def test_files_carry_the_schema_and_its_docs(lake: Lake) -> None:
     snapshot_id = store(lake)
     read = pq.read_schema(lake.path("nodes", snapshot_id))
     assert read.equals(schema.NODES.schema, check_metadata=False)
-    assert read.field("state").metadata[b"doc"] == schema.NODES.schema.field("state").metadata[b"doc"]
+    assert (
+        read.field("state").metadata[b"doc"] == schema.NODES.schema.field("state").metadata[b"doc"]
+    )
     assert read.metadata[b"nodelake.schema_version"] == str(schema.SCHEMA_VERSION).encode()
 
 
@@ -134,7 +139,9 @@ def test_a_lock_is_held_by_one_and_freed_by_the_kernel(lake: Lake) -> None:
         pass
 
 
-@pytest.mark.parametrize("uri", ["az://container/lake", "abfss://c@a.dfs.core.windows.net/x", "s3://b"])
+@pytest.mark.parametrize(
+    "uri", ["az://container/lake", "abfss://c@a.dfs.core.windows.net/x", "s3://b"]
+)
 def test_a_lake_elsewhere_is_refused_plainly(uri: str) -> None:
     """What this version cannot open it does not mistake for a directory."""
     with pytest.raises(LakeError, match="only local directories"):
@@ -183,8 +190,8 @@ class Disk:
         self._watch(monkeypatch, Path, "mkdir", lambda path, **rest: f"mkdir {path.name}")
 
     def _fsync(self, handle: int) -> str:
-        path = Path(os.readlink(f"/proc/self/fd/{handle}"))
-        return f"sync {path.parts[-2] if path.is_dir() else path.parts[-3]}{'/' if path.is_dir() else ''}"
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        return f"sync {path.parts[-2]}/" if path.is_dir() else f"sync {path.parts[-3]}"
 
     def _watch(
         self, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, told: Callable[..., str]

@@ -8,8 +8,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from pipeline import cli, schema
 
+from pipeline import cli, schema
 from tests.conftest import PROJECT
 
 README = PROJECT / "README.md"
@@ -76,7 +76,9 @@ def test_the_readme_names_every_table() -> None:
     """Its grain and what it holds are the schema's words."""
     text = README.read_text()
     for table in schema.TABLES.values():
-        assert f"| `{table.name}` | {table.grain.replace(' x ', ' × ')} | {table.doc} |" in text
+        assert (
+            f"| `{table.name}` | {table.grain.replace(' x ', ' \u00d7 ')} | {table.doc} |" in text
+        )
 
 
 def test_the_changelog_has_this_version() -> None:

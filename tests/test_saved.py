@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from pipeline import rebuild, saved, schema
 from pipeline.lake import Lake
 from pipeline.saved import SavedError, SavedFile
 from pipeline.snapshot import Outcome
-
 from tests.conftest import SHARED
 from tests.service import make_service, one, rows
 
@@ -191,7 +191,10 @@ def test_a_malformed_node_makes_the_import_partial(lake: Lake) -> None:
         (b"<html>", "not JSON"),
         (b"12", "neither an object nor a list"),
         (b'{"value": {}}', "list named 'value'"),
-        (b'{"code": "Forbidden", "message": {"value": "no"}}', "an error of the service: Forbidden|Forbidden"),
+        (
+            b'{"code": "Forbidden", "message": {"value": "no"}}',
+            "an error of the service: Forbidden|Forbidden",
+        ),
         (b'{"odata.metadata": "https://x/$metadata#jobs", "value": []}', "only nodes and pools"),
         (b'[{"id": "a"}]', "--pool"),
     ],
@@ -256,7 +259,7 @@ def test_every_recorded_response_imports_and_is_rebuilt_from_the_lake(
     options = {"pool": "p1"} if is_node else {}
     outcome = store(lake, file(body), account="recorded", **options)
     assert outcome.exit_code == 0
-    sent = body["value"] if "value" in body else [body]
+    sent = body.get("value", [body])
     table = "nodes" if is_node else "pools"
     stored = {row[f"{table[:-1]}_id"]: row for row in rows(lake, f"from {table}")}
     assert sorted(stored) == sorted(value["id"] for value in sent)

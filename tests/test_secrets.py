@@ -24,13 +24,13 @@ from urllib.parse import quote, unquote_plus
 import httpx
 import pyarrow.parquet as pq
 import pytest
+
 from pipeline import cli, config, saved, shape, snapshot
 from pipeline.emulator import Emulator, Fault, Fleet
 from pipeline.extract import BatchClient
 from pipeline.lake import Lake
 from pipeline.saved import SavedFile
 from pipeline.snapshot import utc_now
-
 from tests.service import LIMITS, START, make_service, small_fleet
 
 _numbers = itertools.count(1)
@@ -87,7 +87,11 @@ def plant(node: dict[str, Any]) -> None:
         if path in KEYS or str(leaf.column.type) != "string" or leaf.column.enum:
             continue
         _put(node, path, secret() if path in MASKED else " ; ".join(kinds()))
-    node["healthReport"] = {"text": kinds(), "adminPassword": secret(), "nested": {"apiKey": secret()}}
+    node["healthReport"] = {
+        "text": kinds(),
+        "adminPassword": secret(),
+        "nested": {"apiKey": secret()},
+    }
     node["startTask"]["unknownText"] = kinds()
     node["recentTasks"][0]["executionInfo"]["unknownText"] = " ".join(kinds())
     node["errors"][0]["unknownText"] = kinds()
@@ -155,7 +159,9 @@ def plant_pool(pool: dict[str, Any]) -> None:
             "registry": {"username": "u", "password": secret()},
         },
     }
-    pool["resizeErrors"] = [{"code": "c", "message": text, "values": [{"name": "n", "value": text}]}]
+    pool["resizeErrors"] = [
+        {"code": "c", "message": text, "values": [{"name": "n", "value": text}]}
+    ]
     pool["unknownThing"] = {"sharedAccessSignature": secret(), "text": kinds()}
 
 
@@ -286,7 +292,6 @@ def test_kept_environment_settings_are_kept_and_only_they(tmp_path: Path) -> Non
         ]
 
     from pipeline.redact import Redactor
-
     from tests.service import one
 
     service = make_service(small_fleet(alpha=1))

@@ -6,9 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
 from pipeline import query, snapshot
 from pipeline.lake import Lake, Locked
-
 from tests.service import START, Service, make_service, one, rows, small_fleet
 
 SIZES = {"alpha": 12, "beta": 5, "gamma": 3}
@@ -269,9 +269,7 @@ def test_failing_node_counts_are_no_failure(service: Service, lake: Lake) -> Non
     assert one(lake, "select count(nodes_counted) as n from pools")["n"] == 0
 
 
-def test_a_clock_ten_minutes_off_is_recorded_and_does_no_harm(
-    service: Service, lake: Lake
-) -> None:
+def test_a_clock_ten_minutes_off_is_recorded_and_does_no_harm(service: Service, lake: Lake) -> None:
     """observed_at is the service's clock; the skew between it and ours stands in the ledger."""
     service.fault("clock_skew", minutes=10)
     outcome = service.run(lake)
@@ -303,9 +301,7 @@ def test_a_node_of_wrong_types_keeps_its_keys_and_makes_the_run_partial(
     }
 
 
-def test_a_listing_that_holds_a_node_without_an_id_is_partial(
-    service: Service, lake: Lake
-) -> None:
+def test_a_listing_that_holds_a_node_without_an_id_is_partial(service: Service, lake: Lake) -> None:
     """Which node it is nobody can say, so the listing proves nothing of those it does not have."""
     service.fault("missing_id", route="nodes", pool="beta", count=1)
     assert service.run(lake).exit_code == 3
