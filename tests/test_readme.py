@@ -76,9 +76,8 @@ def test_the_readme_names_every_table() -> None:
     """Its grain and what it holds are the schema's words."""
     text = README.read_text()
     for table in schema.TABLES.values():
-        assert (
-            f"| `{table.name}` | {table.grain.replace(' x ', ' \u00d7 ')} | {table.doc} |" in text
-        )
+        grain = table.grain.replace(" x ", " \u00d7 ")
+        assert f"| `{table.name}` | {grain} | {table.doc} |" in text
 
 
 def test_the_changelog_has_this_version() -> None:
