@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .config import FleetConfig, FleetFileError, load_fleet_config
     from .emulator import Emulator
-    from .faults import Fault, Faults
+    from .faults import Fault, Faults, read_fault
     from .fleet import Fleet
     from .truth import TruthLog
 
@@ -21,6 +21,7 @@ __all__ = [
     "FleetFileError",
     "TruthLog",
     "load_fleet_config",
+    "read_fault",
 ]
 
 _HOMES = {
@@ -32,6 +33,7 @@ _HOMES = {
     "FleetFileError": "config",
     "TruthLog": "truth",
     "load_fleet_config": "config",
+    "read_fault": "faults",
 }
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 StartResponse = Callable[..., Any]
 
 _CACHE_BYTES = 512 << 20
+_TRUTH_HOURS = 48.0  # what a clock that runs by itself leaves in the truth log
 _TICKS_PER_SECOND = 4  # how often a running clock moves: pages stay cached in between
 
 
@@ -41,9 +42,11 @@ class Emulator:
 
     ``key`` is the account's Shared Key in base64, made from the fleet's seed if none is given.
     ``speed`` lets the fleet's clock run by itself, so many simulated seconds to the second;
-    without it the clock stands until somebody moves it. ``page_limit`` makes pages shorter than
-    clients ask for, so that a few pools or nodes fill several. ``clock`` and ``sleep`` stand in for
-    the wall clock (epoch seconds) and ``time.sleep``.
+    without it the clock stands until somebody moves it. A running clock would fill the memory
+    with truth, so its fleet remembers the last 48 of its hours, unless ``fleet.truth_hours`` is
+    set. ``page_limit`` makes pages shorter than clients ask for, so that a few pools or nodes
+    fill several. ``clock`` and ``sleep`` stand in for the wall clock (epoch seconds) and
+    ``time.sleep``.
     """
 
     def __init__(
@@ -69,7 +72,9 @@ class Emulator:
         for fault in fleet.config.faults:
             self.faults.add(fault)
         self.tokens = Tokens(fleet.seed, token_lifetime_seconds)
-        self.speed = speed
+        self.speed = speed or None
+        if self.speed and fleet.truth_hours is None:
+            fleet.truth_hours = _TRUTH_HOURS
         self.clock = clock
         self.sleep = sleep
         self.lock = fleet.lock

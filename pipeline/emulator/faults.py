@@ -95,6 +95,24 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defau
         )
 
 
+def read_fault(text: str) -> Fault:
+    """Read a fault from a line: its kind, then ``key=value`` pairs.
+
+    ``throttle route=nodes rate=0.1 retry_after=2``; ``ValueError`` says what is wrong with it.
+    """
+    kind, *pairs = text.split() or [""]
+    document: dict[str, str] = {"kind": kind}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"fault {text!r}: {pair!r} is not key=value")
+        document[key] = value
+    try:
+        return msgspec.convert(document, Fault, strict=False)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"fault {text!r}: {error}") from error
+
+
 class Faults:
     """The faults now in force, in the order in which they were added; safe between threads."""
 

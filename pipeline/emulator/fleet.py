@@ -66,6 +66,9 @@ class Fleet:
             plan = PoolPlan(pool_config, seed, self._now, self.config.region)
             self._rosters[pool_config.id.lower()] = Roster(Pool(plan), log, shelf)
         self._lives: dict[str, PoolLife] = {}
+        #: How long the truth log remembers what is over, in hours of fleet time; None for ever.
+        self.truth_hours: float | None = None
+        self._forgot_at = self._now
         self.revision = 0
         self._move(self._now)
 
@@ -95,6 +98,9 @@ class Fleet:
             roster.pool.advance(to)
             roster.advance(to)
             self._note(roster.pool)
+        if self.truth_hours is not None and to - self._forgot_at > HOUR:
+            self.truth.forget(to_datetime(to - int(self.truth_hours * HOUR)))
+            self._forgot_at = to
 
     def _note(self, pool: Pool) -> None:
         if not self.keeps_truth or (not pool.is_listed and pool.id not in self._lives):

@@ -5,13 +5,19 @@ caller's duty (``Node.advance``).
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from . import incidents
 from .boots import Story, allocate, down, span, start
+from .config import Rates
 from .incidents import Incident
 from .nodes import Node
 from .times import DAY, MINUTE, NEVER
 from .work import gang, next_gang, work
+
+Chances = tuple[tuple[Incident, float], ...]
+
+_FLAPS_PER_DAY = 40.0
 
 
 def live(node: Node, settled_at: int | None) -> Iterator[int]:
@@ -74,20 +80,9 @@ def _settle(node: Node, at: int) -> int:
 def _next_incident(node: Node, at: int) -> tuple[int, Incident]:
     """Draw what happens next, and when: own bad luck against what the pool has planned."""
     plan = node.plan
-    rates = plan.config.rates
-    chances: list[tuple[Incident, float]] = [
-        (incidents.reboot, rates.reboots),
-        (incidents.reimage, rates.reimages),
-        (incidents.unusable, 40.0 if node.oddity == "flapping" else rates.unusable),
-        (incidents.unknown, rates.unknown),
-        (incidents.offline, rates.offline),
-        (incidents.preempt, 0.0 if node.is_dedicated else rates.preemptions),
-        (incidents.upgrade_os, rates.os_upgrades),
-        (incidents.deallocate, rates.deallocations),
-        (incidents.error, 0.0 if node.errors else rates.errors),
-        (incidents.upgrade_agent, rates.agent_upgrades),
-    ]
-    total = sum(rate for _, rate in chances)
+    chances, total = _chances(
+        plan.config.rates, node.is_dedicated, node.oddity == "flapping", bool(node.errors)
+    )
     when = at + int(node.rng.expovariate(total) * DAY) + 1 if total else NEVER
     incident = _pick(node, chances, total)
     if not node.is_dedicated and (wave := plan.next_wave(at)) < when:
@@ -102,7 +97,27 @@ def _next_incident(node: Node, at: int) -> tuple[int, Incident]:
     return when, incident
 
 
-def _pick(node: Node, chances: list[tuple[Incident, float]], total: float) -> Incident:
+@lru_cache(maxsize=256)
+def _chances(
+    rates: Rates, is_dedicated: bool, is_flapping: bool, has_errors: bool
+) -> tuple[Chances, float]:
+    """Return what can happen to such a node, each with its rate a day, and their sum."""
+    chances = (
+        (incidents.reboot, rates.reboots),
+        (incidents.reimage, rates.reimages),
+        (incidents.unusable, _FLAPS_PER_DAY if is_flapping else rates.unusable),
+        (incidents.unknown, rates.unknown),
+        (incidents.offline, rates.offline),
+        (incidents.preempt, 0.0 if is_dedicated else rates.preemptions),
+        (incidents.upgrade_os, rates.os_upgrades),
+        (incidents.deallocate, rates.deallocations),
+        (incidents.error, 0.0 if has_errors else rates.errors),
+        (incidents.upgrade_agent, rates.agent_upgrades),
+    )
+    return chances, sum(rate for _, rate in chances)
+
+
+def _pick(node: Node, chances: Chances, total: float) -> Incident:
     left = node.rng.random() * total
     for incident, rate in chances:
         left -= rate

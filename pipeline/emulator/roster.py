@@ -194,8 +194,7 @@ class Roster:
         usage = self._usage.copy()
         if self._log is None:
             last = self._now // INTERVAL * INTERVAL
-            for _ in range(len(self.pool.dedicated) + len(self.pool.spot)):
-                usage.add(last - DAY, last)
+            usage.add(last - DAY, last, len(self.pool.dedicated) + len(self.pool.spot))
             return usage
         for node in self._nodes.values():
             if node.state not in UNBILLED:

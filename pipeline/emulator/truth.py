@@ -91,7 +91,10 @@ class StartTaskRun(Record):
 
 @dataclass(slots=True)
 class Boot(Record):
-    """A boot of the machine; ``started_at`` is what lastBootTime shows from then on."""
+    """A boot of the machine; ``started_at`` is what lastBootTime shows from then on.
+
+    It is a moment: ``ended_at`` is always None.
+    """
 
 
 @dataclass(slots=True)
@@ -120,6 +123,11 @@ class TruthLog:
     def add(self, record: Record) -> None:
         """Append a record; one whose end is still open is completed in place."""
         self._records.append(record)
+
+    def forget(self, before: datetime) -> None:
+        """Drop what ended before a time: a fleet may live for years."""
+        self._records = [record for record in self._records if not _is_over(record, before)]
+        self._sorted = 0
 
     def __len__(self) -> int:
         """Return the number of records."""
@@ -165,6 +173,11 @@ class TruthLog:
     def errors(self) -> list[ErrorEpisode]:
         """Every episode of a node error."""
         return self.of(ErrorEpisode)
+
+
+def _is_over(record: Record, before: datetime) -> bool:
+    ended = record.started_at if isinstance(record, Boot) else record.ended_at
+    return ended is not None and ended < before
 
 
 def _order(record: Record) -> tuple[datetime, str, str, str, str]:

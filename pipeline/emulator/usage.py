@@ -20,14 +20,15 @@ class Usage:
         self._oldest = oldest
         self._intervals: dict[int, int] = {}
 
-    def add(self, started_at: int, ended_at: int) -> None:
-        """Count one machine that was held from one time to another."""
+    def add(self, started_at: int, ended_at: int, machines: int = 1) -> None:
+        """Count machines that were held from one time to another."""
         at = max(started_at, self._oldest)
         while at < ended_at:
             interval = at // INTERVAL * INTERVAL
             until = min(interval + INTERVAL, ended_at)
-            self._intervals[interval] = self._intervals.get(interval, 0) + until - at
-            self.total += until - at
+            micros = (until - at) * machines
+            self._intervals[interval] = self._intervals.get(interval, 0) + micros
+            self.total += micros
             at = until
 
     def forget(self, now: int) -> None:

@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 
-from pipeline.emulator import Emulator, Fault, Faults, Fleet, FleetConfig
+from pipeline.emulator import Emulator, Fault, Faults, Fleet, FleetConfig, read_fault
 from pipeline.emulator.breakage import PLANTED_SECRETS
 from pipeline.emulator.faults import KINDS
 
@@ -448,6 +448,22 @@ def test_faults_of_the_fleet_file() -> None:
         assert [429, 429] == [client.get("/pools").status_code for _ in range(2)]
         emulator.faults.remove(next(iter(emulator.faults)))
         assert [503, 200] == [client.get("/pools").status_code for _ in range(2)]
+
+
+def test_faults_are_read_from_a_line() -> None:
+    """A line says a fault as a command's flag can take it; what is wrong with one is told."""
+    fault = Fault(kind="throttle", route="nodes", rate=0.5, times=3, retry_after="2")
+    assert fault == read_fault("throttle route=nodes rate=0.5 times=3 retry_after=2")
+    for bad in (
+        "",
+        "explode",
+        "busy nodes",
+        "busy rate=often",
+        "busy colour=red",
+        "mutate mutate=x",
+    ):
+        with pytest.raises(ValueError, match="fault"):
+            read_fault(bad)
 
 
 @pytest.mark.parametrize(

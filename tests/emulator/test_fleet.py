@@ -4,20 +4,31 @@ import json
 from collections import defaultdict
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.emulator import Fleet, FleetConfig
-from pipeline.emulator.config import Autoscale, PoolConfig, Resize, StartTask, Storm
+from pipeline.emulator.config import (
+    Autoscale,
+    OddNodes,
+    PoolConfig,
+    Rates,
+    Resize,
+    StartTask,
+    Storm,
+    Work,
+)
 from pipeline.emulator.odata import read_time
 from pipeline.emulator.states import AGENTLESS, COUNTER_NAMES, LEGAL, STATES
 from pipeline.emulator.truth import StateInterval, TruthLog
 
 from .conftest import START, busy_config
+from .contract import problems
 
 BASE = "https://emulated.eastus.batch.azure.com"
 
@@ -358,3 +369,94 @@ def test_unfollowed_counts_are_of_one_moment() -> None:
         both = counts["dedicated"], counts["lowPriority"]
         for state, name in COUNTER_NAMES.items():
             assert states.count(state) == sum(kind[name] for kind in both)
+
+
+def pool_configs() -> st.SearchStrategy[PoolConfig]:
+    """Small pools of every make."""
+    often = st.sampled_from([0.0, 3.0])
+    return st.builds(
+        PoolConfig,
+        id=st.just("p"),
+        profile=st.sampled_from(["render", "spot", "containers", "windows"]),
+        dedicated=st.integers(0, 8),
+        spot=st.integers(0, 8),
+        spot_capacity=st.none() | st.integers(0, 8),
+        task_slots=st.integers(1, 8),
+        autoscale=st.none() | st.just(Autoscale(max_dedicated=9, max_spot=9, interval_minutes=5.0)),
+        work=st.builds(
+            Work,
+            task_minutes=st.just(20.0),
+            failure_rate=st.sampled_from([0.0, 0.4]),
+            retry_limit=st.integers(0, 3),
+            slots_per_task=st.integers(1, 3),
+            gang_every_hours=st.sampled_from([0.0, 1.0]),
+            gang_size=st.integers(0, 4),
+        ),
+        start_task=st.builds(
+            StartTask,
+            is_present=st.booleans(),
+            wait_for_success=st.booleans(),
+            failure_rate=st.sampled_from([0.0, 0.6]),
+            changes_after_hours=st.sampled_from([(), (2.0,)]),
+        ),
+        rates=st.builds(
+            Rates,
+            reboots=often,
+            reimages=often,
+            unusable=often,
+            unknown=often,
+            offline=often,
+            preemptions=often,
+            os_upgrades=often,
+            deallocations=often,
+            errors=often,
+            agent_upgrades=often,
+        ),
+        odd_nodes=st.sampled_from([OddNodes(), OddNodes(black_hole=1, flapping=1, stuck=1)]),
+        storms=st.sampled_from([(), (Storm(after_hours=2.0),)]),
+        resizes=st.sampled_from([(), (Resize(after_hours=3.0, dedicated=2, spot=5),)]),
+        removals_per_day=st.sampled_from([0.0, 12.0]),
+        id_reuse_rate=st.sampled_from([0.0, 1.0]),
+        preemption_wave_hours=st.sampled_from([(), (1.0, 4.5)]),
+        create_after_hours=st.sampled_from([0.0, 1.0]),
+        delete_after_hours=st.none() | st.just(6.0),
+    )
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(config=pool_configs(), seed=st.integers(0, 100))
+def test_any_pool_obeys_the_rules(shared: Path, config: PoolConfig, seed: int) -> None:
+    """Whatever its config, a pool's truth is whole and its documents are valid."""
+    fleet = Fleet(FleetConfig(pools=(config,)), seed=seed, start=START)
+    for hour in range(8):
+        fleet.advance(START + timedelta(hours=hour, minutes=17))
+        for pool in fleet.pools():
+            document = fleet.pool_document(pool, BASE, with_stats=True)
+            assert [] == problems(shared, "CloudPool", document)
+            counts = fleet.counts(pool)
+            listed = documents(fleet)[pool.id]
+            assert counts["dedicated"]["total"] + counts["lowPriority"]["total"] == len(listed)
+            for node in listed:
+                assert [] == problems(shared, "ComputeNode", node)
+                assert (
+                    0
+                    <= node["runningTaskSlotsCount"]
+                    <= max(config.task_slots, config.work.slots_per_task)
+                )
+    assert_truth_is_whole(fleet)
+
+
+def test_stuck_from_the_first() -> None:
+    """A stuck node that is allocated while the fleet runs gets to its start task and no further."""
+    pool = PoolConfig(id="p", dedicated=3, odd_nodes=OddNodes(stuck=1), create_after_hours=1.0)
+    fleet = Fleet(FleetConfig(pools=(pool,)), start=START)
+    fleet.advance(START + timedelta(days=2))
+    (made,) = fleet.pools()
+    (stuck,) = [node for node in fleet.nodes(made) if node.oddity == "stuck"]
+    assert "waitingforstarttask" == stuck.state
+    assert stuck.start_task_info is not None
+    assert stuck.start_task_info.ended_at is None

@@ -17,7 +17,7 @@ from pipeline.emulator.odata import read_time
 from pipeline.emulator.service import API_VERSIONS
 
 from .client import VERSION, Client
-from .conftest import START
+from .conftest import START, busy_config
 
 
 @pytest.fixture(scope="module")
@@ -424,6 +424,23 @@ def test_running_clock() -> None:
         wall[0] += 30.0
         client.get("/pools").raise_for_status()
         assert START + timedelta(minutes=30) == emulator.fleet.now
+
+
+def test_running_clock_forgets_old_truth() -> None:
+    """A clock that runs by itself keeps two days of truth, and what is still going on."""
+    wall = [0.0]
+    fleet = Fleet(busy_config(40), start=START)
+    emulator = Emulator(fleet, speed=3600.0, clock=lambda: wall[0])
+    sizes = []
+    for day in range(1, 7):
+        wall[0] = day * 24.0
+        emulator.tick()
+        sizes.append(len(fleet.truth))
+    assert START + timedelta(days=6) == fleet.now
+    assert max(sizes[2:]) < 1.2 * min(sizes[2:])
+    ends = [record.ended_at for record in fleet.truth.states if record.ended_at]
+    assert timedelta(hours=40) < fleet.now - min(ends) <= timedelta(hours=48)
+    assert Emulator(fleet, speed=0.0).speed is None
 
 
 def test_page_limit() -> None:
