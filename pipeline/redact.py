@@ -72,7 +72,7 @@ _RULES: tuple[re.Pattern[str], ...] = tuple(
     re.compile(pattern, _FLAGS)
     for pattern in (
         # -----BEGIN RSA PRIVATE KEY----- … , whole or cut off
-        r"(-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----).*?(?:(?=-----END)|$)",
+        r"(-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----)(?:\[redacted\]|.*?(?:(?=-----END)|$))",
         # Authorization: Bearer …, "authorization": "SharedKey name:signature"; after a scheme that
         # is not known two words are masked
         r"""(\bauthorization\\*+["']?\s*+[:=]\s*+\\*+["']?(?:(?:aws4-hmac-sha256|basic|bearer|digest|negotiate"""

@@ -116,9 +116,7 @@ NAMES = st.one_of(
 IDS = st.from_regex(r"tvmps_[0-9a-f]{8}_[dp]", fullmatch=True)
 UNKNOWN = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-(2**53), 2**53), HARMLESS),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=2), st.dictionaries(NAMES, inner, max_size=2)
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(NAMES, inner, max_size=2)),
     max_leaves=4,
 )
 

@@ -45,9 +45,7 @@ LONG = settings(PROPERTY, max_examples=3000)
 def a_page(drift: bool) -> st.SearchStrategy[list[Json]]:
     """The nodes of a page, no id twice."""
     assert API is not None
-    return st.lists(
-        nodes(API, drift), min_size=1, max_size=3, unique_by=lambda each: each["id"]
-    )
+    return st.lists(nodes(API, drift), min_size=1, max_size=3, unique_by=lambda each: each["id"])
 
 
 def expected(values: list[Json]) -> list[Any]:

@@ -111,7 +111,8 @@ def test_pools_hold_every_scalar_and_name_all_that_is_deeper(api: Api) -> None:
     deep = {
         name
         for name, definition in members.items()
-        if "properties" in (whole := api.resolved(definition)) or whole["type"] in {"array", "object"}
+        if "properties" in (whole := api.resolved(definition))
+        or whole["type"] in {"array", "object"}
     }
 
     assert members.keys() - deep == set(paths(schema.POOLS))
@@ -231,7 +232,10 @@ def test_the_members_of_a_list_are_documented_too() -> None:
                 element = column.type.value_type
                 stored = [field for field in column.fields if field.is_stored]
                 assert [field.field for field in stored] == list(element)
-                assert all(x.metadata == {b"doc": y.doc.encode()} for x, y in zip(element, stored, strict=True))
+                assert all(
+                    x.metadata == {b"doc": y.doc.encode()}
+                    for x, y in zip(element, stored, strict=True)
+                )
 
 
 def test_the_shape_reaches_every_column() -> None:
