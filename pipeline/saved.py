@@ -95,6 +95,8 @@ def read(files: Sequence[SavedFile], pool: str | None = None) -> Contents:
     for file in files:
         values, metadata, next_link = _elements(file)
         kind = _kind(file, values, metadata, pool)
+        names = shape.NODE if kind == "nodes" else shape.POOL
+        values = [_with_api_names(value, names) for value in values]
         _note_account(file, values, metadata, contents)
         if kind == "pools":
             contents.has_pools = True
@@ -164,6 +166,25 @@ def _kind(
         "nothing tells whether it holds nodes or pools: name the pool of its nodes with --pool",
         is_usage=True,
     )
+
+
+def _with_api_names(value: object, names: shape.Shape) -> object:
+    """The Azure CLI writes some names in another case (publicIpAddress): the API's are put back.
+
+    Only where nothing is lost by it: the API's own name is not there as well.
+    """
+    if isinstance(names, shape.Elements) and isinstance(value, list):
+        return [_with_api_names(element, names.element) for element in value]
+    if not isinstance(names, shape.Members) or type(value) is not dict:
+        return value
+    known = {name.lower(): name for name in names.members}
+    renamed: dict[str, object] = {}
+    for name, x in value.items():
+        own = known.get(name.lower(), name)
+        own = name if name in names.members or own in value or own in renamed else own
+        inner = names.members.get(own)
+        renamed[own] = _with_api_names(x, inner) if inner is not None else x
+    return renamed
 
 
 def _pool_of(file: SavedFile, value: object, pool: str | None) -> str:

@@ -119,7 +119,7 @@ def run(
         except BaseException as error:
             client.cancel()
             _note_figures(ledger, client)
-            if not dry_run:
+            if not dry_run and not lake.is_committed(origin.snapshot_id):
                 _note_failure(lake, ledger, clock, error)
             raise
         return Outcome(ledger.row(finished_at), True)

@@ -95,6 +95,12 @@ def test_a_list_as_the_azure_cli_prints_it(lake: Lake) -> None:
             "affinityId": "TVM:a",
             "allocationTime": "2026-11-21T10:00:00.123456+00:00",
             "certificateReferences": None,
+            "endpointConfiguration": {
+                "inboundEndpoints": [
+                    # publicIPAddress, as the CLI spells it
+                    {"name": "ssh", "publicFQDN": "host.example", "publicIpAddress": "20.1.2.3"}
+                ]
+            },
             "errors": None,
             "id": "a",
             "isDedicated": True,
@@ -108,6 +114,8 @@ def test_a_list_as_the_azure_cli_prints_it(lake: Lake) -> None:
     row = one(lake, "from nodes")
     assert (row["account"], row["pool_id"], row["is_malformed"]) == ("mine", "p1", False)
     assert row["allocation_time"] == datetime(2026, 11, 21, 10, 0, 0, 123456, UTC)
+    assert row["inbound_endpoints"][0]["public_ip_address"] == "20.1.2.3"
+    assert one(lake, "select unknown_fields from snapshots")["unknown_fields"] == 0
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])

@@ -142,7 +142,7 @@ def _close(outcome: Outcome, seconds: float, dry_run: bool) -> None:
     figures: dict[str, Any] = {name: row[name] for name in names}
     figures |= {"seconds": round(seconds, 2), "dry_run": dry_run}
     if not is_watched():
-        log.info("snapshot", extra=figures)
+        log.info("import" if row["source"] == "import" else "snapshot", extra=figures)
         return
     parts = [
         f"{row['pools_listed']} pools",
