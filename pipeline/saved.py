@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePath
-from typing import Literal
+from typing import Literal, cast
 from urllib.parse import unquote, urlsplit
 
 from pipeline import pages, schema, shape
@@ -179,9 +179,10 @@ def _with_api_names(value: object, names: shape.Shape) -> object:
         return value
     known = {name.lower(): name for name in names.members}
     renamed: dict[str, object] = {}
-    for name, x in value.items():
+    for name, x in cast(dict[str, object], value).items():
         own = known.get(name.lower(), name)
-        own = name if name in names.members or own in value or own in renamed else own
+        if name in names.members or own in value or own in renamed:
+            own = name
         inner = names.members.get(own)
         renamed[own] = _with_api_names(x, inner) if inner is not None else x
     return renamed
