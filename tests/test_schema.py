@@ -188,12 +188,12 @@ def test_what_the_api_calls_a_secret_is_masked_or_dropped(api: Api) -> None:
     for table, (definition, _) in TABLES.items():
         columns = paths(schema.TABLES[table])
         for path, _ in api.fields(definition):
-            if re.search(r"password|secret|privatekey|token", path, re.IGNORECASE) or (
-                path.startswith("environmentSettings") and path.endswith("value")
-            ):
-                if path in columns:
-                    found.add(columns[path].name)
-                    assert columns[path].secret in {"mask", "drop"}, path
+            if (
+                re.search(r"password|secret|privatekey|token", path, re.IGNORECASE)
+                or (path.startswith("environmentSettings") and path.endswith("value"))
+            ) and path in columns:
+                found.add(columns[path].name)
+                assert columns[path].secret in {"mask", "drop"}, path
 
     assert found == {"container_settings_registry_password", "value"}
 

@@ -1,0 +1,110 @@
+"""The envelope: what is no page is an error, never an empty page, never a crash of another kind."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.columns import Report
+from pipeline.pages import BadPage, is_id, read_page
+from tests.made_up import AT, flattened, flattener, node, page, whole_node
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"null",
+        b"[]",
+        b'[{"id":"a"}]',
+        b"{}",
+        b'{"value":null}',
+        b'{"value":{}}',
+        b'{"value":"[]"}',
+        b'{"value":[',
+        b'{"value":[{"id":"a"}',
+        b'{"value":[]}{"value":[]}',
+        b'{"value":[]}\n{"value":[{"id":"a"}]}',
+        b'{"value":[]} x',
+        b'{"value":[],"value":[{"id":"a"}]}',
+        b'{"value":[],"odata.nextLink":"a","odata.nextLink":"b"}',
+        b'{"value":[],"odata.nextLink":7}',
+        b'{"value":[{"id":"a",}]}',
+        b'{"value":[{"id":"a","vmSize":"\x01"}]}',
+        b'{"value":[{"id":"a"}],"new":NaN}',
+        b'{"value":[{"id":"a","totalTasksRun":NaN}]}',
+        b'{"value":[{"id":"a","new":-Infinity}]}',
+        b'{"odata.metadata":"x","code":"PoolNotFound","message":{"lang":"en-US","value":"no"}}',
+        b"<html><body>Bad gateway</body></html>",
+        b'{"value":[{"id":"a","vmSize":"\xff"}]}',
+        b'{"value":[{"id":"\xff"}]}',
+        b'{"value":[{"id":"a","startTask":{"commandLine":"\xff"}}]}',
+        b'{"value":[{"id":"a","recentTasks":[{"jobId":"\xc3\x28"}]}]}',
+        b'{"value":[{"id":"a","vmSize":"\xed\xa0\x80"}]}',
+        b'{"value":[{"id":"a","new":"\xff"}]}',
+        b'{"value":[],"\xff":1}',
+        '{"value":[]}'.encode("utf-16"),
+        '{"value":[]}'.encode("utf-32-le"),
+        b'{"value":[{"id":"a","new":' + b"1" * 5000 + b"}]}",
+        b'{"value":[{"id":"a","new":' + b"[" * 10_000 + b"]" * 10_000 + b"}]}",
+        b'{"value":[{"id":"a","new":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"}]}",
+        b"[" * 100_000,
+        b'{"value":[],"new":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+    ],
+    ids=lambda body: repr(body[:40]),
+)
+def test_what_is_no_page_is_refused(body: bytes) -> None:
+    """A body that is not one object with a ``value`` list is an error, never an empty page."""
+    reading = flattener()
+    with pytest.raises(BadPage):
+        reading.page(body, AT)
+    with pytest.raises(BadPage):
+        read_page(body)
+
+    assert (0, Report()) == (reading.nodes, reading.report)
+
+
+def test_every_truncation_is_refused() -> None:
+    """A connection dropped in mid-body, wherever: no prefix of a page is a page."""
+    body = page(whole_node(), node("b"))
+    for end in range(len(body)):
+        with pytest.raises(BadPage):
+            flattener().page(body[:end], AT)
+
+
+def test_depths_between_do_not_overflow() -> None:
+    """However deep a stranger is: a page refused, or a node malformed, or kept, and no other end."""
+    for depth in range(50, 1200, 50):
+        body = b'{"value":[{"id":"a","new":' + b'{"a":[' * depth + b"]}" * depth + b"}]}"
+        try:
+            tables, _ = flattener().page(body, AT)
+        except BadPage:
+            continue
+        assert [depth > 50] == tables["nodes"]["is_malformed"].to_pylist()
+
+
+def test_a_byte_order_mark_is_no_part_of_a_page() -> None:
+    """Files saved by PowerShell begin with one."""
+    tables = flattened(b"\xef\xbb\xbf" + page(node("a")))
+
+    assert ["a"] == tables["nodes"]["node_id"].to_pylist()
+
+
+def test_strangers_in_the_envelope_are_no_harm() -> None:
+    """A newer service may say more about a page."""
+    assert 1 == flattened(b'{"value":[{"id":"a"}],"odata.count":1}')["nodes"].num_rows
+
+
+def test_what_bad_page_says_holds_nothing_of_the_body() -> None:
+    """It is logged and stored."""
+    for body in (b'{"value": [{"password": "hunter2"', b"hunter2", b'{"hunter2": 1, "value": NaN}'):
+        with pytest.raises(BadPage) as caught:
+            flattener().page(body, AT)
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["tvmps_1_d", "a b", "ü", "-", "0"])
+def test_ids(value: str) -> None:
+    """Printable strings with something in them, plain ASCII or not, by either reader."""
+    assert is_id(value)
+    assert [value] == flattened(page(node(value)))["nodes"]["node_id"].to_pylist()
