@@ -173,10 +173,17 @@ class Tokens:
         return Reply(200, json.dumps(body).encode(), content_type="application/json")
 
 
-def check_access(request: Request, account: str, key: str, tokens: Tokens, now: float) -> None:
-    """Raise AuthenticationFailed unless the request carries a good signature or token."""
+def check_access(
+    request: Request, account: str, key: str | None, tokens: Tokens, now: float
+) -> None:
+    """Raise AuthenticationFailed unless the request carries a good signature or token.
+
+    An account without a key takes no signatures, as those in user-subscription mode do.
+    """
     scheme = request.headers.get("authorization", "").partition(" ")[0].lower()
     if scheme == "sharedkey":
+        if key is None:
+            raise _refused("Shared Key is not allowed for this account.")
         check_shared_key(request, account, key, now)
     elif scheme == "bearer":
         tokens.check(request, now)

@@ -227,7 +227,7 @@ def _duplicate_nodes(fault: Fault, document: Json, page: _Page) -> None:
     kept = len(items) - fault.count
     if "odata.nextLink" in document and kept > 0 and "id" in items[kept - 1]:
         request = page.request
-        token = skip_token(items[kept - 1]["id"], page.number + 1, page.key, request.raw_path)
+        token = skip_token(items[kept - 1]["id"], page.number + 1, page.key, request.path)
         document["odata.nextLink"] = next_link(request, token)
     elif page.number == 1:
         document["value"] = items + items[-fault.count :]

@@ -44,8 +44,9 @@ class Emulator:
     ``speed`` lets the fleet's clock run by itself, so many simulated seconds to the second;
     without it the clock stands until somebody moves it. A running clock would fill the memory
     with truth, so its fleet remembers the last 48 of its hours, unless ``fleet.truth_hours`` is
-    set. ``page_limit`` makes pages shorter than clients ask for, so that a few pools or nodes
-    fill several. ``clock`` and ``sleep`` stand in for the wall clock (epoch seconds) and
+    set. ``allows_shared_key`` is off for an account in user-subscription mode, which takes
+    tokens only. ``page_limit`` makes pages shorter than clients ask for, so that a few pools or
+    nodes fill several. ``clock`` and ``sleep`` stand in for the wall clock (epoch seconds) and
     ``time.sleep``.
     """
 
@@ -57,6 +58,7 @@ class Emulator:
         key: str | None = None,
         faults: Faults | None = None,
         speed: float | None = None,
+        allows_shared_key: bool = True,
         page_limit: int | None = None,
         token_lifetime_seconds: float = 3600.0,
         clock: Callable[[], float] = time.time,
@@ -68,6 +70,7 @@ class Emulator:
         self.key = made_up_secret(fleet.seed, "account", account) if key is None else key
         if not is_base64(self.key):
             raise ValueError("an account key is base64")
+        self.allows_shared_key = allows_shared_key
         self.faults = Faults(seed=fleet.seed) if faults is None else faults
         for fault in fleet.config.faults:
             self.faults.add(fault)
@@ -180,7 +183,8 @@ class Emulator:
             if instead is not None:
                 return answer_instead(instead, request, now, request_id)
             return self.tokens.reply(request, wall)
-        check_access(request, self.account, self.key, self.tokens, wall)
+        key = self.key if self.allows_shared_key else None
+        check_access(request, self.account, key, self.tokens, wall)
         if instead is not None:
             if instead.kind == "expired_token":
                 self.tokens.revoke()

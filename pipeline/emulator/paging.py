@@ -53,7 +53,7 @@ def read_skip_token(request: Request, key: str) -> tuple[str, int]:
     token = request.query.get("$skiptoken")
     if token is None:
         return "", 1
-    path = unquote(request.raw_path)
+    path = request.path
     try:
         if not (token.startswith(_PREFIX) and token.endswith(_SUFFIX)):
             raise ValueError

@@ -32,6 +32,11 @@ class Request:
     remote: str
 
     @property
+    def path(self) -> str:
+        """The decoded path: the same however a client encodes it."""
+        return unquote(self.raw_path)
+
+    @property
     def accepts_gzip(self) -> bool:
         """Tell whether the client takes a gzip body."""
         for part in self.headers.get("accept-encoding", "").split(","):

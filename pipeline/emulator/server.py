@@ -119,6 +119,12 @@ def _quiet_server(address: tuple[str, int], emulator: "Emulator", threads: int) 
     return _QuietServer(address, emulator.app, numthreads=threads, shutdown_timeout=2)
 
 
+_KEY_USES = (
+    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
+    "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+)  # fmt: skip
+
+
 def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
     """Write a self-signed certificate for loopback and ``host``; return its and its key's path."""
     import ipaddress
@@ -138,6 +144,9 @@ def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
         except ValueError:
             names.append(x509.DNSName(text))
     now = datetime.now(UTC)
+    # Python from 3.13 on trusts no certificate without these three.
+    usage = dict.fromkeys(_KEY_USES, False) | {"digital_signature": True, "key_cert_sign": True}
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -148,6 +157,12 @@ def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
         .not_valid_after(now + timedelta(days=30))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.KeyUsage(**usage), critical=True)
+        .add_extension(identifier, critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
+            critical=False,
+        )
         .sign(key, hashes.SHA256())
     )
     certificate_path, key_path = folder / "certificate.pem", folder / "key.pem"

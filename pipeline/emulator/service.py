@@ -124,7 +124,7 @@ class Service:
             if test is not None and not test(document):
                 continue
             if len(items) == size:
-                token = skip_token(last, page + 1, self._key, request.raw_path)
+                token = skip_token(last, page + 1, self._key, request.path)
                 return self._envelope(request, "pools", items, token)
             items.append(_encode(select(document, paths)))
             last = pool.id
@@ -167,7 +167,7 @@ class Service:
             if test is not None and not test(self._node_document(request, node)):
                 continue
             if is_full:
-                token = skip_token(last, page + 1, self._key, request.raw_path)
+                token = skip_token(last, page + 1, self._key, request.path)
                 return self._envelope(request, "nodes", items, token)
             items.append(self._node_bytes(request, node, paths))
             last = node.id
@@ -227,7 +227,7 @@ class Service:
             items.append(_encode(counts))
         token = None
         if len(pools) > size:
-            token = skip_token(pools[size - 1].id, page + 1, self._key, request.raw_path)
+            token = skip_token(pools[size - 1].id, page + 1, self._key, request.path)
         return self._envelope(request, "poolnodecounts", items, token)
 
     def _list_usage(self, request: Request) -> Reply:
@@ -253,7 +253,7 @@ class Service:
         items = [_encode(row) for row in rows[skipped : skipped + size]]
         token = None
         if len(rows) > skipped + size:
-            token = skip_token(str(skipped + size), page + 1, self._key, request.raw_path)
+            token = skip_token(str(skipped + size), page + 1, self._key, request.path)
         return self._envelope(request, "poolusagemetrics", items, token)
 
 

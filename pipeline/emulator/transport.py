@@ -34,12 +34,18 @@ class EmulatorTransport(httpx.BaseTransport):
 
     def __init__(self, emulator: "Emulator") -> None:
         """Reach this emulator, whatever host a request names."""
-        self._inner = httpx.WSGITransport(app=_adapted(emulator))
+        self._emulator = emulator
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Answer a request from the app, in the caller's thread."""
+        raw_path = request.url.raw_path.decode("ascii")
+
+        def app(environ: dict[str, Any], start_response: Any) -> Any:
+            # WSGI decodes paths, signatures do not: servers hand the raw one on by this name.
+            return self._emulator.app({**environ, "REQUEST_URI": raw_path}, start_response)
+
         try:
-            response = self._inner.handle_request(request)
+            response = httpx.WSGITransport(app=app).handle_request(request)
         except ConnectionDropped as error:  # before the first byte of the body
             raise httpx.RemoteProtocolError(
                 "Server disconnected without sending a response."
@@ -47,7 +53,3 @@ class EmulatorTransport(httpx.BaseTransport):
         assert isinstance(response.stream, httpx.SyncByteStream)
         response.stream = _Stream(response.stream)
         return response
-
-
-def _adapted(emulator: "Emulator") -> Any:
-    return emulator.app

@@ -158,6 +158,14 @@ def test_token_endpoint_refuses(emulator: Emulator, changes: dict[str, str], sta
     assert status == token_reply(emulator, **changes).status_code
 
 
+def test_user_subscription_accounts_take_tokens_only() -> None:
+    """An account in user-subscription mode refuses signatures, and takes tokens."""
+    emulator = Emulator(Fleet(start=START), allows_shared_key=False)
+    with Client(emulator) as client:
+        assert 403 == client.get("/pools").status_code
+        assert 200 == bearer(client, token_reply(emulator).json()["access_token"]).status_code
+
+
 def test_key_is_made_from_the_seed() -> None:
     """The account's key depends on seed and account only; a key of one's own must be base64."""
     fleet = Fleet(start=START)

@@ -119,6 +119,14 @@ def test_next_link_shape(client: Client) -> None:
     assert 400 == elsewhere.status_code
 
 
+def test_encoded_paths(client: Client) -> None:
+    """A path may be percent-encoded, and its pages go on."""
+    whole = client.items("/pools/render/nodes")
+    first = client.get("/pools/%72ender/nodes", maxresults=50).raise_for_status().json()
+    rest = client.follow(first["odata.nextLink"]).raise_for_status().json()
+    assert [n["id"] for n in whole] == [n["id"] for n in first["value"] + rest["value"]]
+
+
 def test_a_page_is_not_a_point_in_time(client: Client) -> None:
     """Time that moves between two pages moves no node from one to the other."""
     fleet = client.emulator.fleet
