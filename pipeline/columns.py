@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline import schema, shape
 from pipeline.cleaner import Steps
-from pipeline.redact import Redactor, mask_column
+from pipeline.redact import Redactor, is_secret_name, mask_column
 from pipeline.schema import Column, Table
 
 #: At most so many problems are kept by name in a ledger row; all are counted.
@@ -153,6 +153,8 @@ class Columns:
         arrays = []
         for each in stored:
             arrays.append(self._column(each, _member(flat, each), place))
+        if [(each.name, each.secret) for each in stored] == [("name", "text"), ("value", "text")]:
+            arrays[1] = _hidden(*arrays)
         struct = pa.StructArray.from_arrays(arrays, fields=[each.field for each in stored])
         return _same_lists(values, struct, column.type)
 
@@ -165,6 +167,15 @@ class Columns:
         return pa.Table.from_arrays(
             [made[column.name] for column in self.of.stored], schema=self.of.schema
         )
+
+
+def _hidden(names: pa.StringArray, values: pa.StringArray) -> pa.StringArray:
+    """The values of name-value pairs, masked where the name says that the value is a secret."""
+    secret = [name for name in names.unique().to_pylist() if name and is_secret_name(name)]
+    if not secret:
+        return values
+    hides = pc.and_(pc.is_in(names, pa.array(secret, pa.string())), pc.is_valid(values))
+    return pc.if_else(hides, schema.REDACTED, values)
 
 
 def offsets(lists: pa.ListArray) -> pa.Int32Array:

@@ -43,35 +43,28 @@ class _Page(msgspec.Struct):
 _PAGE = msgspec.json.Decoder(_Page)
 
 
-# What stands before a null or an empty object that is a value, rather than a part of some string.
-# /dev/null and xargs -I{} are common in command lines; a string that fools this costs time only.
+# What stands before a null or an empty object that is a value, rather than a part of some string:
+# /dev/null and xargs -I{} are common in command lines. A string that fools this costs time only. Both
+# patterns begin with plain letters, for which a search is ten times faster than without.
+_NULL = re.compile(rb"null(?<=[:\[,\s]null)")
+_EMPTY = re.compile(rb"\{\s*\}")
 _VALUE_STARTS = b":[,"
 _BLANKS = b" \t\r\n"
 
 
-def _has_value(body: bytes, token: bytes) -> bool:
-    at = body.find(token)
-    while at >= 0:
-        before = at - 1
+def _has_value(body: bytes, pattern: re.Pattern[bytes]) -> bool:
+    for match in pattern.finditer(body):
+        before = match.start() - 1
         while before >= 0 and body[before] in _BLANKS:
             before -= 1
         if before < 0 or body[before] in _VALUE_STARTS:
             return True
-        at = body.find(token, at + 1)
     return False
-
-
-_SPACED_EMPTY = re.compile(rb"\{\s+\}")
 
 
 def _has_null_or_empty(body: bytes) -> bool:
     """Whether a null or an empty object may be a value in the body; never a false no."""
-    if _has_value(body, b"null") or _has_value(body, b"{}"):
-        return True
-    # only a body that is printed prettily can hold an empty object with blanks in it
-    return (b"{ " in body or b"{\n" in body or b"{\r" in body or b"{\t" in body) and bool(
-        _SPACED_EMPTY.search(body)
-    )
+    return _has_value(body, _NULL) or _has_value(body, _EMPTY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ _SECRET_END = re.compile(
     r"|shared|signing|ssh|storage|subscription)keys?$"
 )
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+#: Longer texts are not remembered: thousands of them would fill the memory.
+_REMEMBERED = 4096
 #: JSON nested deeper than this is masked from there on: no reader can be driven into the ground.
 _MAX_DEPTH = 150
 
@@ -158,7 +160,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """``text`` with every secret in it masked, percent- and base64-encoded ones too."""
-        return self._text(text)
+        return self._text(text) if len(text) <= _REMEMBERED else self._redact_text(text)
 
     def _redact_text(self, text: str, depth: int = 0) -> str:
         """``depth`` counts the base64 words that ``text`` was found in."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pipeline.columns import Report
-from pipeline.pages import BadPage, is_id, read_page
+from pipeline.pages import BadPage, is_id, read_page, read_strictly
 from tests.made_up import AT, flattened, flattener, node, page, whole_node
 
 
@@ -108,3 +110,69 @@ def test_ids(value: str) -> None:
     """Printable strings with something in them, plain ASCII or not, by either reader."""
     assert is_id(value)
     assert [value] == flattened(page(node(value)))["nodes"]["node_id"].to_pylist()
+
+
+BODY = page(whole_node(), node("b", vmSize="\U0001f680"), next_link="https://acct/next")
+PIECES = [
+    b"",
+    b'"',
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"null",
+    b"{}",
+    b"[]",
+    b"0",
+    b"-",
+    b"1.5",
+    b" ",
+]
+PIECES += [
+    b"\\",
+    b"\\u0000",
+    b"\\ud800",
+    b"\x00",
+    b"\xff",
+    b"\xc3",
+    b"\xed\xa0\x80",
+    b"\n",
+    b"1e999",
+    b"true",
+]
+DAMAGE = st.tuples(
+    st.integers(0, len(BODY)), st.integers(0, 3), st.sampled_from([*PIECES, b'"id":"c",'])
+)
+
+
+def check_damaged(damages: list[tuple[int, int, bytes]]) -> None:
+    """A damaged page is refused, or read; and if strictly, to the same tables as patiently."""
+    body = BODY
+    for at, length, piece in damages:
+        body = body[:at] + piece + body[at + length :]
+    try:
+        tables = flattened(body)
+    except BadPage:
+        assert read_strictly(body) is None
+        return
+    values, _ = read_page(body)
+    patient = flattener().values(values, AT)
+    assert patient.keys() == tables.keys()
+    assert all(patient[name].equals(tables[name]) for name in tables)
+
+
+@given(st.lists(DAMAGE, min_size=1, max_size=2))
+@settings(deadline=None, max_examples=300, suppress_health_check=[*HealthCheck])
+def test_a_damaged_page_is_refused_or_read_alike(damages: list[tuple[int, int, bytes]]) -> None:
+    """Bytes changed anywhere: no crash, and nothing that one reader takes and the other does not."""
+    check_damaged(damages)
+
+
+@pytest.mark.long
+@given(st.lists(DAMAGE, min_size=1, max_size=3))
+@settings(deadline=None, max_examples=50_000, suppress_health_check=[*HealthCheck])
+def test_many_damaged_pages(damages: list[tuple[int, int, bytes]]) -> None:
+    """The same, many times."""
+    check_damaged(damages)

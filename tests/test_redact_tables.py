@@ -91,6 +91,19 @@ def test_an_unstructured_secret_in_a_masked_field_is_found_nowhere() -> None:
         assert not leaks(*tables.values(), reading.report)
 
 
+def test_a_detail_that_names_a_secret_hides_its_value() -> None:
+    """Details of failures and errors are name-value pairs."""
+    details = [{"name": "Password", "value": SECRET}, {"name": "Message", "value": "x"}, {}]
+    value = whole_node()
+    value["errors"][0]["errorDetails"] = details
+    value["startTaskInfo"]["failureInfo"]["details"] = details
+    tables, _ = flattener().page(page(value), AT)
+    shown = [{"name": "Password", "value": "[redacted]"}, details[1], {"name": None, "value": None}]
+
+    assert [shown] == tables["node_errors"]["error_details"].to_pylist()
+    assert [shown] == tables["nodes"]["start_task_failure_details"].to_pylist()
+
+
 def test_keys_are_exempt() -> None:
     """Ids join tables: they are kept as they are, whatever they look like."""
     value = whole_node("-e A=node")
