@@ -80,6 +80,7 @@ class Pool:
         self.autoscale_at: int | None = None
         self.autoscale_results = ""
         self.autoscale_error = False
+        self._is_created = False
         self.is_gone = False
         self.gone_at: int | None = None
         self.membership = 0  # grows whenever a node comes or goes
@@ -110,11 +111,6 @@ class Pool:
     def is_listed(self) -> bool:
         """Tell whether the account's listing has the pool."""
         return not self.is_gone and self._is_created
-
-    @property
-    def next_at(self) -> int | None:
-        """Return when the pool next changes by itself."""
-        return self._agenda[0][0] if self._agenda else None
 
     def advance(self, to: int) -> None:
         """Let everything happen to the pool that happens by ``to``."""
@@ -152,8 +148,6 @@ class Pool:
         config = self.plan.config
         self.created_at = self.modified_at = self.state_since = at
         self.resize(at, config.dedicated, config.spot)
-
-    _is_created = False
 
     def _wanted(self, at: int) -> tuple[int, int]:
         """Return the targets that the autoscale formula gives: work follows the hour."""
