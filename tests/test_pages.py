@@ -164,7 +164,7 @@ def check_damaged(damages: list[tuple[int, int, bytes]]) -> None:
 
 
 @given(st.lists(DAMAGE, min_size=1, max_size=2))
-@settings(deadline=None, max_examples=300, suppress_health_check=[*HealthCheck])
+@settings(deadline=None, max_examples=100, suppress_health_check=[*HealthCheck])
 def test_a_damaged_page_is_refused_or_read_alike(damages: list[tuple[int, int, bytes]]) -> None:
     """Bytes changed anywhere: no crash, and nothing that one reader takes and the other does not."""
     check_damaged(damages)
