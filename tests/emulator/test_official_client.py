@@ -18,6 +18,9 @@ from pipeline.emulator.server import Server
 
 from .conftest import START
 
+# azure-batch 15.1 asks utcnow for the time, which Python from 3.12 on warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Server]:

@@ -183,3 +183,16 @@ def test_taken_port_is_an_error(emulator: Emulator) -> None:
         port = int(server.endpoint.rsplit(":", 1)[1])
         with pytest.raises(OSError, match="in use"):
             emulator.serve(port=port).__enter__()
+
+
+@pytest.mark.parametrize("host", ["::1", "localhost", "0.0.0.0", "::"])
+def test_other_addresses(emulator: Emulator, host: str) -> None:
+    """The server binds what it is told to, and its endpoint can be reached from here."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        pytest.skip(f"this machine has no {host}")
+    with emulator.serve(host=host) as server, Client(emulator, server.endpoint) as client:
+        assert 200 == client.get("/pools").status_code
