@@ -7,41 +7,28 @@ has no ledger file does not exist for a reader.
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
-import os
 import re
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline import schema
+from pipeline.storage import Changed, Lock, Locked, Missing, Storage, open_storage
+from pipeline.storage import LakeError as LakeError
+from pipeline.storage.disk import make_directories as make_directories
+from pipeline.tablefile import TableFile, read
+from pipeline.view import View, look
 
-#: Rows a table gathers before they are written as one row group: large enough to compress well,
-#: small enough that a snapshot's memory does not grow with its fleet.
-ROWS_PER_GROUP = 16_384
+__all__ = ["Changed", "Lake", "LakeError", "Locked", "Missing", "Refused", "SnapshotWriter", "View"]
 
 _SNAPSHOT_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
-_STAGING = ".staging"
-
-
-class LakeError(Exception):
-    """The lake cannot be read or written; the message names the file and says what to do."""
-
-
-class Locked(LakeError):
-    """Another run holds the lock; ``holder`` is what it wrote about itself."""
-
-    def __init__(self, name: str, holder: str) -> None:
-        super().__init__(f"another run holds the lock {name!r}" + (f": {holder}" if holder else ""))
-        self.holder = holder
+_LATE = re.compile(r"(.+)-late-(\d{8}T\d{6}Z-[0-9a-f]{8})")
 
 
 class Refused(LakeError):
@@ -65,107 +52,174 @@ def date_of(snapshot_id: str) -> date:
 
 
 @dataclass(frozen=True)
-class View:
-    """The lake as it stood at one moment: the files of every table that committed snapshots have.
+class Place:
+    """Where a file lies: its zone's table or fact, its day, its name without ``.parquet``."""
 
-    ``snapshot_ids`` are sorted; ``files`` are absolute paths by table, sorted, none of a snapshot
-    that is not committed.
-    """
+    key: str
+    day: date
+    stem: str
+    modified: datetime
+    etag: str
 
-    snapshot_ids: tuple[str, ...]
-    files: Mapping[str, tuple[str, ...]]
+    @property
+    def account(self) -> str:
+        """The account a compacted or history file is of."""
+        late = _LATE.fullmatch(self.stem)
+        return late[1] if late else self.stem
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """What the protocol needs of a landing ledger file: whose it is, and its rows by table."""
+
+    account: str
+    rows: Mapping[str, int | None]
 
 
 class Lake:
-    """A lake on the local disk.
+    """A lake on a local disk or on Azure Blob.
 
     Args:
-        uri: a directory, made on the first write. ``az://`` and ``abfss://`` are not read yet.
+        uri: a directory, made on the first write; or ``az://container/prefix``, ``abfss://…``.
+        storage: instead of the one the URI names.
 
     Raises:
-        LakeError: the URI has a scheme this version does not know.
+        LakeError: the URI has a scheme this version does not know, or lacks settings.
     """
 
-    def __init__(self, uri: str | Path) -> None:
-        text = str(uri).removeprefix("file://")
-        if "://" in text:
-            scheme = text.split("://", 1)[0]
-            raise LakeError(f"a lake at {scheme}:// cannot be opened: only local directories can")
-        self.root = Path(text).absolute()
+    def __init__(self, uri: str | Path, storage: Storage | None = None) -> None:
+        self.storage = storage or open_storage(str(uri))
+        self._compacted_ids: dict[str, tuple[str, ...]] = {}
+        self._ledger_rows: dict[str, LedgerRow] = {}
 
     def __str__(self) -> str:
-        return str(self.root)
+        return str(self.storage)
 
-    @contextlib.contextmanager
-    def lock(self, kind: str, account: str) -> Iterator[None]:
-        """Holds the lock of one kind of work on one account; the kernel frees it when we die.
+    @property
+    def root(self) -> Path:
+        """The directory of a lake on disk. Raises LakeError where it is elsewhere."""
+        return self.storage.root
+
+    def lock(self, kind: str, account: str) -> AbstractContextManager[Lock]:
+        """Holds the lock of one kind of work on one account; freed when the process dies.
 
         Raises:
             Locked: another process holds it.
         """
-        folder = self.root / "locks"
-        make_directories(folder)
-        path = folder / f"{kind}-{account}.lock"
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno not in (errno.EACCES, errno.EAGAIN):
-                    raise LakeError(f"{path}: cannot be locked: {error.strerror}") from error
-                holder = os.read(handle, 200).decode(errors="replace").strip()
-                raise Locked(path.name, holder) from None
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"pid {os.getpid()} since {datetime.now(UTC):%FT%TZ}\n".encode(), 0)
-            yield
-        finally:
-            os.close(handle)
+        return self.storage.lock(f"{kind}-{account}.lock")
+
+    def key(self, table: str, snapshot_id: str) -> str:
+        """Where a snapshot's file of one table lies in the landing zone, below the lake."""
+        return f"landing/{table}/date={date_of(snapshot_id).isoformat()}/{snapshot_id}.parquet"
 
     def path(self, table: str, snapshot_id: str) -> Path:
-        """Where a snapshot's file of one table lies in the landing zone."""
-        day = f"date={date_of(snapshot_id).isoformat()}"
-        return self.root / "landing" / table / day / f"{snapshot_id}.parquet"
+        """The same on disk."""
+        return self.root / self.key(table, snapshot_id)
 
     def is_committed(self, snapshot_id: str) -> bool:
-        """Whether the snapshot exists for readers."""
-        return self.path("snapshots", snapshot_id).exists()
+        """Whether the snapshot exists for readers, in landing or compacted."""
+        if self.storage.find(self.key("snapshots", snapshot_id)):
+            return True
+        folder = f"compacted/snapshots/date={date_of(snapshot_id).isoformat()}"
+        return any(snapshot_id in self.compacted_ids(place) for place in self.places(folder))
 
     def is_expired(self, day: date, account: str) -> bool:
         """Whether that day of that account has been given up, so that nothing may land in it."""
-        return (self.root / "expired" / f"date={day.isoformat()}" / account).exists()
+        return self.storage.find(mark_key(day, account)) is not None
 
     def writer(self, snapshot_id: str, account: str) -> SnapshotWriter:
         """Begins a snapshot; nothing of it is visible before its commit."""
         return SnapshotWriter(self, snapshot_id, account)
 
     def view(self) -> View:
-        """The committed snapshots and their files, the ledger listed first.
+        """The committed snapshots and their files, each snapshot exactly once.
 
-        A snapshot that commits while this runs is in it whole or not at all: its data files were
-        named before its ledger file was.
+        A snapshot that commits, a day that closes or expires while this runs is in it whole or not
+        at all.
         """
-        ledger = self._list("snapshots")
-        files = {"snapshots": tuple(ledger[key] for key in sorted(ledger))}
-        for table in schema.DATA_TABLES:
-            found = self._list(table.name)
-            files[table.name] = tuple(found[key] for key in sorted(found) if key in ledger)
-        return View(tuple(sorted(ledger)), files)
+        return look(self)
 
-    def _list(self, table: str) -> dict[str, str]:
+    def has_lost(self, view: View) -> bool:
+        """Whether a file of a view is no longer there: swept past the grace, or expired."""
+        there = {
+            self.storage.url(entry.key)
+            for zone in ("landing", "compacted", "history")
+            for entry in self.storage.list(zone)
+        }
+        named = (
+            file for files in (view.files, view.history) for each in files.values() for file in each
+        )
+        return not there.issuperset(named)
+
+    def landed(self, table: str) -> dict[str, Place]:
         """Every finished file of one table in the landing zone, by snapshot id."""
-        found: dict[str, str] = {}
-        try:
-            days = list(os.scandir(self.root / "landing" / table))
-        except FileNotFoundError:
-            return found
-        for day in days:
-            if not day.name.startswith("date="):
+        places = self.places(f"landing/{table}")
+        return {place.stem: place for place in places if is_snapshot_id(place.stem)}
+
+    def places(self, folder: str) -> Iterator[Place]:
+        """The Parquet files of a folder's days; strays are passed over."""
+        for entry in self.storage.list(folder):
+            day, _, name = entry.key.rpartition("/")
+            stem = name.removesuffix(".parquet")
+            if stem == name or name.startswith("."):
                 continue
-            for entry in os.scandir(day.path):
-                stem = entry.name.removesuffix(".parquet")
-                if entry.name.endswith(".parquet") and is_snapshot_id(stem):
-                    found[stem] = entry.path
+            try:
+                at = date.fromisoformat(day.rpartition("/date=")[2])
+            except ValueError:
+                continue
+            yield Place(entry.key, at, stem, entry.modified, entry.etag)
+
+    def marks(self) -> set[tuple[str, date]]:
+        """The account-days that have expired."""
+        found = set()
+        for entry in self.storage.list("expired"):
+            folder, _, account = entry.key.rpartition("/")
+            found.add((account, date.fromisoformat(folder.rpartition("date=")[2])))
         return found
+
+    def compacted_ids(self, place: Place) -> tuple[str, ...]:
+        """The snapshots of a committed compacted file, sorted. It never changes: read once."""
+        if place.key not in self._compacted_ids:
+            ids = read(self.storage, place.key, ["snapshot_id"])["snapshot_id"].to_pylist()
+            self._compacted_ids[place.key] = tuple(sorted(ids))
+        return self._compacted_ids[place.key]
+
+    def ledger_row(self, snapshot_id: str) -> LedgerRow:
+        """The ledger row of a snapshot in landing. It never changes: read once.
+
+        Raises:
+            Missing: it is not in landing (any more).
+            LakeError: the file is no ledger file.
+        """
+        if snapshot_id not in self._ledger_rows:
+            key = self.key("snapshots", snapshot_id)
+            names = {table.name: f"{table.name}_rows" for table in schema.DATA_TABLES}
+            rows = read(self.storage, key, ["account", *names.values()]).to_pylist()
+            if len(rows) != 1 or not rows[0].get("account"):
+                raise LakeError(f"{self.storage.url(key)}: not one ledger row with an account")
+            counts = {table: rows[0].get(column) for table, column in names.items()}
+            self._ledger_rows[snapshot_id] = LedgerRow(rows[0]["account"], counts)
+        return self._ledger_rows[snapshot_id]
+
+
+def compacted_key(table: str, day: date, stem: str) -> str:
+    """Where a closed day's file of one table lies; ``stem`` is ``late_stem`` for a late one."""
+    return f"compacted/{table}/date={day.isoformat()}/{stem}.parquet"
+
+
+def late_stem(account: str, snapshot_id: str) -> str:
+    """The name of the file of one snapshot that came after its day was closed."""
+    return f"{account}-late-{snapshot_id}"
+
+
+def history_key(fact: str, day: date, account: str) -> str:
+    """Where the facts of a day lie; fact ``days`` tells which snapshots they were made from."""
+    return f"history/{fact}/date={day.isoformat()}/{account}.parquet"
+
+
+def mark_key(day: date, account: str) -> str:
+    """Where the mark of an expired day lies; it is never deleted."""
+    return f"expired/date={day.isoformat()}/{account}"
 
 
 class SnapshotWriter:
@@ -184,7 +238,7 @@ class SnapshotWriter:
         self.snapshot_id = snapshot_id
         self.account = account
         self.rows = {table.name: 0 for table in schema.DATA_TABLES}
-        self._files: dict[str, _TableFile] = {}
+        self._files: dict[str, TableFile] = {}
         self._lock = threading.Lock()
         self._is_over = False
 
@@ -205,12 +259,14 @@ class SnapshotWriter:
             for name, rows in tables.items():
                 if rows.num_rows == 0:
                     continue
-                with _disk_errors(self.lake.path(name, self.snapshot_id)):
-                    if name not in self._files:
-                        path = self.lake.path(name, self.snapshot_id)
-                        self._files[name] = _TableFile(path, schema.TABLES[name].schema)
-                    self._files[name].write(rows)
+                if name not in self._files:
+                    self._files[name] = self._begin(name)
+                self._files[name].write(rows)
                 self.rows[name] += rows.num_rows
+
+    def _begin(self, table: str) -> TableFile:
+        key = self.lake.key(table, self.snapshot_id)
+        return TableFile(self.lake.storage, key, schema.TABLES[table].schema)
 
     def commit(self, ledger: pa.Table) -> None:
         """Makes the snapshot visible: its data first, its ledger row last.
@@ -222,16 +278,12 @@ class SnapshotWriter:
         """
         with self._lock:
             self._refuse_expired()
-            path = self.lake.path("snapshots", self.snapshot_id)
-            with _disk_errors(path):
-                for name in [*self._files]:
-                    with _disk_errors(self.lake.path(name, self.snapshot_id)):
-                        self._files[name].finish()
-                self._refuse_expired()
-                file = _TableFile(path, schema.SNAPSHOTS.schema)
-                self._files["snapshots"] = file
-                file.write(ledger)
+            for file in [*self._files.values()]:
                 file.finish()
+            self._refuse_expired()
+            self._files["snapshots"] = self._begin("snapshots")
+            self._files["snapshots"].write(ledger)
+            self._files["snapshots"].finish()
             self._is_over = True
 
     def discard(self) -> None:
@@ -250,92 +302,3 @@ class SnapshotWriter:
         day = date_of(self.snapshot_id)
         if self.lake.is_expired(day, self.account):
             raise Refused(f"{day} of {self.account} has expired: nothing may be added to it")
-
-
-class _TableFile:
-    """One Parquet file, written aside and renamed when it is whole and on the disk."""
-
-    def __init__(self, path: Path, columns: pa.Schema) -> None:
-        self.path = path
-        self.staging = path.with_name(f".{path.name}.{os.getpid()}{_STAGING}")
-        self.columns = columns
-        self._rows: list[pa.Table] = []
-        make_directories(path.parent)
-        handle = os.open(self.staging, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        self._sink = os.fdopen(handle, "wb", buffering=1 << 20)
-        # zstd 1 is as small as zstd 3 on such files and a third cheaper (measured).
-        self._writer = pq.ParquetWriter(
-            self._sink, columns, compression="zstd", compression_level=1
-        )
-
-    def write(self, rows: pa.Table) -> None:
-        self._rows.append(rows)
-        if sum(rows.num_rows for rows in self._rows) >= ROWS_PER_GROUP:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._rows:
-            rows = pa.concat_tables(self._rows).combine_chunks()
-            self._rows = []
-            self._writer.write_table(rows, row_group_size=len(rows))
-
-    def finish(self) -> None:
-        """The last rows, then sync, rename, and sync of the directory, in this order."""
-        self._flush()
-        self._writer.close()
-        self._sink.flush()
-        os.fsync(self._sink.fileno())
-        self._sink.close()
-        self.staging.replace(self.path)
-        sync_directory(self.path.parent)
-
-    def discard(self) -> None:
-        with contextlib.suppress(Exception):  # closing may fail as the writing did: disk full
-            self._writer.close()
-        with contextlib.suppress(OSError):
-            self._sink.close()
-        with contextlib.suppress(OSError):
-            self.staging.unlink()
-
-
-@contextlib.contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    """Turns what the disk says into an error that names the file and what to do."""
-    try:
-        yield
-    except OSError as error:
-        advice = {
-            errno.ENOSPC: "the disk is full: make room, the next run starts afresh",
-            errno.EDQUOT: "the disk quota is used up: make room, the next run starts afresh",
-            errno.EROFS: "the file system is read-only: choose another --lake",
-            errno.EACCES: "permission denied: run as the lake's owner, or choose another --lake",
-            errno.EEXIST: "a file stands where a directory is needed: choose another --lake",
-            errno.ENOTDIR: "a file stands where a directory is needed: choose another --lake",
-        }.get(error.errno or 0, error.strerror or str(error))
-        raise LakeError(f"{path}: {advice}") from error
-
-
-def make_directories(path: Path) -> None:
-    """Makes a directory and its parents, 0700, each new one synced into its parent.
-
-    Raises:
-        LakeError: the disk refused.
-    """
-    with _disk_errors(path):
-        missing = []
-        at = path
-        while not at.is_dir():
-            missing.append(at)
-            at = at.parent
-        for directory in reversed(missing):
-            directory.mkdir(mode=0o700, exist_ok=True)
-            sync_directory(directory.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Writes a directory's entries to the disk, so that a new name survives a power cut."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,0 +1,164 @@
+"""The rows of many snapshots as one sorted stream: what a day file is written from.
+
+Memory is bounded by ``BUDGET_BYTES``: a day that does not fit is read several times, each time for one
+range of its nodes. Texts stay dictionary-encoded until they are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import schema
+from pipeline.schema import Table
+from pipeline.storage import LakeError, Storage
+from pipeline.tablefile import count_rows, read
+
+#: Arrow memory that one pass over a day may take; a process needs about a gigabyte more.
+BUDGET_BYTES = 1_500_000_000
+#: Rows of a row group of a day file: 32,768 finds one node faster, 131,072 is a tenth smaller
+#: (tests/bench/bench_compact.py).
+ROWS_PER_GROUP = 65_536
+#: Files read before their dictionaries are made one: what bounds their repeated texts.
+_FILES_TOGETHER = 16
+
+#: What a day file is sorted by: equal values lie together, and a node's history in one place.
+ORDER: dict[str, tuple[str, ...]] = {
+    "snapshots": ("snapshot_id",),
+    "pools": ("pool_id", "snapshot_id"),
+    "nodes": ("pool_id", "node_id", "observed_at", "snapshot_id"),
+    "start_tasks": ("pool_id", "start_task_id", "snapshot_id"),
+    "recent_tasks": ("pool_id", "node_id", "snapshot_id", "position"),
+    "node_errors": ("pool_id", "node_id", "snapshot_id", "position"),
+    "pool_usage": ("pool_id", "vm_size", "start_time", "snapshot_id"),
+}
+
+
+class Differs(LakeError):
+    """A file does not hold what its ledger row says."""
+
+
+def sorted_rows(
+    storage: Storage,
+    table: Table,
+    files: Sequence[tuple[str, int | None]],
+    *,
+    budget_bytes: int = BUDGET_BYTES,
+) -> Iterator[pa.Table]:
+    """The rows of a table's files under today's schema, sorted, in tables of one row group.
+
+    Args:
+        storage: where the files are.
+        table: which one.
+        files: each file's key, and the rows it must have (None where no ledger tells).
+        budget_bytes: Arrow memory of one pass.
+
+    Raises:
+        Differs: a file has another number of rows.
+        LakeError: a file is missing or cannot be read.
+    """
+    total = 0
+    for key, expected in files:
+        rows = count_rows(storage, key)
+        if expected is not None and rows != expected:
+            told = f"the ledger says {expected} rows, the file has {rows}"
+            raise Differs(f"{storage.url(key)}: {told}")
+        total += rows
+    passes = max(1, -(-total * _row_bytes(table) // budget_bytes))
+    keys = ORDER[table.name][:2]
+    bounds = _bounds(storage, files, keys, passes) if passes > 1 else []
+    for lowest, limit in zip([None, *bounds], [*bounds, None], strict=True):
+        rows = _gather(storage, table, files, lowest, limit)
+        if rows.num_rows:
+            yield from _in_order(rows, table)
+
+
+def _row_bytes(table: Table) -> int:
+    """About what a row takes in Arrow with dictionaries: 4 bytes a text, 8 a number, 40 a list."""
+    return sum(
+        4 if column.type == schema.TEXT else 40 if pa.types.is_list(column.type) else 8
+        for column in table.stored
+    )
+
+
+def _range_key(rows: pa.Table, keys: Sequence[str]) -> pa.ChunkedArray:
+    texts = [pc.fill_null(rows[name].cast(pa.string()), "") for name in keys]
+    return texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, "\x00")
+
+
+def _bounds(
+    storage: Storage, files: Sequence[tuple[str, int | None]], keys: Sequence[str], passes: int
+) -> list[str]:
+    """Where to cut the nodes into ranges of about equal size, from a few of the files."""
+    sample = files[:: max(1, len(files) // 8)]
+    found = [_range_key(read(storage, key, keys), keys) for key, _ in sample]
+    values = sorted(value for part in found for value in part.to_pylist())
+    cuts = {values[len(values) * number // passes] for number in range(1, passes)}
+    return sorted(cuts)
+
+
+def _gather(
+    storage: Storage,
+    table: Table,
+    files: Sequence[tuple[str, int | None]],
+    lowest: str | None,
+    limit: str | None,
+) -> pa.Table:
+    """The rows of one range of nodes, of every file."""
+    texts = [column.name for column in table.stored if column.type == schema.TEXT]
+    keys = ORDER[table.name][:2]
+    done: list[pa.Table] = []
+    waiting: list[pa.Table] = []
+    for key, _ in files:
+        rows = _conform(read(storage, key, dictionaries=texts), table)
+        if lowest is not None or limit is not None:
+            place = _range_key(rows, keys)
+            chosen = pa.scalar(True)
+            if lowest is not None:
+                chosen = pc.greater_equal(place, lowest)
+            if limit is not None:
+                chosen = pc.and_(chosen, pc.less(place, limit))
+            rows = rows.filter(chosen)
+        waiting.append(rows)
+        if len(waiting) == _FILES_TOGETHER:
+            done.append(pa.concat_tables(waiting).unify_dictionaries().combine_chunks())
+            waiting = []
+    return pa.concat_tables([*done, *waiting]).unify_dictionaries()
+
+
+def _conform(rows: pa.Table, table: Table) -> pa.Table:
+    """A file's rows under today's columns: what an older schema did not have is null."""
+    arrays, names = [], []
+    for column in table.stored:
+        kind = column.type
+        if kind == schema.TEXT:
+            kind = pa.dictionary(pa.int32(), schema.TEXT)
+        if column.name in rows.column_names:
+            found = rows[column.name]
+            arrays.append(found if found.type == kind else found.cast(kind))
+        else:
+            arrays.append(pa.nulls(rows.num_rows, kind))
+        names.append(column.name)
+    return pa.table(arrays, names)
+
+
+def _in_order(rows: pa.Table, table: Table) -> Iterator[pa.Table]:
+    keys = ORDER[table.name]
+    by = pa.table({name: _ranks(rows[name]) for name in keys})
+    order = pc.sort_indices(by, sort_keys=[(name, "ascending") for name in keys])
+    del by
+    rows = rows.combine_chunks()
+    for start in range(0, len(order), ROWS_PER_GROUP):
+        yield rows.take(order.slice(start, ROWS_PER_GROUP)).cast(table.schema)
+
+
+def _ranks(values: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    """Integers that sort as the values do: comparing texts row by row would take ten times longer."""
+    if not pa.types.is_dictionary(values.type):
+        return values
+    whole = values.combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):
+        whole = whole.chunk(0)
+    return pc.rank(whole.dictionary, sort_keys="ascending").take(whole.indices)

@@ -1,0 +1,231 @@
+"""A lake on the local disk: files are written aside, synced, renamed, and their directory synced.
+
+After a power cut a name therefore stands for a whole file, and a name that was made after another
+one implies it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.storage import Changed, Entry, LakeError, Lock, Locked, Missing, Over
+
+_STAGING = ".staging"
+
+
+class Disk:
+    """The files below one directory, which is made on the first write; 0600 and 0700."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __str__(self) -> str:
+        return str(self._root)
+
+    @property
+    def root(self) -> Path:
+        """The directory."""
+        return self._root
+
+    def url(self, key: str) -> str:
+        """The absolute path."""
+        return f"{self._root}/{key}"
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """The finished files below a directory."""
+        return (entry for entry in self._walk(prefix) if not _is_staging(entry.key))
+
+    def leftovers(self) -> Iterator[Entry]:
+        """Staging files, whoever left them."""
+        for prefix in ("landing", "compacted", "history", "expired"):
+            yield from (entry for entry in self._walk(prefix) if _is_staging(entry.key))
+
+    def _walk(self, prefix: str) -> Iterator[Entry]:
+        with _disk_errors(self._root / prefix):
+            try:
+                found = list(os.scandir(self._root / prefix))
+            except (FileNotFoundError, NotADirectoryError):
+                return
+            for each in found:
+                key = f"{prefix}/{each.name}"
+                if each.is_dir(follow_symlinks=False):
+                    yield from self._walk(key)
+                    continue
+                with contextlib.suppress(FileNotFoundError):  # deleted since it was listed
+                    yield _entry(key, each.stat())
+
+    def find(self, key: str) -> Entry | None:
+        """The file as it is now."""
+        with _disk_errors(self._root / key):
+            try:
+                return _entry(key, (self._root / key).stat())
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def open(self, key: str) -> Any:
+        """The file, for random access."""
+        path = self._root / key
+        try:
+            return pa.OSFile(str(path), "rb")
+        except FileNotFoundError:
+            raise Missing(f"{path}: the file is missing") from None
+        except OSError as error:
+            with _disk_errors(path):
+                raise error
+
+    def sink(self, key: str, over: Over = "anything") -> _Sink:
+        """Begins a file beside where it will lie."""
+        path = self._root / key
+        with _disk_errors(path):
+            return _Sink(self, key, path, over)
+
+    def delete(self, key: str, *, durable: bool = True) -> None:
+        """Removes a file, and syncs its directory."""
+        path = self._root / key
+        with _disk_errors(path), contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            if durable:
+                sync_directory(path.parent)
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[Lock]:
+        """Holds a lock file; the kernel frees it when we die."""
+        path = self._root / "locks" / name
+        make_directories(path.parent)
+        with _disk_errors(path):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    raise LakeError(f"{path}: cannot be locked: {error.strerror}") from error
+                holder = os.read(handle, 200).decode(errors="replace").strip()
+                raise Locked(path.name, holder) from None
+            with _disk_errors(path):
+                os.ftruncate(handle, 0)
+                told = f"pid {os.getpid()} since {datetime.now(UTC):%FT%TZ}\n"
+                os.pwrite(handle, told.encode(), 0)
+            yield _Held()
+        finally:
+            os.close(handle)
+
+    def register(self, connection: Any) -> None:
+        """DuckDB reads local files by itself."""
+
+
+class _Held:
+    """A flock cannot be lost while the process lives."""
+
+    def check(self) -> None: ...
+
+
+class _Sink:
+    """One file, written aside and renamed when it is whole and on the disk."""
+
+    def __init__(self, disk: Disk, key: str, path: Path, over: Over) -> None:
+        self.disk = disk
+        self.key = key
+        self.path = path
+        self.over = over
+        unique = f"{os.getpid()}-{secrets.token_hex(2)}"
+        self.staging = path.with_name(f".{path.name}.{unique}{_STAGING}")
+        make_directories(path.parent)
+        handle = os.open(self.staging, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        self.file = os.fdopen(handle, "wb", buffering=1 << 20)
+
+    def finish(self) -> Entry:
+        """Sync, rename, and sync of the directory, in this order."""
+        with _disk_errors(self.path):
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
+            # Not one step with the rename: what is put under a condition is put under a lock.
+            _check(self.disk.find(self.key) if self.over != "anything" else None, self)
+            self.staging.replace(self.path)
+            sync_directory(self.path.parent)
+            return _entry(self.key, self.path.stat())
+
+    def discard(self) -> None:
+        """Removes what was written aside."""
+        with contextlib.suppress(OSError):
+            self.file.close()
+        with contextlib.suppress(OSError):
+            self.staging.unlink()
+
+
+def _check(there: Entry | None, sink: _Sink) -> None:
+    """The condition of a put: the version that it may replace."""
+    if sink.over == "anything":
+        return
+    wanted = None if sink.over == "nothing" else sink.over
+    if (wanted and wanted.etag) != (there and there.etag):
+        raise Changed(f"{sink.path}: written by another run meanwhile: run the command again")
+
+
+def _entry(key: str, stat: os.stat_result) -> Entry:
+    modified = datetime.fromtimestamp(stat.st_mtime, UTC)
+    etag = f"{stat.st_ino:x}-{stat.st_mtime_ns:x}-{stat.st_size:x}"
+    return Entry(key, stat.st_size, modified, etag)
+
+
+def _is_staging(key: str) -> bool:
+    return key.endswith(_STAGING)
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Turns what the disk says into an error that names the file and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
+def disk_error(path: Path | str, error: OSError) -> LakeError:
+    """What the disk said, with the file and what to do."""
+    advice = {
+        errno.ENOSPC: "the disk is full: make room, the next run starts afresh",
+        errno.EDQUOT: "the disk quota is used up: make room, the next run starts afresh",
+        errno.EROFS: "the file system is read-only: choose another --lake",
+        errno.EACCES: "permission denied: run as the lake's owner, or choose another --lake",
+        errno.EEXIST: "a file stands where a directory is needed: choose another --lake",
+        errno.ENOTDIR: "a file stands where a directory is needed: choose another --lake",
+    }.get(error.errno or 0, error.strerror or str(error))
+    return LakeError(f"{path}: {advice}")
+
+
+def make_directories(path: Path) -> None:
+    """Makes a directory and its parents, 0700, each new one synced into its parent.
+
+    Raises:
+        LakeError: the disk refused.
+    """
+    with _disk_errors(path):
+        missing = []
+        at = path
+        while not at.is_dir():
+            missing.append(at)
+            at = at.parent
+        for directory in reversed(missing):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            sync_directory(directory.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Writes a directory's entries to the disk, so that a new name survives a power cut."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,151 @@
+"""What a reader sees of a lake: every committed snapshot exactly once, from landing or from compacted.
+
+Only listings decide, in an order that makes rival writers harmless: landing before compacted, the
+ledger before the data, the marks of expired days last.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING
+
+from pipeline import schema
+from pipeline.storage import Missing
+from pipeline.tablefile import read, read_names
+
+if TYPE_CHECKING:
+    from pipeline.lake import Lake, Place
+
+#: How often a look that found a file gone is begun anew: a day expires, or is swept, once.
+_LOOKS = 5
+
+AccountDay = tuple[str, date]
+
+
+@dataclass(frozen=True)
+class View:
+    """The lake as it stood at one moment: the files of every table that committed snapshots have.
+
+    ``snapshot_ids`` are sorted; ``files`` are what DuckDB opens, by table, none of a snapshot that
+    is not committed, and no snapshot twice.
+    """
+
+    snapshot_ids: tuple[str, ...]
+    files: Mapping[str, tuple[str, ...]]
+    compacted: Mapping[AccountDay, tuple[str, ...]] = field(default_factory=dict)
+    """The account-days that are closed: the ids seen of each, late ones still in landing included."""
+    history: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Files of facts, by fact: of the ``history_days`` only."""
+    history_days: tuple[AccountDay, ...] = ()
+    """The account-days whose history holds: made from the very ids seen of that day, or expired."""
+    older: frozenset[str] = frozenset()
+    """Tables with files that lack a column of today's schema: read them by name."""
+
+
+def look(lake: Lake) -> View:
+    """Looks at a lake; begins anew where a file was swept or expired while it looked."""
+    for _ in range(_LOOKS - 1):
+        try:
+            return _look(lake)
+        except Missing:
+            continue
+    return _look(lake)
+
+
+def _look(lake: Lake) -> View:
+    # A snapshot moves from landing to compacted: listed in this order it is in one of them.
+    landed = lake.landed("snapshots")
+    closed = [*lake.places("compacted/snapshots")]
+    data = {
+        table.name: (lake.landed(table.name), [*lake.places(f"compacted/{table.name}")])
+        for table in schema.DATA_TABLES
+    }
+    days = [*lake.places("history/days")]
+    facts = _facts(lake)
+    again = {place.key: place.etag for place in lake.places("history/days")}
+    # Last: whose data an expiry has begun to delete has its mark by now.
+    marks = lake.marks()
+
+    closed = [place for place in closed if (place.account, place.day) not in marks]
+    ids: dict[AccountDay, set[str]] = defaultdict(set)
+    for place in closed:
+        ids[place.account, place.day].update(lake.compacted_ids(place))
+    compacted = set().union(*ids.values())
+    waiting = {key: place for key, place in landed.items() if key not in compacted}
+    touched = {day for _, day in ids} | {day for _, day in marks}
+    for key, place in list(waiting.items()):
+        if place.day not in touched:
+            continue
+        whose = lake.ledger_row(key).account, place.day
+        if whose in marks:
+            del waiting[key]
+        elif whose in ids:
+            ids[whose].add(key)
+
+    committed = {(place.day, place.stem) for place in closed}
+    chosen = {"snapshots": [*waiting.values(), *closed]}
+    for table, (in_landing, in_compacted) in data.items():
+        chosen[table] = [place for key, place in in_landing.items() if key in waiting]
+        chosen[table] += [place for place in in_compacted if (place.day, place.stem) in committed]
+    current = {
+        (place.account, place.day)
+        for place in days
+        if again.get(place.key) == place.etag and _is_current(lake, place, ids, marks)
+    }
+    return View(
+        tuple(sorted(compacted | waiting.keys())),
+        {table: _urls(lake, places) for table, places in chosen.items()},
+        {whose: tuple(sorted(found)) for whose, found in ids.items()},
+        {
+            fact: _urls(lake, (place for place in places if (place.stem, place.day) in current))
+            for fact, places in facts.items()
+        },
+        tuple(sorted(current)),
+        frozenset(table for table, places in chosen.items() if _is_older(lake, table, places)),
+    )
+
+
+def _urls(lake: Lake, places: Iterable[Place]) -> tuple[str, ...]:
+    return tuple(lake.storage.url(key) for key in sorted(place.key for place in places))
+
+
+def _facts(lake: Lake) -> dict[str, list[Place]]:
+    found: dict[str, list[Place]] = defaultdict(list)
+    for place in lake.places("history"):
+        fact = place.key.split("/")[1]
+        if fact != "days":
+            found[fact].append(place)
+    return found
+
+
+def _is_current(
+    lake: Lake,
+    place: Place,
+    ids: Mapping[AccountDay, set[str]],
+    marks: set[AccountDay],
+) -> bool:
+    """Whether the history of a day was made from the snapshots seen of it; an expired one stands."""
+    whose = place.stem, place.day
+    if whose in marks:
+        return True
+    return whose in ids and history_ids(lake, place.key) == ids[whose]
+
+
+def history_ids(lake: Lake, key: str) -> set[str]:
+    """The snapshots that a day's facts were made from; empty where that is not known (any more)."""
+    try:
+        return set(read(lake.storage, key, ["snapshot_id"])["snapshot_id"].to_pylist())
+    except Missing:
+        return set()
+
+
+def _is_older(lake: Lake, table: str, places: list[Place]) -> bool:
+    """Whether some file lacks a column: the one that was written first tells for all."""
+    if not places:
+        return False
+    oldest = min(places, key=lambda place: place.modified)
+    names = {column.name for column in schema.TABLES[table].stored}
+    return bool(names - read_names(lake.storage, oldest.key))
