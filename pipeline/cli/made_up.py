@@ -166,7 +166,8 @@ def _bar(total: int) -> Iterator[Callable[[], None]]:
     epilog="""\b
 Examples:
   nodelake emulate --port 8080 --speed 60 > emulated.env &    an hour a minute
-  . ./emulated.env; nodelake snapshot"""
+  . ./emulated.env; nodelake snapshot
+  nodelake emulate --fleet fleet.toml --fault 'throttle route=nodes rate=0.1 retry_after=2'"""
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="TCP port [any free one].")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -179,28 +180,58 @@ Examples:
     type=click.FloatRange(min=0),
     default=1.0,
     show_default=True,
-    help="Seconds of the fleet's time in a second.",
+    help="Seconds of the fleet's time in a second; 0: only /_emulator/advance moves it.",
 )
 @click.option("--tls", is_flag=True, help="Serve https with a certificate made on the spot.")
-def emulate(port: int, host: str, fleet: str | None, seed: int, speed: float, tls: bool) -> None:
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="'KIND K=V …'",
+    help="A fault to put in force, with its parameters; repeatable.",
+)
+def emulate(
+    port: int,
+    host: str,
+    fleet: str | None,
+    seed: int,
+    speed: float,
+    tls: bool,
+    faults: tuple[str, ...],
+) -> None:
     """Serve a made-up Batch account, until Ctrl-C.
 
-    Prints the settings that make nodelake (or any Batch client) use it, as export lines.
+    Prints the settings that make nodelake (or any Batch client) use it, as export lines. It listens
+    on this machine only, unless --host says otherwise.
     """
-    from pipeline.emulator import Emulator, Fleet, FleetFileError, load_fleet_config
+    from pipeline.emulator import (
+        Emulator,
+        Faults,
+        Fleet,
+        FleetFileError,
+        load_fleet_config,
+        read_fault,
+    )
 
     try:
         made = load_fleet_config(Path(fleet) if fleet else None)
-    except (FleetFileError, OSError) as error:
+        ordered = Faults([read_fault(line) for line in faults], seed=seed)
+    except (FleetFileError, ValueError, OSError) as error:
         raise click.UsageError(str(error)) from None
     living = Fleet(made, seed=seed, start=datetime.now(UTC).replace(microsecond=0))
-    emulator = Emulator(living, account="emulated", speed=speed)
-    with emulator.serve(port=port, host=host, tls=tls) as server:
-        for name, value in server.settings.items():
-            click.echo(f"export {name}={shlex.quote(value)}")
-        log.info("serving %s at %s; Ctrl-C ends it", "a made-up account", server.endpoint)
-        while True:
-            time.sleep(3600)
+    emulator = Emulator(living, account="emulated", faults=ordered, speed=speed or None)
+    try:
+        served = emulator.serve(port=port, host=host, tls=tls)
+        with served as server:
+            for name, value in server.settings.items():
+                click.echo(f"export {name}={shlex.quote(value)}")
+            if server.ca_file:
+                click.echo(f"export SSL_CERT_FILE={shlex.quote(str(server.ca_file))}")
+            log.info("serving a made-up account at %s; Ctrl-C ends it", server.endpoint)
+            while True:
+                time.sleep(3600)
+    except OSError as error:
+        raise click.UsageError(f"cannot listen on {host}:{port}: {error.strerror}") from None
 
 
 COMMANDS = (demo, emulate)
