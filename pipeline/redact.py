@@ -39,6 +39,7 @@ _SECRET_END = re.compile(
     r"|shared|signing|ssh|storage|subscription)keys?$"
 )
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_REPEATED = re.compile(r"(?: \(\d+\))+$")
 #: Longer texts are not remembered: thousands of them would fill the memory.
 _REMEMBERED = 4096
 #: JSON nested deeper than this is masked from there on: no reader can be driven into the ground.
@@ -216,7 +217,7 @@ class Redactor:
 
     def json(self, value: object, name: str = "", depth: int = _MAX_DEPTH) -> object:
         """A JSON value with its secrets masked; ``name`` is the member it stands under."""
-        key = name.lower()
+        key = _plain_name(name)
         if value is None or value == {} or value == []:
             return value
         if key in _SECRET_PAIRS:
@@ -233,15 +234,15 @@ class Redactor:
 
     def _object(self, value: dict[str, object], key: str, depth: int) -> dict[str, object]:
         """{"name": "DB_PASSWORD", "value": …} and {"key": "DB_PASSWORD", "value": …} hide a value."""
-        members = {member.lower(): x for member, x in value.items()}
-        label = members.get("name", members.get("key")) if "value" in members else None
-        hides = isinstance(label, str) and is_secret_name(label)
+        names = {_plain_name(member) for member in value}
+        labels = [x for member, x in value.items() if _plain_name(member) in ("name", "key")]
+        hides = any(isinstance(label, str) and is_secret_name(label) for label in labels)
         masked: dict[str, object] = {}
         for member, x in value.items():
-            lower = member.lower()
+            lower = _plain_name(member)
             if key in _REGISTRIES and lower == "password":
                 continue
-            shown = self.json(x, "" if lower == "key" and "value" in members else member, depth)
+            shown = self.json(x, "" if lower == "key" and "value" in names else member, depth)
             if hides and lower == "value" and x is not None:
                 shown = REDACTED
             masked[_unused(self.text(member), masked)] = shown
@@ -289,6 +290,11 @@ def mask_column(column: pa.StringArray, masks: Mapping[str, str]) -> pa.StringAr
     if found.null_count == len(found):
         return column
     return pc.coalesce(pa.array(masks.values(), pa.string()).take(found), column)
+
+
+def _plain_name(name: str) -> str:
+    """A member's name in lower case, without the number that tells a repeated one: ``value (2)``."""
+    return _REPEATED.sub("", name.lower())
 
 
 def _mask(match: re.Match[str]) -> str:

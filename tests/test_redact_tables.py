@@ -91,6 +91,28 @@ def test_an_unstructured_secret_in_a_masked_field_is_found_nowhere() -> None:
         assert not leaks(*tables.values(), reading.report)
 
 
+@pytest.mark.parametrize(
+    "start_task",
+    [
+        '{"environmentSettings":[],"environmentSettings":[{"name":"A","value":"%s"}]}',
+        '{"environmentSettings":[{"name":"A","value":"x","value":"%s"}]}',
+        '{"containerSettings":{"registry":{},"registry":{"password":"%s"}}}',
+        '{"containerSettings":{"registry":{"password":"x","password":"%s"}}}',
+        '{"settings":1,"settings":{"a":"%s"}}',
+        '{"new":{"name":"DB_PASSWORD","value":"x","value":"%s"}}',
+        '{"new":{"name":"DB_PASSWORD","name":"x","value":"%s"}}',
+    ],
+)
+def test_a_secret_named_twice_is_masked_twice(start_task: str) -> None:
+    """A repeated member is kept under another name, and is as secret as the first."""
+    body = b'{"value":[{"id":"a","startTask":%s}]}' % (start_task % SECRET).encode()
+    reading = flattener()
+    tables, _ = reading.page(body, AT)
+
+    assert [True] == tables["nodes"]["is_malformed"].to_pylist()
+    assert not leaks(*tables.values(), reading.report)
+
+
 def test_a_detail_that_names_a_secret_hides_its_value() -> None:
     """Details of failures and errors are name-value pairs."""
     details = [{"name": "Password", "value": SECRET}, {"name": "Message", "value": "x"}, {}]
