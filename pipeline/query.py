@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,23 +16,22 @@ from types import TracebackType
 
 import duckdb
 import pyarrow as pa
+from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
-from pipeline import schema
-from pipeline.lake import Lake, View
+from pipeline import history, schema
+from pipeline.lake import Lake, LakeError, View
 from pipeline.schema import Table
+from pipeline.sql_files import duckdb_type, quoted, split, sql_directory
 
 DEFAULT_LAKE = "data/lake"
 
 
+class Outdated(LakeError):
+    """Files that a connection saw have been replaced since, past the grace: ``refresh()`` helps."""
+
+
 class QuestionError(Exception):
     """An unknown question or parameter, or a value that does not fit; says what there is."""
-
-
-def sql_directory() -> Path:
-    """Where the SQL files are: inside the installed package, or at the top of a checkout."""
-    package = Path(__file__).resolve().parent
-    installed = package / "_sql"
-    return installed if installed.is_dir() else package.parent / "sql"
 
 
 def connect(lake: str | Path | Lake | None = None) -> Connection:
@@ -51,20 +50,37 @@ class Connection:
     """An in-memory DuckDB whose views read the lake; use as a context manager, or ``close()``.
 
     ``duckdb`` is the connection itself, for whatever is not offered here. Its time zone is UTC, and it
-    neither downloads nor loads extensions.
+    neither downloads nor loads extensions. The views of the history facts are made when a query
+    first names one.
     """
 
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
-        self.duckdb = duckdb.connect(
+        self._duckdb = duckdb.connect(
             config={
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
             }
         )
-        self.duckdb.execute("set TimeZone = 'UTC'")
+        self._duckdb.execute("set TimeZone = 'UTC'")
+        lake.storage.register(self._duckdb)
+        self._made: set[str] = set()
         self.view: View
         self.refresh()
+
+    @property
+    def duckdb(self) -> DuckDBPyConnection:
+        """The connection itself, with every view."""
+        self._make(history.FACTS)
+        return self._duckdb
+
+    def _make(self, facts: Iterable[str]) -> None:
+        """Makes the views of facts once they are asked for: a connection opens faster without."""
+        missing = [fact for fact in facts if fact not in self._made]
+        if missing:
+            for statement in _history(self.view).statements(missing):
+                self._duckdb.execute(statement)
+            self._made.update(missing)
 
     def __enter__(self) -> Connection:
         return self
@@ -79,27 +95,35 @@ class Connection:
 
     def close(self) -> None:
         """Ends the connection; what it answered stays valid where it was fetched."""
-        self.duckdb.close()
+        self._duckdb.close()
 
     def refresh(self) -> None:
         """Looks at the lake anew: snapshots committed since are in every view from now on."""
         self.view = self.lake.view()
-        for statement in statements(self.view):
-            self.duckdb.execute(statement)
+        self._made.clear()
+        for statement in _tables(self.view):
+            self._duckdb.execute(statement)
 
-    def sql(
-        self, query: str, parameters: Mapping[str, object] | None = None
-    ) -> duckdb.DuckDBPyRelation:
+    def sql(self, query: str, parameters: Mapping[str, object] | None = None) -> DuckDBPyRelation:
         """The answer to a query, lazily: ``.pl()``, ``.to_arrow_table()``, ``.fetchall()``.
 
         ``parameters`` are bound by name (``$pool``), never pasted.
         """
-        return self.duckdb.sql(query, params=parameters or None)
+        self._make(history.mentioned(query))
+        return self._duckdb.sql(query, params=parameters or None)
 
     def table(self, query: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
         """The answer to a query as an Arrow table; empty for a statement that answers nothing."""
-        relation = self.sql(query, parameters)
-        return pa.table({}) if relation is None else relation.to_arrow_table()
+        try:
+            relation = self.sql(query, parameters)
+            return pa.table({}) if relation is None else relation.to_arrow_table()
+        except (duckdb.IOException, duckdb.InvalidInputException, FileNotFoundError) as error:
+            if not self.lake.has_lost(self.view):
+                raise
+            raise Outdated(
+                "files of this connection's view of the lake have been compacted away or expired "
+                "since it was taken: call refresh() and ask again"
+            ) from error
 
     def ask(self, name: str, **parameters: object) -> pa.Table:
         """The answer to a named question as an Arrow table.
@@ -113,34 +137,41 @@ class Connection:
 
 def statements(view: View) -> Iterator[str]:
     """The SQL that makes every view over these files: what ``init-sql`` prints."""
+    yield from _tables(view)
+    yield from _history(view).statements()
+
+
+def _tables(view: View) -> Iterator[str]:
+    """The views of the tables, and those that need no history."""
     for table in schema.TABLES.values():
         files = view.files.get(table.name, ())
         if files:
-            listed = ", ".join(f"'{_quoted(file)}'" for file in files)
+            listed = ", ".join(f"'{quoted(file)}'" for file in files)
             yield f"set variable {table.name}_files = [{listed}]"
+            # by name takes three times as long to plan: only where a file lacks a column
+            by_name = ", union_by_name = true" if table.name in view.older else ""
             source = (  # the name is the schema's own
                 f"select * from read_parquet(getvariable('{table.name}_files'), "  # noqa: S608
-                "hive_partitioning = true, hive_types = {'date': date})"
+                f"hive_partitioning = true, hive_types = {{'date': date}}{by_name})"
             )
+            if by_name:
+                source += f" union all by name select {_typed_nulls(table)} where false"
         else:
             source = "select " + _typed_nulls(table) + " where false"
         yield f"create or replace view {table.name} as {source}"
-        yield f"comment on view {table.name} is '{_quoted(table.doc)} Grain: {table.grain}.'"
+        yield f"comment on view {table.name} is '{quoted(table.doc)} Grain: {table.grain}.'"
         for column in table.stored:
-            yield (f"comment on column {table.name}.{column.name} is '{_quoted(column.doc)}'")
+            yield (f"comment on column {table.name}.{column.name} is '{quoted(column.doc)}'")
     yield from (
         statement
         for path in sorted((sql_directory() / "views").glob("*.sql"))
-        for statement in _split(path.read_text("utf-8"))
+        if path.stem.partition("_")[2] not in history.FACTS
+        for statement in split(path.read_text("utf-8"))
     )
 
 
-def _split(text: str) -> Iterator[str]:
-    return (part.strip() for part in re.split(r";\s*(?:\n|$)", text) if part.strip())
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")
+def _history(view: View) -> history.History:
+    return history.History(getattr(view, "history", {}), getattr(view, "history_days", ()))
 
 
 def _typed_nulls(table: Table) -> str:
@@ -148,26 +179,6 @@ def _typed_nulls(table: Table) -> str:
         f"cast(null as {duckdb_type(column.type)}) as {column.name}" for column in table.stored
     ]
     return ", ".join([*typed, "cast(null as date) as date"])
-
-
-def duckdb_type(kind: pa.DataType) -> str:
-    """The DuckDB type that a column's Arrow type reads as."""
-    if pa.types.is_list(kind):
-        return f"{duckdb_type(kind.value_type)}[]"
-    if pa.types.is_struct(kind):
-        members = (
-            f'"{kind.field(i).name}" {duckdb_type(kind.field(i).type)}'
-            for i in range(kind.num_fields)
-        )
-        return f"struct({', '.join(members)})"
-    return {
-        schema.TIME: "timestamp with time zone",
-        schema.INT: "integer",
-        schema.COUNT: "bigint",
-        schema.REAL: "double",
-        schema.FLAG: "boolean",
-        schema.TEXT: "varchar",
-    }[kind]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,246 @@
+"""The history facts: what each row tells, its columns, and how the rows of several days are merged.
+
+A fact's SQL (``sql/history/<fact>.sql``) makes the rows of a day; a day sees the listings around it
+too, so one thing is told by several days' rows. ``merge`` says for each column how those become one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.schema import COUNT, FLAG, INT, REAL, TEXT, TIME, Column
+
+Merge = Literal["key", "first", "last", "min", "max", "view"]
+"""How the rows of one key become one: ``first`` and ``last`` are those of the earliest and the latest
+observation; ``view`` is a column that no file has, made by the fact's view from the merged rows."""
+
+
+@dataclass(frozen=True)
+class FactColumn:
+    """A column of a fact and its merge over days."""
+
+    merge: Merge
+    column: Column
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One fact: its grain, what it tells, and its columns.
+
+    ``is_daily``: a row belongs to its day (the ``date`` of its path is part of its key) and is never
+    merged. ``is_island``: rows are joined over days as gaps and islands, by the fact's own view.
+    """
+
+    name: str
+    grain: str
+    doc: str
+    columns: tuple[FactColumn, ...]
+    is_daily: bool = False
+    is_island: bool = False
+
+    def named(self, *merges: Merge) -> list[str]:
+        """The names of the columns with one of these merges, in order."""
+        return [each.column.name for each in self.columns if each.merge in merges]
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of every history file of this fact."""
+        return pa.schema(
+            [each.column.field for each in self.columns if each.merge != "view"],
+            metadata={
+                "nodelake.fact": self.name,
+                "nodelake.schema_version": str(schema.SCHEMA_VERSION),
+                "nodelake.grain": self.grain,
+            },
+        )
+
+
+def _column(merge: Merge, name: str, kind: pa.DataType, doc: str) -> FactColumn:
+    return FactColumn(merge, Column(name, kind, None, doc))
+
+
+# fmt: off
+# ruff: noqa: E501 - a column is one line, as in schema.py
+_POOL = (
+    _column("key", "account", TEXT, "Batch account, as in every table."),
+    _column("key", "pool_id", TEXT, "Pool the node is in."),
+)
+_NODE = (
+    *_POOL,
+    _column("key", "node_id", TEXT, "Id of the node; the service may reuse it."),
+    _column("key", "allocation_time", TIME, "When it was allocated: with its id, one incarnation. Null where no listing tells."),
+)
+_SEEN = (
+    _column("min", "first_observed_at", TIME, "First listing that showed it, service's clock."),
+    _column("max", "last_observed_at", TIME, "Last listing that showed it, service's clock."),
+)
+_MACHINE = (
+    _column("last", "vm_size", TEXT, "Size of its virtual machine."),
+    _column("last", "is_dedicated", FLAG, "Dedicated (true), spot (false), or not told (null)."),
+)
+_IMAGE = tuple(
+    _column("last", name, TEXT, doc) for name, doc in (
+        ("image_publisher", "Publisher of the image."),
+        ("image_offer", "Offer of the image."),
+        ("image_sku", "SKU of the image."),
+        ("image_exact_version", "Version of the image it was made from."),
+        ("image_virtual_machine_image_id", "Resource id of a custom image."),
+    )
+)
+
+NODE_STATES = Fact("node_states", "incarnation x state x state_transition_time", "Every state a node was listed in, from when to when.", (
+    *_NODE,
+    _column("key", "state", TEXT, "State of the node."),
+    _column("key", "state_transition_time", TIME, "When the state began: exact, the service's own."),
+    *_SEEN,
+    *_MACHINE,
+    _column("view", "ended_after", TIME, "The state had not ended by then: its last observation."),
+    _column("view", "ended_before", TIME, "It had ended by then: the next observed state's start, the first complete listing without the node, or the allocation of the next node under its id. Null: not known to have ended."),
+    _column("view", "next_state", TEXT, "The next state the node was listed in; null where there is none."),
+))
+
+NODE_INCARNATIONS = Fact("node_incarnations", "incarnation", "Every node that was ever listed: when it was seen, what it was, how it ended.", (
+    *_NODE,
+    *_SEEN,
+    *_MACHINE,
+    *_IMAGE,
+    _column("last", "last_state", TEXT, "State it was last listed in."),
+    _column("last", "total_tasks_run", INT, "Job tasks it had completed when last listed."),
+    _column("last", "total_tasks_succeeded", INT, "Of those, with exit code 0."),
+    _column("last", "absent_at", TIME, "Finish of the first complete listing without it, once absence is proven; null before."),
+    _column("last", "is_pool_absent", FLAG, "Whether that was an account listing without its pool."),
+    _column("view", "ended_after", TIME, "It was still there then: its last observation. Null while it is not known to have gone."),
+    _column("view", "ended_before", TIME, "It was gone by then. Null while it is not known to have gone."),
+    _column("view", "ended_by", TEXT, "What proves it: absent (two complete listings), pool_absent, id_reused; null while it is not known to have gone."),
+))
+
+NODE_CONFIG_INTERVALS = Fact("node_config_intervals", "incarnation x configuration x first_observed_at", "What a node was set up with, from when to when it was seen so.", (
+    *_NODE,
+    _column("key", "node_agent_version", TEXT, "Version of its agent; null while none has reported."),
+    _column("key", "image_publisher", TEXT, "Publisher of the image."),
+    _column("key", "image_offer", TEXT, "Offer of the image."),
+    _column("key", "image_sku", TEXT, "SKU of the image."),
+    _column("key", "image_exact_version", TEXT, "Version of the image it was made from."),
+    _column("key", "image_virtual_machine_image_id", TEXT, "Resource id of a custom image."),
+    _column("key", "start_task_id", TEXT, "Its start task; joins start_tasks."),
+    _column("key", "start_task_definition_id", TEXT, "The same without environment values, secrets and signatures."),
+    _column("key", "scheduling_state", TEXT, "Whether tasks might be scheduled on it."),
+    *_SEEN,
+    *_MACHINE,
+    _column("view", "started_after", TIME, "Last listing that showed other values; null where none did."),
+    _column("view", "ended_before", TIME, "Next listing that showed other values; null where none did."),
+), is_island=True)
+
+TASK_RUNS = Fact("task_runs", "incarnation x job_id x task_id x subtask_id x start_time", "Every attempt at a task that was ever seen on a node.", (
+    *_NODE,
+    _column("key", "job_id", TEXT, "Job of the task."),
+    _column("key", "task_id", TEXT, "Id of the task."),
+    _column("key", "subtask_id", INT, "Subtask, for a multi-instance task."),
+    _column("key", "start_time", TIME, "When the attempt began; null while it is provisional."),
+    *_SEEN,
+    _column("min", "first_completed_at", TIME, "First listing that showed it completed; null where none did."),
+    _column("last", "task_state", TEXT, "State of the task when last seen."),
+    _column("last", "end_time", TIME, "When the task completed; null for an attempt that was retried or not seen to end."),
+    _column("last", "exit_code", INT, "Its exit code."),
+    _column("last", "result", TEXT, "success or failure."),
+    _column("last", "failure_category", TEXT, "Whose fault a failure was."),
+    _column("last", "failure_code", TEXT, "Code of the failure."),
+    _column("last", "failure_message", TEXT, "Message of the failure."),
+    _column("last", "container_state", TEXT, "State of its container."),
+    _column("last", "container_error", TEXT, "Error of its container."),
+    _column("last", "retry_count", INT, "Attempts by the service before this one."),
+    _column("last", "requeue_count", INT, "Times it had been requeued."),
+    *_MACHINE,
+    _column("view", "is_provisional", FLAG, "It had no start_time when last seen: it may never have begun."),
+))
+
+TASK_GAPS = Fact("task_gaps", "incarnation x after x before", "Where tasks completed on a node that no listing showed completed.", (
+    *_NODE,
+    _column("key", "after", TIME, "The listing before: they completed after it."),
+    _column("key", "before", TIME, "The listing that tells: they completed before it."),
+    _column("max", "missed", INT, "How many: the rise of totalTasksRun less the runs first seen completed."),
+))
+
+START_TASK_RUNS = Fact("start_task_runs", "incarnation x start_time", "Every run of a start task that was ever seen; a retry is a run.", (
+    *_NODE,
+    _column("key", "start_time", TIME, "When the run began."),
+    *_SEEN,
+    _column("first", "start_task_id", TEXT, "The node's start task when the run was first seen; joins start_tasks."),
+    _column("first", "start_task_definition_id", TEXT, "The same without environment values, secrets and signatures."),
+    _column("first", "is_definition_certain", FLAG, "False where the listing just before showed another definition: the run may be of that one."),
+    _column("last", "state", TEXT, "running or completed, when last seen."),
+    _column("last", "end_time", TIME, "When the run ended; null if it was not seen to end."),
+    _column("last", "exit_code", INT, "Its exit code."),
+    _column("last", "result", TEXT, "success or failure."),
+    _column("last", "failure_category", TEXT, "Whose fault a failure was."),
+    _column("last", "failure_code", TEXT, "Code of the failure."),
+    _column("last", "failure_message", TEXT, "Message of the failure."),
+    _column("last", "container_state", TEXT, "State of its container."),
+    _column("last", "container_error", TEXT, "Error of its container."),
+    _column("last", "retry_count", INT, "Retries before this run."),
+    *_MACHINE,
+    *_IMAGE,
+))
+
+NODE_BOOTS = Fact("node_boots", "incarnation x boot_time", "Every boot of a node that was ever seen.", (
+    *_NODE,
+    _column("key", "boot_time", TIME, "When it booted: exact, the service's own."),
+    *_SEEN,
+    *_MACHINE,
+    *_IMAGE,
+))
+
+NODE_ERROR_EPISODES = Fact("node_error_episodes", "incarnation x code x first_observed_at", "A time in which every listing of a node showed an error of one code.", (
+    *_NODE,
+    _column("key", "code", TEXT, "Code of the error."),
+    *_SEEN,
+    _column("last", "message", TEXT, "Its message when last seen."),
+    _column("first", "started_after", TIME, "Last listing of the node before that did not show it; null where none did."),
+    _column("last", "ended_before", TIME, "First listing of the node after that did not show it; null where none did."),
+    *_MACHINE,
+), is_island=True)
+
+NODE_HOURS = Fact("node_hours", "date x account x pool x vm_size x is_dedicated x state", "Hours of nodes in each state, by day; days add up.", (
+    *_POOL,
+    _column("key", "vm_size", TEXT, "Size of the virtual machines."),
+    _column("key", "is_dedicated", FLAG, "Dedicated (true), spot (false), or not told (null)."),
+    _column("key", "state", TEXT, "State, or unobserved: the nodes were there, in a state no listing showed."),
+    _column("last", "hours", REAL, "Node-hours, a state taken to last until the next observed one began."),
+    _column("last", "certain_hours", REAL, "Of those, between a state's start and its last observation."),
+), is_daily=True)
+
+_COUNTED = (*schema.NODE_STATES, "other")
+POOL_HOURS = Fact("pool_hours", "date x hour x account x pool", "A pool hour by hour: its nodes, its slots and its tasks.", (
+    *_POOL,
+    _column("key", "hour", TIME, "Start of the hour, UTC."),
+    _column("last", "listings", COUNT, "Complete listings of its nodes that ended in the hour. With none, only tasks are told."),
+    _column("last", "nodes", REAL, "Nodes, mean over those listings."),
+    *(_column("last", f"nodes_{state}", REAL, f"Nodes {'in another state, or malformed' if state == 'other' else state}, mean over those listings.") for state in _COUNTED),
+    _column("last", "slots", REAL, "Task slots of all nodes (nodes times the pool's slots per node), mean over those listings."),
+    _column("last", "running_slots", REAL, "Task slots in use, mean over those listings."),
+    _column("last", "tasks_finished", COUNT, "Task runs seen to have completed in the hour."),
+    _column("last", "tasks_failed", COUNT, "Of those, failed."),
+), is_daily=True)
+# fmt: on
+
+#: Every fact by name, in the order they are made.
+FACTS: dict[str, Fact] = {
+    fact.name: fact
+    for fact in (
+        NODE_STATES,
+        NODE_INCARNATIONS,
+        NODE_CONFIG_INTERVALS,
+        TASK_RUNS,
+        TASK_GAPS,
+        START_TASK_RUNS,
+        NODE_BOOTS,
+        NODE_ERROR_EPISODES,
+        NODE_HOURS,
+        POOL_HOURS,
+    )
+}

@@ -1,0 +1,361 @@
+"""History: the facts of a day, made by the SQL in ``sql/history``, and the views that join all days.
+
+A view takes a day from its history file where that is current, and makes every other one from rows
+by the same SQL, so an answer does not depend on what has been compacted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+
+from pipeline import facts
+from pipeline.facts import Fact
+from pipeline.lake import date_of
+from pipeline.sql_files import duckdb_type, quoted, split, sql_directory
+
+if TYPE_CHECKING:
+    from pipeline.query import Connection
+
+#: The facts, in the order in which they are made.
+FACTS: tuple[str, ...] = tuple(facts.FACTS)
+
+#: What the facts are made from, each from those before it and the tables.
+_STEPS = ("listings", "allocations", "observations")
+#: Facts that others are made from: a day's are kept while it is built.
+_KEPT = ("node_states", "node_incarnations", "task_runs")
+_ROWS_PER_BATCH = 65_536
+_builds = itertools.count()
+
+
+@cache
+def _source(step: str) -> str:
+    return (sql_directory() / "history" / f"{step}.sql").read_text("utf-8").rstrip().rstrip(";")
+
+
+@cache
+def _needs(step: str) -> tuple[str, ...]:
+    """The steps and facts this one is made from, each after what it needs itself."""
+    found: dict[str, None] = {}
+    for name in dict.fromkeys(re.findall(r"\bmade_(\w+)", _source(step))):
+        found.update(dict.fromkeys((*_needs(name), name)))
+    return tuple(found)
+
+
+def _made(fact: Fact) -> str:
+    """The named parts of a statement that make a fact from rows, the last one the fact's own."""
+    steps = (*_needs(fact.name), fact.name)
+    return ",\n".join(f"made_{step} as (\n{_source(step)}\n)" for step in steps)
+
+
+# The days of the record: those with a listing, and those of a gap of up to a month between two.
+_RECORD_DAYS = """
+create or replace view record_days as
+with listed as (
+    select distinct account, cast(listing_finished_at as date) as date
+    from pools where listing_finished_at is not null
+),
+followed as (
+    select account, date, lead(date) over (partition by account order by date) as next_date
+    from listed
+)
+select account, cast(unnest(generate_series(
+    cast(date as timestamp),
+    cast(case when next_date - date <= 31 then next_date - 1 else date end as timestamp),
+    interval 1 day
+)) as date) as date
+from followed
+"""
+
+# A day of history is not current either where a listing of a day that history does not cover may
+# have come into its window since: one of the first two proofs after it, or of the last before it.
+_WANTED_DAYS = """
+create or replace view wanted_days as
+with uncovered as (
+    select account, date from record_days
+    except
+    select account, date from history_days
+),
+listings as (
+    select pools.account, pools.pool_id,
+        cast(coalesce(pools.listing_finished_at, pools.snapshot_at) as date) as date,
+        pools.listing = 'complete'
+            and (snapshots.scope = 'account' or snapshots.source = 'import') as is_proof
+    from pools
+    join snapshots
+        on snapshots.account = pools.account and snapshots.snapshot_id = pools.snapshot_id
+    where exists (from history_days)
+    union all
+    select account, null, cast(coalesce(pool_listing_finished_at, snapshot_at) as date),
+        scope = 'account' and pool_listing = 'complete'
+    from snapshots where source <> 'usage' and exists (from history_days)
+),
+days as (
+    select account, pool_id, date, count(*) filter (where is_proof) as proofs
+    from listings group by account, pool_id, date
+),
+counted as (
+    select *, sum(proofs) over (partition by account, pool_id order by date) as until from days
+),
+touched as (
+    select covered.account, covered.date
+    from counted as covered
+    join history_days
+        on history_days.account = covered.account and history_days.date = covered.date
+    join counted as other
+        on other.account = covered.account
+        and other.pool_id is not distinct from covered.pool_id
+    join uncovered
+        on uncovered.account = other.account and uncovered.date = other.date
+    where (other.date > covered.date and other.until - other.proofs - covered.until <= 1)
+        or (other.date < covered.date and covered.until - covered.proofs - other.until <= 0)
+)
+select account, date from uncovered
+union
+select account, date from touched
+"""
+
+
+@dataclass(frozen=True)
+class History:
+    """The SQL of the facts' views over some history files.
+
+    Args:
+        files: of each fact.
+        days: the account-days that those files hold.
+    """
+
+    files: Mapping[str, tuple[str, ...]]
+    days: tuple[tuple[str, date], ...]
+
+    def statements(self, wanted: Iterable[str] = FACTS) -> Iterator[str]:
+        """Makes the views of these facts and of all they read; every view is bound when it is made."""
+        yield from self._days()
+        made: dict[str, None] = {}
+        for name in wanted:
+            made.update(dict.fromkeys((*_reads(name), name)))
+        for name in made:
+            yield from self._fact(facts.FACTS[name])
+
+    def _days(self) -> Iterator[str]:
+        days = [f"('{quoted(account)}', date '{day}')" for account, day in self.days]
+        listed = f"(values {', '.join(days)})" if days else "(select null, null where false)"
+        columns = "cast(account as varchar) as account, cast(date as date) as date"
+        listed += " as days (account, date)"
+        yield f"create or replace view history_days as select {columns} from {listed}"  # noqa: S608
+        yield _RECORD_DAYS
+        yield _WANTED_DAYS
+
+    def _fact(self, fact: Fact) -> Iterator[str]:
+        parts = f"with {_made(fact)},\ndaily_{fact.name} as ({_daily(fact, self.files)})\n"
+        if fact.is_daily:
+            name, query = fact.name, f"select date, {', '.join(fact.named('key', 'last'))}"
+            query += f" from daily_{fact.name}"
+        elif fact.is_island:
+            name, query = f"daily_{fact.name}", f"from daily_{fact.name}"
+        else:
+            name = f"merged_{fact.name}" if _views(fact.name) else fact.name
+            query = _merged(fact)
+        yield f"create or replace view {name} as {parts}{query}"
+        yield from _views(fact.name)
+        yield f"comment on view {fact.name} is '{quoted(fact.doc)} Grain: {fact.grain}.'"
+        for each in fact.columns:
+            column = each.column
+            yield f"comment on column {fact.name}.{column.name} is '{quoted(column.doc)}'"
+
+
+def mentioned(query: str) -> tuple[str, ...]:
+    """The facts that a query may read; all where it asks what views there are."""
+    words = set(re.findall(r"\w+", query.lower()))
+    if words & _CATALOGUE:
+        return FACTS
+    return tuple(name for name in FACTS if name in words)
+
+
+#: Words of queries about the views themselves.
+_CATALOGUE = frozenset(
+    "duckdb_views duckdb_columns duckdb_tables information_schema sqlite_master show describe "
+    "summarize pragma history_days record_days wanted_days".split()
+)
+
+
+@cache
+def _views(fact: str) -> tuple[str, ...]:
+    """What ``sql/views`` makes of a fact, where that takes other rows than its key's own."""
+    files = (sql_directory() / "views").glob(f"*_{fact}.sql")
+    return tuple(part for path in files for part in split(path.read_text("utf-8")))
+
+
+@cache
+def _reads(fact: str) -> tuple[str, ...]:
+    """The other facts that a fact's view reads."""
+    text = " ".join(_views(fact))
+    return tuple(name for name in FACTS if name != fact and re.search(rf"\b{name}\.", text))
+
+
+def _typed(fact: Fact) -> str:
+    return ", ".join(
+        f"cast({each.column.name} as {duckdb_type(each.column.type)}) as {each.column.name}"
+        for each in fact.columns
+        if each.merge != "view"
+    )
+
+
+def _daily(fact: Fact, history: Mapping[str, tuple[str, ...]]) -> str:
+    """A fact's rows by day: from history where that is current, the others from rows."""
+    made = f"select date, {_typed(fact)} from made_{fact.name}"  # noqa: S608
+    files = history.get(fact.name, ())
+    if not files:
+        return made
+    listed = ", ".join(f"'{quoted(file)}'" for file in files)
+    return (
+        f"select date, {_typed(fact)} from read_parquet([{listed}], "  # noqa: S608
+        "hive_partitioning = true, hive_types = {'date': date}) "
+        f"where (account, date) not in (from wanted_days) union all {made}"
+    )
+
+
+def _merged(fact: Fact) -> str:
+    """A fact's rows, those of several days for one key become one."""
+    keys = ", ".join(fact.named("key"))
+    columns = [keys]
+    gathered = [keys]
+    for each in fact.columns:
+        name = each.column.name
+        if each.merge in ("min", "max"):
+            columns.append(name)
+            gathered.append(f"{each.merge}({name}) as {name}")
+        elif each.merge in ("first", "last"):
+            columns.append(f"{each.merge}_row.{name}")
+    # Of two days that saw the same observation first, the earlier knows what came before it; of two
+    # that saw the same one last, the later knows what came after it.
+    for merge, by in (
+        ("first", "min_by({}, row(first_observed_at, date))"),
+        ("last", "max_by({}, row(last_observed_at, date))"),
+    ):
+        if names := fact.named("first" if merge == "first" else "last"):
+            packed = ", ".join(f"{name} := {name}" for name in names)
+            gathered.append(by.format(f"struct_pack({packed})") + f" as {merge}_row")
+    return (
+        f"select {', '.join(columns)} from (select {', '.join(gathered)} "  # noqa: S608
+        f"from daily_{fact.name} group by {keys})"
+    )
+
+
+@contextmanager
+def _building(connection: Connection, account: str, days: str) -> Iterator[_Build]:
+    """A place of its own for the tables of a build, in which the steps find what they name."""
+    cursor = connection.duckdb.cursor()
+    (home,) = cursor.execute("select current_database()").fetchone() or ("memory",)
+    place = f"building_{next(_builds)}"
+    cursor.execute(f"attach ':memory:' as {place}")
+    try:
+        cursor.execute("set TimeZone = 'UTC'")
+        cursor.execute(f"set search_path = '{place}.main,{home}.main'")
+        build = _Build(cursor, home, place, account)
+        for table in ("snapshots", "pools"):
+            build.narrow(table)
+        build.keep(f"wanted_days as {days.format(home=home, account=quoted(account))}")
+        build.keep(f"made_listings as {_source('listings')}")
+        yield build
+    finally:
+        cursor.execute(f"use {home}.main")
+        cursor.execute(f"detach {place}")
+        cursor.close()
+
+
+class _Build:
+    """The tables of one build, beside the connection's own views."""
+
+    def __init__(
+        self, cursor: duckdb.DuckDBPyConnection, home: str, place: str, account: str
+    ) -> None:
+        self.cursor = cursor
+        self.home = home
+        self.place = place
+        self.account = account
+
+    def keep(self, definition: str) -> None:
+        """Makes a table of this build: ``name as query``."""
+        self.cursor.execute(f"create table {self.place}.main.{definition}")
+
+    def narrow(self, table: str, dates: str = "true") -> None:
+        """Shows the build only this account's rows of a table, and only some dates of those."""
+        self.cursor.execute(
+            f"create view {self.place}.main.{table} as from {self.home}.main.{table} "
+            f"where account = '{quoted(self.account)}' and {dates}"
+        )
+
+    def reader(self, fact: Fact) -> pa.RecordBatchReader:
+        """A fact's rows of the only wanted day, sorted by key, under its schema."""
+        name = f"made_{fact.name}"
+        source = name if fact.name in _KEPT else f"({_source(fact.name)})"
+        keys = ", ".join(fact.named("key"))
+        rows = self.cursor.sql(
+            f"select {_typed(fact)} from {source} order by {keys}"  # noqa: S608
+        ).to_arrow_reader(_ROWS_PER_BATCH)
+        batches = (pa.RecordBatch.from_arrays(batch.columns, schema=fact.schema) for batch in rows)
+        return pa.RecordBatchReader.from_batches(fact.schema, batches)
+
+
+def build_day(
+    connection: Connection, account: str, day: date
+) -> Iterator[tuple[str, pa.RecordBatchReader]]:
+    """Makes the facts of one account-day from the rows the connection sees.
+
+    The listings are those from each pool's last complete one before the day to its second complete
+    one after it. Memory is DuckDB's, within its ``memory_limit``.
+
+    Yields:
+        (fact, its rows, sorted by key, under ``facts.FACTS[fact].schema``) for every fact, one
+        after another: read a reader to its end before the next is asked for.
+    """
+    with _building(
+        connection, account, f"select '{{account}}' as account, date '{day}' as date"
+    ) as b:
+        ids = b.cursor.execute("select distinct snapshot_id from made_listings").fetchall()
+        dates = {date_of(snapshot_id) for (snapshot_id,) in ids} or {day}
+        listed = ", ".join(f"date '{each}'" for each in sorted(dates))
+        for table in ("nodes", "recent_tasks", "node_errors"):
+            b.narrow(table, f"date in ({listed})")
+        b.keep(f"made_allocations as {_source('allocations')}")
+        b.cursor.execute(
+            f"create view {b.place}.main.made_observations as {_source('observations')}"
+        )
+        for name in _KEPT:
+            b.keep(f"made_{name} as {_source(name)}")
+        for name, fact in facts.FACTS.items():
+            yield name, b.reader(fact)
+
+
+def days_to_rebuild(
+    connection: Connection, account: str, late_snapshot_ids: Iterable[str]
+) -> tuple[date, ...]:
+    """The days of the record whose facts are made from any of these snapshots, in order.
+
+    Days without a listing of their own, within a gap, are among them: their node-hours are made
+    from the listings around it. A snapshot without a listing touches no day.
+    """
+    late = set(late_snapshot_ids)
+    return tuple(
+        day for day, ids in windows(connection, account).items() if not late.isdisjoint(ids)
+    )
+
+
+def windows(connection: Connection, account: str) -> dict[date, frozenset[str]]:
+    """For each day of the record, in order, the snapshots its facts are made from."""
+    days = "select account, date from {home}.main.record_days where account = '{account}'"
+    with _building(connection, account, days) as build:
+        rows = build.cursor.execute(
+            "select date, list(distinct snapshot_id) from made_listings group by date order by date"
+        ).fetchall()
+    return {day: frozenset(ids) for day, ids in rows}

@@ -1,0 +1,96 @@
+-- makes:   every run of a start task that a node showed, as the listings of a day do
+-- grain:   wanted day x incarnation x start_time
+-- columns: those of facts.START_TASK_RUNS that are stored, and date
+-- merge:   min of first_observed_at, max of last_observed_at; start_task_id,
+--          start_task_definition_id and is_definition_certain first by first_observed_at, the rest
+--          last by last_observed_at
+-- traps:   startTaskInfo tells the most recent run only, so one that came and went between two
+--          listings was never seen; retry_count tells of them. A node carries the definition it will
+--          run next, so the run's is that of its first observation; where the listing just before
+--          had another one, the run may be of that.
+with compared as (
+    select
+        *,
+        lag(start_task_definition_id) over (
+            partition by date, account, pool_id, node_id, allocation_time
+            order by observed_at, snapshot_id
+        ) as definition_before
+    from made_observations
+    where not is_malformed
+),
+runs as (
+    select
+        date,
+        account,
+        pool_id,
+        node_id,
+        allocation_time,
+        start_task_start_time as start_time,
+        min(observed_at) as first_observed_at,
+        max(observed_at) as last_observed_at,
+        min_by(
+            struct_pack(
+                start_task_id := start_task_id,
+                start_task_definition_id := start_task_definition_id,
+                is_definition_certain := definition_before is null
+                    or definition_before is not distinct from start_task_definition_id
+            ),
+            observed_at
+        ) as first_row,
+        -- one row wins, its nulls too
+        max_by(
+            struct_pack(
+                state := start_task_state,
+                end_time := start_task_end_time,
+                exit_code := start_task_exit_code,
+                result := start_task_result,
+                failure_category := start_task_failure_category,
+                failure_code := start_task_failure_code,
+                failure_message := start_task_failure_message,
+                container_state := start_task_container_state,
+                container_error := start_task_container_error,
+                retry_count := start_task_retry_count,
+                vm_size := vm_size,
+                is_dedicated := is_dedicated,
+                image_publisher := image_publisher,
+                image_offer := image_offer,
+                image_sku := image_sku,
+                image_exact_version := image_exact_version,
+                image_virtual_machine_image_id := image_virtual_machine_image_id
+            ),
+            observed_at
+        ) as last_row
+    from compared
+    where start_task_start_time is not null
+    group by date, account, pool_id, node_id, allocation_time, start_task_start_time
+)
+select
+    date,
+    account,
+    pool_id,
+    node_id,
+    allocation_time,
+    start_time,
+    first_observed_at,
+    last_observed_at,
+    first_row.start_task_id,
+    first_row.start_task_definition_id,
+    first_row.is_definition_certain,
+    last_row.state,
+    last_row.end_time,
+    last_row.exit_code,
+    last_row.result,
+    last_row.failure_category,
+    last_row.failure_code,
+    last_row.failure_message,
+    last_row.container_state,
+    last_row.container_error,
+    last_row.retry_count,
+    last_row.vm_size,
+    last_row.is_dedicated,
+    last_row.image_publisher,
+    last_row.image_offer,
+    last_row.image_sku,
+    last_row.image_exact_version,
+    last_row.image_virtual_machine_image_id
+from runs

@@ -1,0 +1,62 @@
+-- makes:   between which listings of a node tasks completed that none showed completed
+-- grain:   wanted day x incarnation x after x before
+-- columns: those of facts.TASK_GAPS, and date
+-- merge:   max of missed; a gap that two days see is one
+-- traps:   missed is the rise of totalTasksRun less the runs first seen completed at the later
+--          listing. Attempts that were retried, and runs taken from a node, are not in that total.
+--          A total that falls starts anew. What completed before a node's first listing is unknown.
+with totals as (
+    select
+        date,
+        account,
+        pool_id,
+        node_id,
+        allocation_time,
+        observed_at,
+        total_tasks_run,
+        lag(observed_at) over (
+            partition by date, account, pool_id, node_id, allocation_time
+            order by observed_at, snapshot_id
+        ) as observed_before,
+        lag(total_tasks_run) over (
+            partition by date, account, pool_id, node_id, allocation_time
+            order by observed_at, snapshot_id
+        ) as total_before
+    from made_observations
+    where not is_malformed and total_tasks_run is not null
+),
+rises as (
+    select * from totals where total_tasks_run > total_before
+),
+completed as (
+    select
+        date,
+        account,
+        pool_id,
+        node_id,
+        allocation_time,
+        first_completed_at,
+        count(*) as runs
+    from made_task_runs
+    where first_completed_at is not null
+    group by date, account, pool_id, node_id, allocation_time, first_completed_at
+)
+select
+    rises.date,
+    rises.account,
+    rises.pool_id,
+    rises.node_id,
+    rises.allocation_time,
+    rises.observed_before as after,
+    rises.observed_at as before,
+    cast(rises.total_tasks_run - rises.total_before - coalesce(completed.runs, 0) as integer)
+        as missed
+from rises
+left join completed
+    on completed.date = rises.date
+    and completed.account = rises.account
+    and completed.pool_id = rises.pool_id
+    and completed.node_id = rises.node_id
+    and completed.allocation_time is not distinct from rises.allocation_time
+    and completed.first_completed_at = rises.observed_at
+where rises.total_tasks_run - rises.total_before > coalesce(completed.runs, 0)

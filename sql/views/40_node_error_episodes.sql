@@ -1,0 +1,55 @@
+-- answers: times in which every listing of a node showed an error of one code
+-- grain:   incarnation x code x first_observed_at
+-- columns: those of facts.NODE_ERROR_EPISODES
+-- traps:   It began between started_after and first_observed_at, and ended between last_observed_at
+--          and ended_before; null where no listing tells. Stretches of several days are one unless a
+--          listing of the node between them shows no such error. An error without a code is ''.
+create or replace view node_error_episodes as
+with looked as (
+    select
+        *,
+        max(last_observed_at) over (
+            partition by account, pool_id, node_id, allocation_time, code
+            order by first_observed_at, last_observed_at
+            rows between unbounded preceding and 1 preceding
+        ) as shown_until,
+        max(ended_before) over (
+            partition by account, pool_id, node_id, allocation_time, code
+            order by first_observed_at, last_observed_at
+            rows between unbounded preceding and 1 preceding
+        ) as not_shown_at
+    from daily_node_error_episodes
+),
+numbered as (
+    select
+        *,
+        sum(
+            case
+                when shown_until is null then 1
+                when started_after > shown_until then 1
+                when not_shown_at > shown_until and not_shown_at < first_observed_at then 1
+                else 0
+            end
+        ) over (
+            partition by account, pool_id, node_id, allocation_time, code
+            order by first_observed_at, last_observed_at
+            rows between unbounded preceding and current row
+        ) as island
+    from looked
+)
+select
+    account,
+    pool_id,
+    node_id,
+    allocation_time,
+    code,
+    min(first_observed_at) as first_observed_at,
+    max(last_observed_at) as last_observed_at,
+    max_by(message, last_observed_at) filter (where message is not null) as message,
+    -- a stretch cut off by its day's first listing tells no start: another day's does
+    max(case when started_after < first_observed_at then started_after end) as started_after,
+    min(ended_before) as ended_before,
+    max_by(vm_size, last_observed_at) filter (where vm_size is not null) as vm_size,
+    max_by(is_dedicated, last_observed_at) filter (where is_dedicated is not null) as is_dedicated
+from numbered
+group by account, pool_id, node_id, allocation_time, code, island;
