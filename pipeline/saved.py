@@ -129,7 +129,7 @@ def _elements(file: SavedFile) -> tuple[list[object], str | None, str | None]:
     metadata = metadata if isinstance(metadata, str) else None
     if "value" in value:
         try:
-            elements, next_link = pages.read_page(file.data)
+            elements, next_link = pages.read_page(text.encode())
         except pages.BadPage as error:
             raise SavedError(file.name, str(error)) from None
         return elements, metadata, next_link
