@@ -225,6 +225,9 @@ def emulate(
         with served as server:
             for name, value in server.settings.items():
                 click.echo(f"export {name}={shlex.quote(value)}")
+            for name, value in server.identity_settings.items():
+                # with these, and without the key, azure-identity signs in
+                click.echo(f"# export {name}={shlex.quote(value)}")
             if server.ca_file:
                 click.echo(f"export SSL_CERT_FILE={shlex.quote(str(server.ca_file))}")
             log.info("serving a made-up account at %s; Ctrl-C ends it", server.endpoint)
