@@ -48,10 +48,7 @@ from tests.made_up import AT, flattened, flattener, node, page, whole_node
         '{"value":[]}'.encode("utf-16"),
         '{"value":[]}'.encode("utf-32-le"),
         b'{"value":[{"id":"a","new":' + b"1" * 5000 + b"}]}",
-        b'{"value":[{"id":"a","new":' + b"[" * 10_000 + b"]" * 10_000 + b"}]}",
-        b'{"value":[{"id":"a","new":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"}]}",
         b"[" * 100_000,
-        b'{"value":[],"new":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
     ],
     ids=lambda body: repr(body[:40]),
 )
@@ -72,6 +69,24 @@ def test_every_truncation_is_refused() -> None:
     for end in range(len(body)):
         with pytest.raises(BadPage):
             flattener().page(body[:end], AT)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"value":[{"id":"a","new":' + b"[" * 10_000 + b"]" * 10_000 + b"}]}",
+        b'{"value":[{"id":"a","new":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"}]}",
+        b'{"value":[{"id":"a"}],"new":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+    ],
+    ids=lambda body: repr(body[:40]),
+)
+def test_ten_thousand_levels_do_not_overflow(body: bytes) -> None:
+    """Python 3.11 refuses the page; a later one may read it, and then it is not lost."""
+    try:
+        tables, _ = flattener().page(body, AT)
+    except BadPage:
+        return
+    assert ["a"] == tables["nodes"]["node_id"].to_pylist()
 
 
 def test_depths_between_do_not_overflow() -> None:
