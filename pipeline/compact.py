@@ -6,8 +6,10 @@ Every step leaves a lake that reads the same; what a killed compaction left undo
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,11 +18,12 @@ from typing import TYPE_CHECKING, Protocol
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.dayfile import ROWS_PER_GROUP, Differs, sorted_rows
+from pipeline.dayfile import ROWS_PER_GROUP, Damaged, sorted_rows
 from pipeline.lake import Lake, compacted_key, history_key, late_stem
 from pipeline.storage import Changed, Entry, LakeError, Lock, Locked, Missing
 from pipeline.sweep import sweep_account, sweep_nobodys
 from pipeline.tablefile import TableFile
+from pipeline.view import history_ids
 
 if TYPE_CHECKING:
     from pipeline.lake import Place
@@ -33,21 +36,26 @@ CLOSES_AFTER = timedelta(seconds=240) + timedelta(minutes=15)
 #: What readers may still hold a file for, after it was replaced.
 GRACE = timedelta(minutes=60)
 
+#: What DuckDB may take while it makes history; more goes to temporary files.
+MEMORY = "2GB"
+
 _DAYS = pa.schema([pa.field("snapshot_id", pa.string()), pa.field("account", pa.string())])
 
 
 class History(Protocol):
-    """Makes facts from days; see ``pipeline.history``."""
+    """Makes facts from days: ``pipeline.history``."""
 
-    FACTS: Collection[str]
+    @property
+    def FACTS(self) -> Collection[str]:
+        """The facts' names."""
 
     def build_day(
         self, connection: Connection, account: str, day: date
     ) -> Iterable[tuple[str, pa.RecordBatchReader | pa.Table]]:
-        """The facts of one closed account-day, by name."""
+        """The facts of one account-day, by name."""
 
-    def window(self, connection: Connection, account: str, day: date) -> Iterable[date]:
-        """The days whose history changes with a snapshot of that day."""
+    def windows(self, connection: Connection, account: str) -> Mapping[date, Collection[str]]:
+        """For each day of an account's record, the snapshots its facts are made from."""
 
 
 @dataclass
@@ -119,7 +127,7 @@ def compact(
             with lake.lock("compaction", account) as lock:
                 each = _Account(lake, account, lock, report, history, file_clock, grace)
                 each.close_days(now, through, set(unreadable))
-                each.make_history()
+                each.make_history(now, through)
                 each.sweep()
         except Locked as error:
             log.warning("%s: %s", account, error, extra={"account": account})
@@ -195,6 +203,8 @@ class _Account:
                 continue  # named already; whose it is nobody knows
             if row.account == self.account:
                 waiting[place.day].append(snapshot_id)
+        if waiting:
+            self._forget_history()
         for day, ids in sorted(waiting.items()):
             if day in has_day_file:
                 for snapshot_id in ids:
@@ -208,7 +218,7 @@ class _Account:
             self._commit(day, stem, ids)
         except (Changed, Locked):
             raise
-        except (Differs, Missing, _Unreadable) as error:
+        except Damaged as error:
             log.error("%s of %s stays open: %s", day, self.account, error)
             self.report.open_days.append(f"{day} of {self.account}: {error}")
             return False
@@ -224,7 +234,6 @@ class _Account:
             entry = self._write(table, compacted_key(table.name, day, stem), files)
             if entry:
                 written.append(entry)
-        self._forget_history(day)
         # A rival whose lock we lost, or who lost ours, must not have put its own beneath our commit.
         self.lock.check()
         for entry in written:
@@ -267,11 +276,11 @@ class _Account:
             return None
         file = TableFile(self.storage, key, table.schema, there or "nothing", ROWS_PER_GROUP)
         try:
-            for rows in _readable(sorted_rows(self.storage, table, files)):
+            for rows in sorted_rows(self.storage, table, files):
                 file.write(rows)
             expected = [count for _, count in files if count is not None]
             if len(expected) == len(files) and file.rows != sum(expected):
-                raise Differs(f"{self.storage.url(key)}: {file.rows} rows of {sum(expected)}")
+                raise Damaged(f"{self.storage.url(key)}: {file.rows} rows of {sum(expected)}")
             self.lock.check()
             entry = file.finish()
         finally:
@@ -281,37 +290,58 @@ class _Account:
 
     # --- history ---
 
-    def _forget_history(self, day: date) -> None:
-        """Before a commit: no day's facts may be taken for current once its rows have changed.
+    def _forget_history(self) -> None:
+        """Before a day or a late file commits: history that is not made from it may not stand.
 
-        Were they deleted after it, a compaction killed in between would leave the facts of the
+        Were it deleted after the commit, a compaction killed in between would leave the facts of the
         neighbouring days stale for ever: their own snapshots have not changed.
         """
-        window = {day}
-        if self.history is not None:
-            with self._connect() as connection:
-                window.update(self.history.window(connection, self.account, day))
-        expired = {day for account, day in self.lake.marks() if account == self.account}
-        for each in sorted(window - expired):
-            self.storage.delete(history_key("days", each, self.account))
-
-    def make_history(self) -> None:
-        """Makes the facts of every closed day whose history is not current."""
         if self.history is None:
             return
-        view = self.lake.view()
-        mine = [day for account, day in view.compacted if account == self.account]
-        stale = [day for day in sorted(mine) if (self.account, day) not in view.history_days]
-        if not stale:
+        with self._connect() as connection:
+            wanted = self._wanted(connection)
+        for place in [*self.lake.places("history/days")]:
+            if place.stem != self.account or place.day not in wanted:
+                continue
+            if history_ids(self.lake, place.key) != wanted[place.day]:
+                self.storage.delete(place.key)
+
+    def _wanted(self, connection: Connection) -> dict[date, set[str]]:
+        """For each day that has not expired, the snapshots its history has to be made from."""
+        assert self.history is not None
+        own = {
+            day: ids for (who, day), ids in connection.view.compacted.items() if who == self.account
+        }
+        around = self.history.windows(connection, self.account)
+        expired = {day for account, day in self.lake.marks() if account == self.account}
+        return {day: {*around.get(day, ()), *own.get(day, ())} for day in {*around, *own} - expired}
+
+    def make_history(self, now: datetime, through: date | None) -> None:
+        """Makes the facts of every closed day whose history is not made from what is there now.
+
+        A day within a gap of the record has history too, and no snapshot of its own.
+        """
+        if self.history is None:
             return
         with self._connect() as connection:
-            for day in stale:
-                self._build(connection, day)
+            wanted = self._wanted(connection)
+            view = connection.view
+            for day, ids in sorted(wanted.items()):
+                key = history_key("days", day, self.account)
+                is_open = (self.account, day) not in view.compacted and any(
+                    id_.startswith(f"{day:%Y%m%d}") for id_ in ids
+                )
+                if is_open or not _is_closed(day, now, through):
+                    continue
+                if (self.account, day) in view.history_days and (
+                    history_ids(self.lake, key) == ids
+                ):
+                    continue
+                self._build(connection, day, sorted(ids))
                 self.report.history_days += 1
 
-    def _build(self, connection: Connection, day: date) -> None:
+    def _build(self, connection: Connection, day: date, ids: list[str]) -> None:
         assert self.history is not None
-        ids = connection.view.compacted[self.account, day]
         days_key = history_key("days", day, self.account)
         self.storage.delete(days_key)
         made = set()
@@ -339,7 +369,12 @@ class _Account:
     def _connect(self) -> closing[Connection]:
         from pipeline import query
 
-        return closing(query.connect(self.lake))
+        connection = query.connect(self.lake)
+        # DuckDB would take four fifths of the machine, and spill into the working directory.
+        connection.sql(f"set memory_limit = '{MEMORY}'")
+        spill = f"{tempfile.gettempdir()}/nodelake-spill-{os.getpid()}"
+        connection.sql(f"set temp_directory = '{spill}'")
+        return closing(connection)
 
     # --- sweeping ---
 
@@ -350,21 +385,3 @@ class _Account:
         )
         self.report.swept += swept
         self.report.orphans += orphans
-
-
-class _Unreadable(LakeError):
-    """A landing file cannot be read: its day stays open."""
-
-
-def _readable(parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The parts; an error of reading is of that day, an error of writing is of the run."""
-    while True:
-        try:
-            part = next(parts)
-        except StopIteration:
-            return
-        except (Differs, Missing):
-            raise
-        except (LakeError, pa.ArrowException) as error:
-            raise _Unreadable(str(error)) from error
-        yield part

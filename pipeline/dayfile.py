@@ -36,8 +36,8 @@ ORDER: dict[str, tuple[str, ...]] = {
 }
 
 
-class Differs(LakeError):
-    """A file does not hold what its ledger row says."""
+class Damaged(LakeError):
+    """A file is missing, cannot be read, or does not hold what its ledger row says."""
 
 
 def sorted_rows(
@@ -56,15 +56,28 @@ def sorted_rows(
         budget_bytes: Arrow memory of one pass.
 
     Raises:
-        Differs: a file has another number of rows.
-        LakeError: a file is missing or cannot be read.
+        Damaged: a file is missing, cannot be read, or has another number of rows.
     """
+    try:
+        yield from _sorted_rows(storage, table, files, budget_bytes)
+    except Damaged:
+        raise
+    except (LakeError, pa.ArrowException) as error:
+        raise Damaged(str(error)) from error
+
+
+def _sorted_rows(
+    storage: Storage,
+    table: Table,
+    files: Sequence[tuple[str, int | None]],
+    budget_bytes: int,
+) -> Iterator[pa.Table]:
     total = 0
     for key, expected in files:
         rows = count_rows(storage, key)
         if expected is not None and rows != expected:
             told = f"the ledger says {expected} rows, the file has {rows}"
-            raise Differs(f"{storage.url(key)}: {told}")
+            raise Damaged(f"{storage.url(key)}: {told}")
         total += rows
     passes = max(1, -(-total * _row_bytes(table) // budget_bytes))
     keys = ORDER[table.name][:2]

@@ -218,8 +218,8 @@ def _still_needed(
 
     with closing(query.connect(lake)) as connection:
         view = connection.view
-        window = {day, *history.window(connection, account, day)}
-    for each in sorted(window):
+        windows = history.windows(connection, account)
+    for each in sorted({day, *(d for d, around in windows.items() if not ids.isdisjoint(around))}):
         if (account, each) in view.compacted and (account, each) not in view.history_days:
             return f"the history of {each} is not made yet and needs it: compact first"
     return None

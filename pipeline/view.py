@@ -75,15 +75,16 @@ def _look(lake: Lake) -> View:
         ids[place.account, place.day].update(lake.compacted_ids(place))
     compacted = set().union(*ids.values())
     waiting = {key: place for key, place in landed.items() if key not in compacted}
-    touched = {day for _, day in ids} | {day for _, day in marks}
+    seen = defaultdict(set, {whose: set(found) for whose, found in ids.items()})
+    touched = {day for _, day in (*ids, *marks)} | {place.day for place in days}
     for key, place in list(waiting.items()):
         if place.day not in touched:
             continue
         whose = lake.ledger_row(key).account, place.day
         if whose in marks:
             del waiting[key]
-        elif whose in ids:
-            ids[whose].add(key)
+        else:
+            seen[whose].add(key)
 
     committed = {(place.day, place.stem) for place in closed}
     chosen = {"snapshots": [*waiting.values(), *closed]}
@@ -93,12 +94,12 @@ def _look(lake: Lake) -> View:
     current = {
         (place.account, place.day)
         for place in days
-        if again.get(place.key) == place.etag and _is_current(lake, place, ids, marks)
+        if again.get(place.key) == place.etag and _is_current(lake, place, seen, marks)
     }
     return View(
         tuple(sorted(compacted | waiting.keys())),
         {table: _urls(lake, places) for table, places in chosen.items()},
-        {whose: tuple(sorted(found)) for whose, found in ids.items()},
+        {whose: tuple(sorted(seen[whose])) for whose in ids},
         {
             fact: _urls(lake, (place for place in places if (place.stem, place.day) in current))
             for fact, places in facts.items()
@@ -124,22 +125,29 @@ def _facts(lake: Lake) -> dict[str, list[Place]]:
 def _is_current(
     lake: Lake,
     place: Place,
-    ids: Mapping[AccountDay, set[str]],
+    seen: Mapping[AccountDay, set[str]],
     marks: set[AccountDay],
 ) -> bool:
-    """Whether the history of a day was made from the snapshots seen of it; an expired one stands."""
+    """Whether the history of a day was made from the snapshots seen of it; an expired one stands.
+
+    A day within a gap has history and no snapshot.
+    """
     whose = place.stem, place.day
     if whose in marks:
         return True
-    return whose in ids and history_ids(lake, place.key) == ids[whose]
+    made_from = history_ids(lake, place.key)
+    if made_from is None:
+        return False
+    own = {id_ for id_ in made_from if id_.startswith(f"{place.day:%Y%m%d}")}
+    return own == seen.get(whose, set())
 
 
-def history_ids(lake: Lake, key: str) -> set[str]:
-    """The snapshots that a day's facts were made from; empty where that is not known (any more)."""
+def history_ids(lake: Lake, key: str) -> set[str] | None:
+    """The snapshots that a day's facts were made from, those around it too; None without the file."""
     try:
         return set(read(lake.storage, key, ["snapshot_id"])["snapshot_id"].to_pylist())
     except Missing:
-        return set()
+        return None
 
 
 def _is_older(lake: Lake, table: str, places: list[Place]) -> bool:

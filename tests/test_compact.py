@@ -48,9 +48,17 @@ class Facts:
     def __init__(self) -> None:
         self.built: list[date] = []
 
-    def window(self, connection: query.Connection, account: str, day: date) -> list[date]:
+    def windows(self, connection: query.Connection, account: str) -> dict[date, set[str]]:
         """The day before, the day, the day after."""
-        return [day + timedelta(days=n) for n in (-1, 0, 1)]
+        rows = connection.table(
+            "select snapshot_id, date from snapshots where account = $account", {"account": account}
+        ).to_pylist()
+        return {
+            each["date"]: {
+                row["snapshot_id"] for row in rows if abs((row["date"] - each["date"]).days) <= 1
+            }
+            for each in rows
+        }
 
     def build_day(
         self, connection: query.Connection, account: str, day: date

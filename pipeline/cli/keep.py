@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import time
 from datetime import UTC, date, datetime, timedelta
@@ -24,14 +23,6 @@ class _Date(click.ParamType):  # type: ignore[type-arg]  # generic in newer clic
             return date.fromisoformat(value)
         except ValueError:
             self.fail(f"{value!r} is no date, such as 2026-11-21", param, ctx)
-
-
-def _history() -> Any:
-    """What makes the facts; None where this installation has none."""
-    try:
-        return importlib.import_module("pipeline.history")
-    except ModuleNotFoundError:
-        return None
 
 
 @click.command(
@@ -60,11 +51,12 @@ def compact(through: date | None, grace: float, lake: str | None) -> int:
     another compaction is at work.
     """
     from pipeline import compact as compaction
+    from pipeline import history as facts
 
     into = open_lake(lake)
     begun = time.monotonic()
     report = compaction.compact(
-        into, through=through, grace=timedelta(minutes=grace), history=_history()
+        into, through=through, grace=timedelta(minutes=grace), history=facts
     )
     figures = {
         "days": report.days,
@@ -112,6 +104,7 @@ def expire(compacted: int | None, history: int | None, lake: str | None) -> int:
     An expired day takes no import any more. Exit codes: 0 done, 3 something old was kept (with the
     reason), 1 failed, 4 a compaction is at work.
     """
+    from pipeline import history as facts
     from pipeline import sweep
 
     if compacted is None and history is None:
@@ -123,7 +116,7 @@ def expire(compacted: int | None, history: int | None, lake: str | None) -> int:
         today=datetime.now(UTC).date(),
         compacted_days=compacted,
         history_days=history,
-        history=_history(),
+        history=facts,
     )
     figures = {
         "days": report.days,
