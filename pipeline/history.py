@@ -260,6 +260,9 @@ def _building(connection: Connection, account: str, days: str) -> Iterator[_Buil
     cursor.execute(f"attach ':memory:' as {place}")
     try:
         cursor.execute("set TimeZone = 'UTC'")
+        for table, files in connection.view.files.items():  # variables are a session's own
+            listed = ", ".join(f"'{quoted(file)}'" for file in files)
+            cursor.execute(f"set variable {table}_files = [{listed}]")
         cursor.execute(f"set search_path = '{place}.main,{home}.main'")
         build = _Build(cursor, home, place, account)
         for table in ("snapshots", "pools"):

@@ -1,4 +1,4 @@
-"""The score: what history says of a recorded fleet against what happened in it, by other means than SQL."""
+"""The score: what history says of a recorded fleet against what happened in it, without SQL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from pipeline import query
-from pipeline.emulator import Emulator, Fault, Fleet, FleetConfig
+from pipeline.emulator import Emulator, Fleet, FleetConfig
 from pipeline.emulator.config import (
     Autoscale,
     OddNodes,
@@ -94,8 +94,8 @@ def record(
 ) -> Record:
     """Lets a fleet live and takes snapshots of it, some of them marred: seeded, so repeatable.
 
-    About one listing in 30 fails, one in 60 breaks off, one in 60 misses a node, and twice nothing is polled
-    for more than 15 minutes. Polls come up to 20 seconds late, at fractions of a second.
+    About one listing in 30 fails, one in 60 breaks off, one in 60 misses a node, and twice nothing
+    is polled for more than 15 minutes. Polls come up to 20 seconds late, at fractions of a second.
     """
     fleet = Fleet(fleet_config(scale), seed=seed, start=start)
     service = Service(Emulator(fleet, page_limit=5))
@@ -320,7 +320,7 @@ class Score:
         self.checked["task runs missed"] = expected.total()
 
     def start_task_runs(self) -> None:
-        """Starts exact, outcomes those that were, definitions right where they are said to be certain."""
+        """Starts exact, outcomes those that were, definitions right where said to be certain."""
         truth = {(*incarnation(e), e.started_at): e for e in self.truth.start_task_runs}
         revisions = defaultdict(set)
         seen: set[Key] = set()
@@ -350,28 +350,31 @@ class Score:
             self.check("boot exact", key in truth or not known, key)
 
     def errors(self) -> None:
-        """Every episode covers errors that were there when it says."""
+        """Every stretch begins and ends with an error that was there, inside its bounds.
+
+        An error that went and came again between two listings is one stretch: nobody could tell.
+        """
         truth = defaultdict(list)
         for each in self.truth.errors:
             truth[(*incarnation(each), each.code)].append(each)
+        forever = self.recorded.fleet.now + HOUR
         for row in self.facts["node_error_episodes"]:
-            first, last = row["first_observed_at"], row["last_observed_at"]
-            found = truth[(*incarnation(row), row["code"])]
-            begun = [e for e in found if e.started_at <= first + ALLOWED]
-            is_right = bool(begun) and any(
-                e.ended_at is None or e.ended_at >= last - ALLOWED for e in begun
-            )
-            if row["started_after"] is not None and begun:
-                is_right = (
-                    is_right
-                    and min(
-                        e.started_at
-                        for e in begun
-                        if e.ended_at is None or e.ended_at >= first - ALLOWED
-                    )
-                    >= row["started_after"] - ALLOWED
-                )
-            self.check("error episode true", is_right, (row, found))
+
+            def there(at: datetime, row: dict[str, Any] = row) -> list[Any]:
+                return [
+                    e
+                    for e in truth[(*incarnation(row), row["code"])]
+                    if e.started_at - ALLOWED <= at <= (e.ended_at or forever) + ALLOWED
+                ]
+
+            first, last = there(row["first_observed_at"]), there(row["last_observed_at"])
+            after, before = row["started_after"], row["ended_before"]
+            is_right = bool(first and last)
+            if is_right and after is not None:
+                is_right = any(e.started_at >= after - ALLOWED for e in first)
+            if is_right and before is not None:
+                is_right = any((e.ended_at or forever) <= before + ALLOWED for e in last)
+            self.check("error episode true", is_right, (row, first, last))
 
     def hours(self) -> None:
         """True hours of a state lie between certain_hours and those plus all uncertain hours."""

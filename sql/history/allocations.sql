@@ -1,8 +1,10 @@
 -- makes:   the allocation_time of node rows that came without one
 -- grain:   wanted day x account x pool x snapshot x node, of those rows only
--- columns: date, account, pool_id, node_id, snapshot_id, allocation_time
+-- columns: date, account, pool_id, node_id, snapshot_id, allocation_time, is_kept
 -- traps:   It is the nearest one of the same node with no absence between; of two equally near the
---          earlier; none where none is known.
+--          earlier; none where none is known. A row of a listing around the day may have its
+--          nearest one outside the day's listings: is_kept is false where none was found and the
+--          day itself has no such row of the node. The listing's own day tells of it.
 with unknown as (
     select distinct listings.date, nodes.account, nodes.pool_id, nodes.node_id
     from nodes
@@ -74,6 +76,25 @@ neighbours as (
             rows between current row and unbounded following
         ) as later_at
     from seen
+),
+resolved as (
+    select
+        date,
+        account,
+        pool_id,
+        node_id,
+        snapshot_id,
+        absences,
+        cast(finished_at as date) as own_date,
+        case
+            when earlier_at is null then later
+            when later_at is null then earlier
+            when date_diff('microsecond', earlier_at, observed_at)
+                <= date_diff('microsecond', observed_at, later_at) then earlier
+            else later
+        end as nearest
+    from neighbours
+    where allocation_time is null
 )
 select
     date,
@@ -81,12 +102,8 @@ select
     pool_id,
     node_id,
     snapshot_id,
-    case
-        when earlier_at is null then later
-        when later_at is null then earlier
-        when date_diff('microsecond', earlier_at, observed_at)
-            <= date_diff('microsecond', observed_at, later_at) then earlier
-        else later
-    end as allocation_time
-from neighbours
-where allocation_time is null
+    nearest as allocation_time,
+    nearest is not null or max(case when own_date = date then 1 else 0 end) over (
+        partition by date, account, pool_id, node_id, absences
+    ) = 1 as is_kept
+from resolved

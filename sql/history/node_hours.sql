@@ -27,11 +27,14 @@ incarnations as (
         allocation_time,
         absent_at,
         -- another one under the same id: this one had gone when that one was allocated
-        lead(coalesce(allocation_time, first_observed_at)) over (
-            partition by date, account, pool_id, node_id order by first_observed_at
+        min(allocation_time) over (
+            partition by date, account, pool_id, node_id
+            order by first_observed_at, last_observed_at
+            rows between 1 following and unbounded following
         ) as replaced_at,
         lead(first_observed_at) over (
-            partition by date, account, pool_id, node_id order by first_observed_at
+            partition by date, account, pool_id, node_id
+            order by first_observed_at, last_observed_at
         ) as replacement_observed_at
     from made_node_incarnations
 ),
@@ -56,7 +59,14 @@ ended as (
     select
         followed.*,
         coalesce(
-            followed.next_started_at, least(incarnations.absent_at, incarnations.replaced_at)
+            followed.next_started_at,
+            least(
+                incarnations.absent_at,
+                case
+                    when incarnations.replaced_at > followed.started_at
+                        then incarnations.replaced_at
+                end
+            )
         ) as ended_at,
         coalesce(
             followed.next_observed_at,

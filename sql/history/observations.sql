@@ -59,4 +59,6 @@ left join made_allocations as allocations
     and allocations.snapshot_id = nodes.snapshot_id
     and allocations.pool_id = nodes.pool_id
     and allocations.node_id = nodes.node_id
-where not listings.is_absence and nodes.node_id is not null
+where not listings.is_absence
+    and nodes.node_id is not null
+    and (nodes.allocation_time is not null or allocations.is_kept)

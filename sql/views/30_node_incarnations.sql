@@ -8,10 +8,19 @@ with followed as (
     select
         *,
         -- an id is one node's at a time: when the next one was allocated this one had gone
-        lead(coalesce(allocation_time, first_observed_at)) over (
-            partition by account, pool_id, node_id order by first_observed_at
-        ) as replaced_at
+        min(allocation_time) over (
+            partition by account, pool_id, node_id
+            order by first_observed_at, last_observed_at
+            rows between 1 following and unbounded following
+        ) as next_allocation_time
     from merged_node_incarnations
+),
+ended as (
+    select
+        *,
+        case when next_allocation_time > first_observed_at then next_allocation_time end
+            as replaced_at
+    from followed
 )
 select
     account,
@@ -43,4 +52,4 @@ select
         when is_pool_absent then 'pool_absent'
         when absent_at is not null then 'absent'
     end as ended_by
-from followed;
+from ended;
