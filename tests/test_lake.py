@@ -139,12 +139,10 @@ def test_a_lock_is_held_by_one_and_freed_by_the_kernel(lake: Lake) -> None:
         pass
 
 
-@pytest.mark.parametrize(
-    "uri", ["az://container/lake", "abfss://c@a.dfs.core.windows.net/x", "s3://b"]
-)
+@pytest.mark.parametrize("uri", ["s3://bucket/lake", "gs://bucket", "http://host/lake"])
 def test_a_lake_elsewhere_is_refused_plainly(uri: str) -> None:
     """What this version cannot open it does not mistake for a directory."""
-    with pytest.raises(LakeError, match="only local directories"):
+    with pytest.raises(LakeError, match="cannot be opened"):
         Lake(uri)
 
 

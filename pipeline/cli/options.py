@@ -20,7 +20,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def lake_option(command: Command) -> Command:
     """Adds --lake to a command."""
     return click.option(
-        "--lake", metavar="URI", help="Directory of the lake [NODELAKE_LAKE, else data/lake]."
+        "--lake",
+        metavar="URI",
+        help="Directory, az://container/prefix or abfss://… [NODELAKE_LAKE, else data/lake].",
     )(command)
 
 

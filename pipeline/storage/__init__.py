@@ -129,4 +129,15 @@ def open_storage(uri: str) -> Storage:
 
         return Disk(Path(text).absolute())
     scheme = text.split("://", 1)[0]
-    raise LakeError(f"a lake at {scheme}:// cannot be opened: only local directories can")
+    if scheme not in ("az", "abfss"):
+        raise LakeError(
+            f"a lake at {scheme}:// cannot be opened: "
+            "a directory, az://container/prefix and abfss:// can"
+        )
+    try:
+        from pipeline.storage.blob import Blob
+    except ImportError as error:
+        raise LakeError(
+            f"a lake on Azure needs {error.name}: pip install 'nodelake[azure]'"
+        ) from None
+    return Blob(text)

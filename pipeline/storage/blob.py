@@ -1,0 +1,317 @@
+"""A lake on Azure Blob (or ADLS Gen2): conditional puts, leases, exact range reads.
+
+Listing, reading and small puts go through obstore. What it has no call for goes through the REST API:
+leases, and large files as blocks whose last step, the block list, is conditional.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import obstore
+import pyarrow as pa
+from obstore.exceptions import AlreadyExistsError, NotFoundError, PreconditionError
+from obstore.store import AzureStore
+
+from pipeline.redact import redact_text
+from pipeline.storage import Changed, Entry, LakeError, Missing, Over
+from pipeline.storage.rest import Rest, blob_errors
+
+#: Files up to this size are put in one request.
+PUT_BYTES = 16 << 20
+#: Files up to this size are read whole by one request.
+_WHOLE_BYTES = 1 << 20
+_TAIL_BYTES = 1 << 16
+
+_AZ = re.compile(r"az://([^/@]+)(?:/(.*))?")
+_ABFSS = re.compile(r"abfss://([^/@]+)@([^/.]+)\.dfs\.([^/]+?)(?:/(.*))?")
+
+
+@dataclass(frozen=True)
+class Address:
+    """What a URI names: account, container, prefix, and the account's blob endpoint."""
+
+    uri: str
+    account: str
+    container: str
+    prefix: str
+    endpoint: str
+
+
+def parse(uri: str, environ: Mapping[str, str]) -> Address:
+    """Reads ``az://container/prefix`` or ``abfss://container@account.dfs.core.windows.net/prefix``.
+
+    ``AZURE_STORAGE_ACCOUNT`` names the account of the first form. ``AZURE_STORAGE_ENDPOINT`` is the
+    blob endpoint where it is not the account's own, such as that of Azurite.
+
+    Raises:
+        LakeError: it is neither form, or no account is named.
+    """
+    endpoint = environ.get("AZURE_STORAGE_ENDPOINT", "").rstrip("/")
+    if match := _ABFSS.fullmatch(uri):
+        container, account, cloud, prefix = match.groups()
+        endpoint = endpoint or f"https://{account}.blob.{cloud}"
+    elif match := _AZ.fullmatch(uri):
+        container, prefix = match.groups()
+        account = environ.get("AZURE_STORAGE_ACCOUNT", "")
+        if not account:
+            raise LakeError(f"{uri}: set AZURE_STORAGE_ACCOUNT to the storage account's name")
+        endpoint = endpoint or f"https://{account}.blob.core.windows.net"
+    else:
+        raise LakeError(
+            f"{redact_text(uri)}: not az://container/prefix or "
+            "abfss://container@account.dfs.core.windows.net/prefix"
+        )
+    return Address(uri.rstrip("/"), account, container, (prefix or "").strip("/"), endpoint)
+
+
+class Blob:
+    """The blobs below one prefix of a container, which must exist.
+
+    Signs in with ``AZURE_STORAGE_KEY``, else ``AZURE_STORAGE_SAS_TOKEN``, else azure-identity.
+    """
+
+    def __init__(self, uri: str, environ: Mapping[str, str] = os.environ) -> None:
+        self.address = parse(uri, environ)
+        key = environ.get("AZURE_STORAGE_KEY")
+        sas = environ.get("AZURE_STORAGE_SAS_TOKEN", "").lstrip("?")
+        parameters: dict[str, Any] = {}
+        token: Callable[[], str] | None = None
+        if key:
+            parameters["account_key"] = key
+        elif sas:
+            parameters["sas_key"] = sas
+        else:
+            parameters["credential_provider"], token = _identity()
+        where = self.address
+        with blob_errors(where.uri):
+            self.store = AzureStore(
+                container_name=where.container,
+                account_name=where.account,
+                endpoint=where.endpoint,
+                client_options={"allow_http": urlsplit(where.endpoint).scheme == "http"},
+                **parameters,
+            )
+        self.rest = Rest(
+            f"{where.endpoint}/{where.container}", self.store, sas=None if key else sas, token=token
+        )
+        self._known: dict[str, Entry] = {}
+
+    def __str__(self) -> str:
+        return self.address.uri
+
+    @property
+    def root(self) -> Path:
+        """There is none."""
+        raise LakeError(f"{self}: this needs a lake in a directory: choose another --lake")
+
+    def url(self, key: str) -> str:
+        """The URI of the lake, and the key."""
+        return f"{self.address.uri}/{key}"
+
+    def path(self, key: str) -> str:
+        """The blob's name in the container."""
+        return f"{self.address.prefix}/{key}" if self.address.prefix else key
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """The blobs below a prefix; what is being written is not among them."""
+        cut = len(self.path(""))
+        with blob_errors(self.url(prefix)):
+            for chunk in obstore.list(self.store, self.path(prefix)):
+                for meta in chunk:
+                    yield self._entry(meta["path"][cut:], meta)
+
+    def leftovers(self) -> Iterator[Entry]:
+        """None: the service drops uncommitted blocks after a week."""
+        return iter(())
+
+    def find(self, key: str) -> Entry | None:
+        """The blob as it is now."""
+        with blob_errors(self.url(key)):
+            try:
+                return self._entry(key, obstore.head(self.store, self.path(key)))
+            except (NotFoundError, FileNotFoundError):
+                self._known.pop(key, None)
+                return None
+
+    def _entry(self, key: str, meta: Any) -> Entry:
+        etag = (meta["e_tag"] or "").strip('"')
+        entry = Entry(key, meta["size"], meta["last_modified"].astimezone(UTC), etag)
+        self._known[key] = entry
+        return entry
+
+    def known(self, key: str) -> Entry:
+        """The blob as it was last listed, or as it is now. Raises Missing."""
+        entry = self._known.get(key) or self.find(key)
+        if entry is None:
+            raise Missing(f"{self.url(key)}: the file is missing")
+        return entry
+
+    def open(self, key: str) -> Any:
+        """The blob, for random access by ranges of one version of it."""
+        return pa.PythonFile(RangeFile(self, self.known(key)), mode="r")
+
+    def read_range(self, entry: Entry, start: int, end: int) -> bytes:
+        """The bytes from start to end of just this version. Raises Missing where it has gone."""
+        with blob_errors(self.url(entry.key)):
+            try:
+                options: Any = {"range": (start, end), "if_match": f'"{entry.etag}"'}
+                found = obstore.get(self.store, self.path(entry.key), options=options)
+                return bytes(found.bytes())
+            except (NotFoundError, FileNotFoundError, PreconditionError):
+                self._known.pop(entry.key, None)
+                raise Missing(f"{self.url(entry.key)}: the file is gone, or another one") from None
+
+    def sink(self, key: str, over: Over = "anything") -> _Sink:
+        """Begins a blob in a temporary file of this machine."""
+        return _Sink(self, key, over)
+
+    def delete(self, key: str, *, durable: bool = True) -> None:
+        """Removes a blob."""
+        self._known.pop(key, None)
+        with blob_errors(self.url(key)), contextlib.suppress(NotFoundError, FileNotFoundError):
+            obstore.delete(self.store, self.path(key))
+
+    def lock(self, name: str) -> Any:
+        """Holds a lease of 60 seconds on a blob, renewed until the block ends."""
+        return self.rest.lease(self.path(f"locks/{name}"), self.url(f"locks/{name}"))
+
+    def register(self, connection: Any) -> None:
+        """Lets DuckDB read this lake's URLs through exact range reads."""
+        from pipeline.storage.duck import BlobFiles
+
+        connection.register_filesystem(BlobFiles(self))
+
+
+class _Sink:
+    """One blob: gathered in a temporary file, put in one step."""
+
+    def __init__(self, blob: Blob, key: str, over: Over) -> None:
+        self.blob = blob
+        self.key = key
+        self.over = over
+        self.file: IO[bytes] = tempfile.TemporaryFile(prefix="nodelake-")  # noqa: SIM115
+
+    def finish(self) -> Entry:
+        """Uploads it; a large one in blocks, committed by their list."""
+        url = self.blob.url(self.key)
+        self.file.flush()
+        size = self.file.tell()
+        self.file.seek(0)
+        with blob_errors(url):
+            try:
+                if size <= PUT_BYTES:
+                    etag = self._put(self.file.read())
+                else:
+                    self.blob._known.pop(self.key, None)
+                    path = self.blob.path(self.key)
+                    etag = self.blob.rest.put_blocks(path, url, self.file, self._condition())
+            except (AlreadyExistsError, PreconditionError):
+                raise Changed(
+                    f"{url}: written by another run meanwhile: run the command again"
+                ) from None
+        entry = Entry(self.key, size, datetime.now(UTC), etag.strip('"'))
+        self.blob._known[self.key] = entry
+        self.file.close()
+        return entry
+
+    def _put(self, data: bytes) -> str:
+        mode: Any = "overwrite"
+        if self.over == "nothing":
+            mode = "create"
+        elif self.over != "anything":
+            mode = {"e_tag": f'"{self.over.etag}"'}
+        path = self.blob.path(self.key)
+        result = obstore.put(self.blob.store, path, data, mode=mode, use_multipart=False)
+        return result["e_tag"] or ""
+
+    def _condition(self) -> dict[str, str]:
+        if self.over == "anything":
+            return {}
+        if self.over == "nothing":
+            return {"If-None-Match": "*"}
+        return {"If-Match": f'"{self.over.etag}"'}
+
+    def discard(self) -> None:
+        """Forgets the temporary file."""
+        self.file.close()
+
+
+class RangeFile:
+    """A blob as a file: reads exactly what is asked for, the end and small files in one request."""
+
+    def __init__(self, blob: Blob, entry: Entry) -> None:
+        self.blob = blob
+        self.entry = entry
+        self.size = entry.size
+        self.closed = False
+        self._at = 0
+        self._tail: bytes | None = None
+        kept = _WHOLE_BYTES if entry.size <= _WHOLE_BYTES else _TAIL_BYTES
+        self._tail_from = max(0, entry.size - kept)
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes, fewer at the end."""
+        end = self.size if size is None or size < 0 else min(self.size, self._at + size)
+        start, self._at = self._at, max(self._at, end)
+        if start >= end:
+            return b""
+        if start >= self._tail_from:
+            if self._tail is None:
+                self._tail = self.blob.read_range(self.entry, self._tail_from, self.size)
+            return self._tail[start - self._tail_from : end - self._tail_from]
+        return self.blob.read_range(self.entry, start, end)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """As of any file."""
+        self._at = offset + (0, self._at, self.size)[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """As of any file."""
+        return self._at
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def writable(self) -> bool:
+        """It is not."""
+        return False
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def flush(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Lets go of what was read."""
+        self._tail = None
+        self.closed = True
+
+    def __enter__(self) -> RangeFile:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _identity() -> tuple[Any, Callable[[], str]]:
+    """azure-identity for obstore, and a bearer token for the REST API."""
+    from azure.identity import DefaultAzureCredential
+    from obstore.auth.azure import AzureCredentialProvider
+
+    credential = DefaultAzureCredential()
+    scope = "https://storage.azure.com/.default"
+    return AzureCredentialProvider(credential=credential), lambda: credential.get_token(scope).token

@@ -1,0 +1,64 @@
+"""The filesystem through which DuckDB reads a lake on Azure Blob: no extension, no byte too many."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
+
+from pipeline.storage.blob import RangeFile
+
+if TYPE_CHECKING:
+    from pipeline.storage.blob import Blob
+
+
+class BlobFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """The blobs of one lake, read-only, under its scheme; sizes come from the lake's own listing."""
+
+    cachable = False
+
+    def __init__(self, blob: Blob) -> None:
+        super().__init__()
+        self.blob = blob
+        self.protocol = blob.address.uri.split("://", 1)[0]
+
+    def _key(self, path: str) -> str:
+        return path.removeprefix(f"{self.blob.address.uri}/")
+
+    def glob(self, path: str, **options: Any) -> list[str]:
+        """The path itself: files are always named one by one."""
+        return [path]
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:
+        """Name and size."""
+        entry = self.blob.known(self._key(path))
+        return {"name": path, "size": entry.size, "type": "file"}
+
+    def size(self, path: str) -> int:
+        """In bytes."""
+        return self.blob.known(self._key(path)).size
+
+    def exists(self, path: str, **options: Any) -> bool:
+        """Files are named by a listing: they exist."""
+        return True
+
+    def isfile(self, path: str) -> bool:
+        """There is nothing else."""
+        return True
+
+    def isdir(self, path: str) -> bool:
+        """There are no directories."""
+        return False
+
+    def modified(self, path: str) -> datetime:
+        """When it was put there."""
+        return self.blob.known(self._key(path)).modified
+
+    def open(self, path: str, mode: str = "rb", **options: Any) -> RangeFile:
+        """The file, for random access."""
+        return RangeFile(self.blob, self.blob.known(self._key(path)))
+
+    def ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:
+        """The file itself."""
+        return [self.info(path)] if detail else [path]

@@ -1,0 +1,225 @@
+"""What of Azure Blob's REST API obstore has no call for: leases, and conditional block lists."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import IO, Any
+from urllib.parse import quote
+
+import httpx
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+
+from pipeline.redact import redact_text
+from pipeline.storage import Changed, LakeError, Lock, Locked
+
+LEASE_SECONDS = 60
+_RENEW_SECONDS = 15.0
+#: A lease not renewed for so long may end before the next write does.
+_DOUBTFUL_SECONDS = 45.0
+BLOCK_BYTES = 8 << 20
+_VERSION = "2023-11-03"
+_ATTEMPTS = 4
+
+
+class Rest:
+    """Signed requests to the blobs of one container.
+
+    Args:
+        endpoint: URL of the container.
+        store: signs URLs where there is an account key.
+        sas: a SAS token, instead of that.
+        token: gives a bearer token, instead of both.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        store: Any,
+        *,
+        sas: str | None = None,
+        token: Callable[[], str] | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.store = store
+        self._sas = sas
+        self._token = token
+        # No connection is kept: there are few requests, and none may outlive its lake.
+        self._client = httpx.Client(timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
+
+    def put(
+        self,
+        path: str,
+        query: str,
+        headers: Mapping[str, str] | None = None,
+        content: bytes = b"",
+    ) -> httpx.Response:
+        """One PUT, tried again where nothing came of it. Its errors never hold the signed URL."""
+        sent = {"x-ms-version": _VERSION, **(headers or {})}
+        for attempt in range(_ATTEMPTS):
+            url = self._signed(path, query, sent)
+            try:
+                response = self._client.put(url, headers=sent, content=content)
+            except httpx.HTTPError as error:
+                if attempt + 1 == _ATTEMPTS:
+                    raise LakeError(
+                        f"{path}: the storage account cannot be reached: {type(error).__name__}"
+                    ) from None
+            else:
+                if response.status_code < 500 or attempt + 1 == _ATTEMPTS:
+                    return response
+            time.sleep(0.2 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    def _signed(self, path: str, query: str, headers: dict[str, str]) -> str:
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token()}"
+            return f"{self.endpoint}/{quote(path)}?{query}"
+        if self._sas:
+            return f"{self.endpoint}/{quote(path)}?{self._sas}&{query}"
+        # obstore signs for an hour with the account's key; it is used at once.
+        signed = obstore.sign(self.store, "PUT", path, timedelta(hours=1))
+        return f"{signed}&{query}" if query else signed
+
+    def put_blocks(self, path: str, url: str, file: IO[bytes], condition: dict[str, str]) -> str:
+        """Uploads a file in blocks; nobody sees it before the block list, which is conditional.
+
+        Returns:
+            The ETag.
+
+        Raises:
+            Changed: the condition does not hold.
+        """
+        names: list[str] = []
+        while block := file.read(BLOCK_BYTES):
+            name = base64.b64encode(f"{len(names):08}-{uuid.uuid4().hex}".encode()).decode()
+            query = f"comp=block&blockid={quote(name, safe='')}"
+            _require(self.put(path, query, content=block), url)
+            names.append(name)
+        listed = "".join(f"<Latest>{name}</Latest>" for name in names)
+        body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{listed}</BlockList>'
+        response = self.put(path, "comp=blocklist", condition, body.encode())
+        if response.status_code in (409, 412):
+            raise Changed(f"{url}: written by another run meanwhile: run the command again")
+        _require(response, url)
+        return response.headers["etag"]
+
+    @contextlib.contextmanager
+    def lease(self, path: str, url: str) -> Iterator[Lock]:
+        """Holds a lease on a blob, renewed by a thread; a dead holder's ends after a minute.
+
+        Raises:
+            Locked: another run holds it.
+        """
+        with blob_errors(url), contextlib.suppress(AlreadyExistsError):
+            obstore.put(self.store, path, b"", mode="create")
+        lease = _Lease(self, path, url)
+        lease.acquire()
+        try:
+            yield lease
+        finally:
+            lease.release()
+
+    def read_small(self, path: str) -> str:
+        """A small text, empty where it cannot be read."""
+        try:
+            return bytes(obstore.get(self.store, path).bytes())[:200].decode(errors="replace")
+        except BaseError:
+            return ""
+
+
+class _Lease:
+    def __init__(self, rest: Rest, path: str, url: str) -> None:
+        self.rest = rest
+        self.path = path
+        self.url = url
+        self.id = str(uuid.uuid4())
+        self._renewed = 0.0
+        self._is_lost = False
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="nodelake-lease", daemon=True)
+
+    def _ask(self, action: str, **headers: str) -> httpx.Response:
+        asked = {"x-ms-lease-action": action, "x-ms-lease-id": self.id} | headers
+        if action == "acquire":
+            asked["x-ms-proposed-lease-id"] = asked.pop("x-ms-lease-id")
+        return self.rest.put(self.path, "comp=lease", asked)
+
+    def acquire(self) -> None:
+        begun = time.monotonic()
+        response = self._ask("acquire", **{"x-ms-lease-duration": str(LEASE_SECONDS)})
+        if response.status_code == 409:
+            holder = self.rest.read_small(self.path).strip()
+            raise Locked(self.path.rpartition("/")[2], holder)
+        _require(response, self.url)
+        self._renewed = begun
+        self._thread.start()
+        told = f"pid {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%FT%TZ}\n"
+        headers = {"x-ms-lease-id": self.id, "x-ms-blob-type": "BlockBlob"}
+        self.rest.put(self.path, "", headers, told.encode())
+
+    def _renew(self) -> None:
+        while not self._over.wait(_RENEW_SECONDS):
+            begun = time.monotonic()
+            try:
+                response = self._ask("renew")
+            except LakeError:
+                continue  # the network may come back before the lease ends
+            if response.status_code == 200:
+                self._renewed = begun
+            elif response.status_code in (404, 409, 412):
+                self._is_lost = True
+                return
+
+    def check(self) -> None:
+        """Raises Changed where the lease is lost, or was not renewed for too long."""
+        if self._is_lost or time.monotonic() - self._renewed > _DOUBTFUL_SECONDS:
+            raise Changed(f"{self.url}: the lease was lost: run the command again")
+
+    def release(self) -> None:
+        self._over.set()
+        self._thread.join()
+        with contextlib.suppress(LakeError):
+            self._ask("release")
+
+
+def _require(response: httpx.Response, url: str) -> None:
+    """Raises LakeError unless it went well; the message has the service's code and no secret."""
+    if response.is_success:
+        return
+    code = response.headers.get("x-ms-error-code", "")
+    raise LakeError(f"{url}: {_advice(response.status_code)} (HTTP {response.status_code} {code})")
+
+
+def _advice(status: int) -> str:
+    return {
+        401: "not signed in: set AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or `az login`",
+        403: "permission denied: the key, SAS or role must allow reading, writing and deleting",
+        404: "there is no such container or account: make it, or choose another --lake",
+    }.get(status, "the storage account refused")
+
+
+@contextlib.contextmanager
+def blob_errors(url: str) -> Iterator[None]:
+    """Turns what obstore says into an error that names the file and what to do, without a secret."""
+    try:
+        yield
+    except BaseError as error:
+        kind = type(error).__name__
+        advice = {
+            "NotFoundError": _advice(404),
+            "PermissionDeniedError": _advice(403),
+            "UnauthenticatedError": _advice(401),
+        }.get(kind, "the storage account cannot be used")
+        told = redact_text(str(error).strip().split("\n")[0])[:300]
+        raise LakeError(f"{url}: {advice} ({kind}: {told})") from None
+    except FileNotFoundError:
+        raise LakeError(f"{url}: {_advice(404)}") from None
