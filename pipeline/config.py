@@ -269,7 +269,7 @@ def _refuse_literal_secrets(value: object, file: str, path: str) -> None:
         for name, member in value.items():
             if SECRET_NAME.search(name) and not name.endswith("_env"):
                 raise ConfigError(
-                    f"{file}: {path}.{name}: a secret does not belong in a settings file; "
+                    f"{file}: {path}.{name} is a secret, which does not belong in a settings file; "
                     'put it into an environment variable and name that one: key_env = "NAME"'
                 )
             _refuse_literal_secrets(member, file, f"{path}.{name}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePath
 from typing import Literal, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pipeline import pages, schema, shape
 from pipeline.columns import Origin
@@ -147,10 +147,10 @@ def _kind(
         return "nodes" if named[1].lower() == "nodes" else "pools"
     if named:
         raise SavedError(file.name, f"a listing of {named[1]}: only nodes and pools are imported")
-    urls = [v.get("url") for v in values if isinstance(v, dict) and isinstance(v.get("url"), str)]
-    for url in urls:
-        if _POOL_URL.search(urlsplit(str(url)).path):
-            return "nodes" if "/nodes/" in str(url) else "pools"
+    for value in values:
+        parts = _split(value.get("url") if isinstance(value, dict) else None)
+        if parts is not None and _POOL_URL.search(parts.path):
+            return "nodes" if "/nodes/" in parts.path else "pools"
     names = {name for value in values if isinstance(value, dict) for name in value}
     only_nodes = shape.NODE.members.keys() - shape.POOL.members.keys() - {"startTask"}
     only_pools = (
@@ -188,10 +188,19 @@ def _with_api_names(value: object, names: shape.Shape) -> object:
     return renamed
 
 
+def _split(url: object) -> SplitResult | None:
+    """A url's parts; None where it is none: ``http://[::1/``."""
+    try:
+        return urlsplit(url) if isinstance(url, str) else None
+    except ValueError:
+        return None
+
+
 def _pool_of(file: SavedFile, value: object, pool: str | None) -> str:
-    url = value.get("url") if isinstance(value, dict) else None
-    if isinstance(url, str) and (match := _POOL_URL.search(urlsplit(url).path)):
-        return unquote(match[1])
+    parts = _split(value.get("url") if isinstance(value, dict) else None)
+    match = _POOL_URL.search(parts.path) if parts is not None else None
+    if match is not None and pages.is_id(pool_id := unquote(match[1])):
+        return pool_id
     if pool is None:
         raise SavedError(
             file.name, "a node whose url names no pool: name it with --pool", is_usage=True
@@ -205,18 +214,17 @@ def _note_account(
     """Which account the urls name; one import is of one account."""
     urls = [v.get("url") for v in values if isinstance(v, dict)]
     for url in (metadata, *urls):
-        if not isinstance(url, str):
-            continue
-        parts = urlsplit(url)
-        match = _BATCH_HOST.fullmatch(parts.hostname or "")
-        if match is None:
+        parts = _split(url)
+        match = _BATCH_HOST.fullmatch(parts.hostname or "") if parts is not None else None
+        if parts is None or match is None:
             continue
         account = f"{match[1]}.{match[2]}".lower()
         if contents.account not in (None, account):
             problem = f"of the account {account}, another file is of {contents.account}"
             raise SavedError(file.name, f"{problem}: import them one by one", is_usage=True)
         contents.account = account
-        contents.batch_url = f"{parts.scheme}://{parts.netloc}"
+        # Without a user name and a password: they may stand before the host.
+        contents.batch_url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def store(
@@ -299,7 +307,8 @@ def store(
         ledger.pools_listed = len(rows)
         ledger.pools_complete = sum(row["listing"] == "complete" for row in rows.values())
         ledger.rows = dict(writer.rows)
-        ledger.status = "partial" if ledger.report.malformed else "complete"
+        is_whole = not (ledger.report.malformed or ledger.report.missing_ids)
+        ledger.status = "complete" if is_whole else "partial"
         finished_at = clock()
         writer.commit(ledger.table(finished_at))
     return Outcome(ledger.row(finished_at), True)

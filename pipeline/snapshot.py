@@ -5,7 +5,6 @@ It takes its clock as an argument, so that a simulated day runs as fast as it ca
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections import Counter
@@ -246,8 +245,8 @@ class _Run:
         for pool_id in dict.fromkeys(wanted):
             try:
                 page = self.client.pool(pool_id)
-                self._add_pools(page, [json.loads(page.body)])
-            except ExtractError as error:
+                self._add_pools(page, _the_pool(page, pool_id))
+            except (ExtractError, BadPage) as error:
                 self.pools[pool_id] = {
                     "account": self.ledger.origin.account,
                     "snapshot_id": self.ledger.origin.snapshot_id,
@@ -356,6 +355,15 @@ class _Failure(NamedTuple):
         return cls("BadPage", redact_text(str(error)), None)
 
 
+def _the_pool(page: Page, pool_id: str) -> list[object]:
+    """The pool that was asked for; ids are compared without case, as the service does."""
+    values, _ = read_page(b'{"value": [%b]}' % page.body)
+    ids = [value.get("id") for value in values if isinstance(value, dict)]
+    if [str(each).lower() for each in ids] != [pool_id.lower()]:
+        raise BadPage("not the pool that was asked for")
+    return values
+
+
 def _check_link(page: Page, next_link: str | None) -> None:
     """The link that was followed is the one the page has: else a page would be lost silently."""
     if (page.next_link or None) != (next_link or None):
@@ -369,6 +377,8 @@ def _counted(value: object) -> tuple[str | None, int | None]:
     totals = [
         kind["total"]
         for kind in (value.get("dedicated"), value.get("lowPriority"))
-        if isinstance(kind, dict) and isinstance(kind.get("total"), int)
+        if isinstance(kind, dict) and type(kind.get("total")) is int
     ]
-    return value["poolId"], sum(totals) if totals else None
+    nodes = sum(totals)
+    # What no column can take is no count: the check is a soft one.
+    return value["poolId"], nodes if totals and 0 <= nodes < 2**63 else None

@@ -40,11 +40,14 @@ class Service:
 
     def client(self, **parameters: Any) -> BatchClient:
         """A client whose waits take no time."""
-        parameters = {"limits": LIMITS, "sleep": lambda seconds: None} | parameters
+        parameters = {
+            "limits": LIMITS,
+            "sleep": lambda seconds: None,
+            "transport": self.emulator.transport(),
+        } | parameters
         now = self.emulator.fleet
         return BatchClient(
             self.account,
-            transport=self.emulator.transport(),
             local_now=lambda: now.now,
             **parameters,
         )

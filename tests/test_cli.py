@@ -361,6 +361,12 @@ def test_status_and_its_threshold(capsys: pytest.CaptureFixture[str], lake: str)
     assert cli.run(["status", "--lake", "no-lake", "--max-age", "1"]) == 5
 
 
+@pytest.mark.parametrize("option", [["snapshot", "--deadline"], ["status", "--max-age"]])
+def test_what_is_no_number_is_refused(option: list[str]) -> None:
+    """A deadline of nan would never pass."""
+    assert cli.run([*option, "nan"]) == 2
+
+
 def test_init_sql_opens_the_lake_in_any_duckdb(
     capsys: pytest.CaptureFixture[str], lake: str
 ) -> None:
@@ -414,7 +420,9 @@ def test_import_of_files(capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = logged(capsys, "import", "bad.json", code=1)
     assert "bad.json: not JSON" in line["message"]
     assert cli.run(["import", "missing.json"]) == 2
-    assert cli.run(["import", "0.json", "--at", "yesterday"]) == 2
+    for at in ("yesterday", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"):
+        assert cli.run(["import", "0.json", "--at", at]) == 2
+    assert cli.run(["import", "0.json", "--account", "a" * 129]) == 2
 
 
 def test_a_short_demo(capsys: pytest.CaptureFixture[str]) -> None:

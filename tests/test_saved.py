@@ -191,6 +191,32 @@ def test_a_malformed_node_makes_the_import_partial(lake: Lake) -> None:
     assert [tuple(row.values()) for row in found] == [("a", True), ("b", False)]
 
 
+def test_an_element_without_a_valid_id_makes_the_import_partial(lake: Lake) -> None:
+    """A pool without one has no row: that something is missing is told by the exit code."""
+    outcome = store(lake, file([{"id": "p1"}, {"taskSlotsPerNode": 1}]), account="acct")
+    assert (outcome.exit_code, outcome.row["pools_rows"]) == (3, 1)
+
+
+def test_a_password_in_a_url_does_not_get_into_the_ledger(lake: Lake) -> None:
+    """The endpoint that the nodes' urls tell is kept without what stands before its host."""
+    url = URL.replace("https://", "https://me:hunter2@") + "a"
+    assert store(lake, file(node("a", url=url))).row["batch_url"] == URL.partition("/pools")[0]
+
+
+@pytest.mark.parametrize("url", ["http://[::1/pools/p/nodes/a", "https://[x]/pools/p/nodes/a"])
+def test_a_url_that_is_none_names_nothing(lake: Lake, url: str) -> None:
+    """It is kept as it came; --pool and --account name what it does not."""
+    store(lake, file([node("a", url=url)]), pool="p1", account="acct")
+    assert one(lake, "select pool_id, url from nodes") == {"pool_id": "p1", "url": url}
+
+
+def test_a_url_with_no_valid_pool_id_names_no_pool(lake: Lake) -> None:
+    """An escape sequence, say: --pool names it."""
+    url = URL.replace("/p1/", "/%1b%5b31m/") + "a"
+    store(lake, file([node("a", url=url)]), pool="p1")
+    assert one(lake, "select pool_id from nodes") == {"pool_id": "p1"}
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

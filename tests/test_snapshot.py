@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from pipeline import query, snapshot
@@ -94,6 +95,43 @@ def test_a_pool_asked_for_that_does_not_exist_is_a_failed_listing(
     outcome = service.run(lake, pools=["beta", "nowhere"])
     assert outcome.exit_code == 3
     assert listed(lake) == {"beta": HEALTHY["beta"], "nowhere": ("failed", "PoolNotFound", 0)}
+
+
+class Instead(httpx.BaseTransport):
+    """The service, but for the paths that end so: they are answered with that JSON."""
+
+    def __init__(self, service: Service, end: str, body: bytes) -> None:
+        self.real = service.emulator.transport()
+        self.end = end
+        self.body = body
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """The service's answer, or the other one."""
+        if request.url.path.endswith(self.end):
+            return httpx.Response(200, stream=httpx.ByteStream(self.body))
+        return self.real.handle_request(request)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"id": 5}', b'{"id": "alpha"}'])
+def test_an_answer_that_is_not_the_pool_asked_for_is_a_failed_listing(
+    service: Service, lake: Lake, body: bytes
+) -> None:
+    """A run that was to read a pool and did not is never complete."""
+    with service.client(transport=Instead(service, "/pools/beta", body)) as client:
+        outcome = snapshot.run(service.account, lake, client, pools=["beta", "gamma"])
+    assert outcome.exit_code == 3
+    assert listed(lake) == {"beta": ("failed", "BadPage", 0), "gamma": HEALTHY["gamma"]}
+
+
+@pytest.mark.parametrize("total", ["1e3", "true", "-5", "99999999999999999999"])
+def test_node_counts_that_cannot_be_are_none(service: Service, lake: Lake, total: str) -> None:
+    """They are a soft check: no run fails of them."""
+    body = f'{{"value": [{{"poolId": "beta", "dedicated": {{"total": {total}}}}}]}}'
+    with service.client(transport=Instead(service, "/nodecounts", body.encode())) as client:
+        assert snapshot.run(service.account, lake, client).exit_code == 0
+    assert one(lake, "select nodes_counted from pools where pool_id = 'beta'") == {
+        "nodes_counted": None
+    }
 
 
 def test_a_dry_run_reads_all_and_writes_nothing(service: Service, lake: Lake) -> None:

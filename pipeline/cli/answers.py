@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.console import escape, say
-from pipeline.cli.options import account_option, connect, lake_option, settings
+from pipeline.cli.options import account_option, connect, lake_option, number, settings
 from pipeline.cli.output import format_option, plain, show
 
 if TYPE_CHECKING:
@@ -227,6 +227,7 @@ Examples:
 @click.option(
     "--max-age",
     type=click.FloatRange(min=0),
+    callback=number,
     metavar="MIN",
     help="Exit 5 unless every account has a stored snapshot this young.",
 )
@@ -243,7 +244,11 @@ def status(max_age: float | None, form: str | None, lake: str | None) -> int:
     if not ages:
         say("the lake has no snapshot")
         return CHECK_FAILED
-    late = [row for row in rows.to_pylist() if (row["age_minutes"] or max_age + 1) > max_age]
+    late = [
+        row
+        for row in rows.to_pylist()
+        if row["age_minutes"] is None or row["age_minutes"] > max_age
+    ]
     for row in late:
         age = row["age_minutes"]
         told = "has no stored snapshot" if age is None else f"last stored {age:.0f} minutes ago"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import time
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from pipeline.cli.console import is_watched, progress
 from pipeline.cli.options import (
     account_option,
     lake_option,
+    number,
     open_lake,
     pool_option,
     settings,
@@ -51,6 +51,7 @@ Examples:
 @click.option(
     "--deadline",
     type=click.FloatRange(min=0.001, max=86_400),
+    callback=number,
     metavar="SECONDS",
     help="All of an account's run ends within this time [240].",
 )
@@ -229,11 +230,14 @@ def _host(endpoint: str) -> str:
 
 def _label(account: str | None, chosen: Settings) -> str | None:
     """The label of a configured account of that name, else the name itself as a label."""
+    from pipeline.config import LABEL
+
     for known in chosen.accounts:
         if account in (known.label, known.name):
             return known.label
-    if account is not None and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", account):
-        raise click.BadParameter("letters, digits, dots, dashes", param_hint="--account")
+    if account is not None and not LABEL.fullmatch(account):
+        problem = "at most 128 letters, digits, '.', '_' and '-', no leading dot"
+        raise click.BadParameter(problem, param_hint="--account")
     return account
 
 
@@ -264,7 +268,11 @@ def _time(option: str, text: str) -> datetime:
         raise click.BadParameter(
             f"{text!r} is no ISO 8601 time, such as 2026-11-21T12:00:00Z", param_hint=option
         ) from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    try:
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        problem = f"{text!r} is outside the years 1 to 9999 of UTC"
+        raise click.BadParameter(problem, param_hint=option) from None
 
 
 COMMANDS = (snapshot, import_)

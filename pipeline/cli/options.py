@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,13 @@ def pool_option(command: Command) -> Command:
     return click.option(
         "--pool", "pools", multiple=True, metavar="ID", help="Only this pool; repeatable [all]."
     )(command)
+
+
+def number(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """A number of an option that is one: nan lies within every range, and no time passes it."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("not a number", context, parameter)
+    return value
 
 
 def settings(

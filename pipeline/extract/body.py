@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import httpx
 import msgspec
 
 from pipeline.extract.errors import BadResponse
+from pipeline.redact import Redactor
 
 T = TypeVar("T")
 
@@ -144,7 +146,7 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise BadResponse("NotAPage", f"not the object that was asked for: {error}") from None
     except (msgspec.DecodeError, RecursionError) as error:
         # What is no JSON at all, such as a proxy's page, tells by its text where it comes from.
-        hint = "" if body.lstrip().startswith(b"{") else f"; it says: {error_text(body)!r}"
+        hint = "" if body.lstrip().startswith((b"{", b"[")) else f"; it says: {error_text(body)!r}"
         raise BadResponse("MalformedJson", f"the body is not whole JSON: {error}{hint}") from None
 
 
@@ -160,12 +162,18 @@ def find_error(body: bytes) -> ErrorBody | None:
     text = re.sub(r"^(?:RequestId|Time):.*$", "", text, flags=re.MULTILINE)
     details = [f"{detail.key}: {detail.value}" for detail in error.values or () if detail.value]
     message = "; ".join([" ".join(text.split()), *(" ".join(d.split()) for d in details)])
-    return ErrorBody(error.code, message[:1000], request_id[1] if request_id else None)
+    return ErrorBody(error.code[:200], message[:1000], request_id[1][:200] if request_id else None)
 
 
 def error_text(body: bytes) -> str:
     """Return the gist of an error page that is not the service's JSON, such as a proxy's HTML."""
     text = body[:MAX_ERROR_BYTES].decode("utf-8", "replace")
+    if text.lstrip()[:1] in ("{", "["):
+        # It may be a page of nodes: what in it is a secret, its members' names tell, if it is whole.
+        try:
+            text = json.dumps(Redactor().json(json.loads(text)), separators=(",", ":"))
+        except (ValueError, RecursionError):
+            return "JSON that is cut short"
     title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
     text = re.sub(r"<(script|style)\b.*?</\1>", " ", text, flags=re.IGNORECASE | re.DOTALL)
     text = title[1] if title else re.sub(r"<[^>]*>", " ", text)

@@ -157,7 +157,7 @@ class Connection:
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
             failure = TransportFailed(
                 type(error).__name__,
-                str(error) or "no answer",
+                _without_bytes(str(error)) or "no answer",
                 # What is wrong with a certificate stays wrong.
                 is_transient="CERTIFICATE_VERIFY_FAILED" not in str(error),
             )
@@ -254,7 +254,7 @@ class Connection:
     def _retry_after(self, response: httpx.Response) -> float | None:
         """Seconds as Retry-After has them, or until its date by the response's own clock."""
         text = response.headers.get("Retry-After", "").strip()
-        if re.fullmatch(r"\d{1,9}", text):
+        if re.fullmatch(r"[0-9]{1,18}", text):
             return float(text)
         until = auth.http_date(text)
         if until is None:
@@ -367,6 +367,11 @@ def _http_client(
             "the environment's certificates or proxies cannot be used: "
             + redact_text(f"{type(error).__name__}: {error}")
         ) from None
+
+
+def _without_bytes(message: str) -> str:
+    """A message of h11's without the bytes it quotes: they may be the body of another answer."""
+    return re.sub(r"bytearray\(.*", "…", message, flags=re.DOTALL)
 
 
 def _is_transient(error: BaseException) -> bool:

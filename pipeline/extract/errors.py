@@ -42,7 +42,7 @@ class ExtractError(Exception):
         self.code = redact_text(code)
         self.message = redact_text(message)
         self.status = status
-        self.request_id = request_id
+        self.request_id = redact_text(request_id) if request_id else request_id
         self.pool_id = pool_id
         self.url = url
         self.retry_after_seconds = retry_after_seconds

@@ -31,9 +31,40 @@ from tests.extract.made_up import (
     refusal,
 )
 
+ONE_TRY = Limits(attempts=1)
+
 
 class TestErrors:
     """How a failure is told."""
+
+    @pytest.mark.parametrize("status", [201, 500])
+    @pytest.mark.parametrize("body", [b"[%s]", b'{"value":[%s]}', b"[%s,"])
+    def test_a_page_is_quoted_redacted_or_not_at_all(self, connect, status, body):
+        """What of a node is a secret only its members' names tell."""
+        node = b'{"environmentSettings":[{"name":"A","value":"hunter2"}]}'
+        client, _ = connect(answer(status, body % node), limits=ONE_TRY)
+        assert "hunter2" not in str(failure_of(client.pools))
+
+    def test_json_that_is_cut_short_is_not_quoted(self, connect):
+        """A bare list is no page, whole or not."""
+        client, _ = connect(answer(200, b'[{"x":"hunter2"},'), limits=ONE_TRY)
+        assert "hunter2" not in str(failure_of(client.pools))
+
+    def test_what_follows_an_answer_is_not_quoted(self, connect):
+        """h11 quotes the bytes where a status line should be: the rest of another answer."""
+
+        def quoting(request):
+            raise httpx.RemoteProtocolError('illegal status line: bytearray(b\'"x": "hunter2"\')')
+
+        with BatchClient(ACCOUNT, transport=httpx.MockTransport(quoting), limits=ONE_TRY) as client:
+            assert failure_of(client.pools).message == "illegal status line: …"
+
+    def test_codes_and_request_ids_are_bounded_and_redacted(self, connect):
+        """The ledger takes both, whatever wrote them."""
+        body = {"code": "C" * 500, "message": "no\nRequestId:password=hunter2"}
+        client, _ = connect(answer(403, json.dumps(body).encode()))
+        failure = failure_of(client.pools)
+        assert (failure.code, failure.request_id) == ("C" * 200, "password=[redacted]")
 
     def test_wording(self, connect):
         """Code, message and details are the service's, without the lines that vary."""

@@ -105,14 +105,15 @@ class TestRetries:
 
         assert [True] == [0 <= wait <= 1 for wait in clock.waits]
 
-    def test_retry_after_past_the_deadline(self, connect, clock):
+    @pytest.mark.parametrize("seconds", [60.0, 1e9])
+    def test_retry_after_past_the_deadline(self, connect, clock, seconds):
         """Where the wait would pass the deadline, the service's own error comes at once."""
         client, service = connect(
-            refusal(429, "TooManyRequests", Retry_After="60"), deadline_seconds=59
+            refusal(429, "TooManyRequests", Retry_After=f"{seconds:.0f}"), deadline_seconds=59
         )
         error = failure_of(client.pools)
 
-        assert ("TooManyRequests", 60.0, 1, []) == (
+        assert ("TooManyRequests", seconds, 1, []) == (
             error.code,
             error.retry_after_seconds,
             len(service.requests),
