@@ -33,6 +33,11 @@ _ANSWERS = (
         "day snapshots complete partial failed longest_gap_minutes",
     ),
     (
+        "Where did the node-hours go?",
+        "node_hours",
+        "pool_id is_dedicated state hours certain_hours",
+    ),
+    (
         "In which states were the nodes of each pool at the day's end?",
         "latest_states",
         "pool_id is_dedicated state nodes running_tasks",
@@ -44,6 +49,7 @@ _ANSWERS = (
     ),
     ("Which nodes report errors?", "nodes_with_errors", "pool_id node_id state code"),
 )
+_ROWS_SHOWN = 16
 _DEMO_LAKE = "data/demo-lake"
 _MARK = ".nodelake-demo"
 
@@ -67,9 +73,11 @@ def demo(seed: int, snapshots: int, lake: str | None) -> None:
     """Record a made-up day and answer questions from it; no account needed.
 
     An emulated Batch account of three pools and some 300 nodes lives through yesterday while
-    nodelake takes 288 snapshots of it over a real socket, into data/demo-lake.
+    nodelake takes 288 snapshots of it over a real socket, into data/demo-lake; then the day is
+    compacted.
     """
-    from pipeline import query
+    from pipeline import compact, history, query
+    from pipeline.cli.output import show
     from pipeline.lake import Lake
 
     into = Lake(lake or _shared_lake() or _DEMO_LAKE)
@@ -78,22 +86,27 @@ def demo(seed: int, snapshots: int, lake: str | None) -> None:
     begun = time.monotonic()
     nodes = _simulate(into, today - timedelta(days=1), snapshots, seed)
     seconds = time.monotonic() - begun
-    files = list(into.root.rglob("*.parquet"))
-    size = sum(file.stat().st_size for file in files)
-    click.echo(
-        f"{snapshots} snapshots, {nodes:,} node rows, in {len(files):,} Parquet files "
-        f"({size / 1e6:.1f} MB) of {_shown(into)}, in {seconds:.0f} s"
-    )
+    click.echo(f"{snapshots} snapshots, {nodes:,} node rows, in {seconds:.0f} s: {_size(into)}")
+    begun = time.monotonic()
+    # Nothing reads this lake yet, so what compaction replaces need not stay.
+    compact.compact(into, grace=timedelta(0), history=history)
+    seconds = time.monotonic() - begun
+    click.echo(f"compacted, history made, in {seconds:.0f} s: {_size(into)} in {_shown(into)}")
     with query.connect(into) as connection:
-        from pipeline.cli.output import show
-
         for heading, name, columns in _ANSWERS:
-            click.echo(f"\n{heading}  (nodelake ask {name})\n")
-            show(connection.ask(name).select(columns.split()), "table")
+            rows = connection.ask(name).select(columns.split())
+            of = f", first {_ROWS_SHOWN} of {len(rows)} rows" if len(rows) > _ROWS_SHOWN else ""
+            click.echo(f"\n{heading}  (nodelake ask {name}{of})\n")
+            show(rows.slice(0, _ROWS_SHOWN), "table")
     here = shlex.quote(_shown(into))
     click.echo("\nAsk your own:")
     click.echo(f"  nodelake sql --lake {here} 'from nodes_latest limit 3'")
     click.echo(f"  nodelake ask idle_nodes --lake {here}\n  nodelake questions")
+
+
+def _size(lake: Lake) -> str:
+    files = [file.stat().st_size for file in lake.root.rglob("*.parquet")]
+    return f"{len(files):,} Parquet files, {sum(files) / 1e6:.1f} MB"
 
 
 def _shown(lake: Lake) -> str:

@@ -124,7 +124,7 @@ def _binary(rows: pa.Table, form: str) -> None:
 _FOLDED = 24
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, decimals: int) -> str:
     """A value as a person reads it, on one line."""
     if value is None:
         return ""
@@ -132,10 +132,15 @@ def _cell(value: Any) -> str:
         text = value.astimezone(UTC) if value.tzinfo else value
         return f"{text:%Y-%m-%d %H:%M:%S}" + ("Z" if value.tzinfo else "")
     if isinstance(value, float):
-        return f"{value:,.2f}".rstrip("0").rstrip(".")
+        return f"{value:,.{decimals}f}"
     if isinstance(value, dict | list):
         return escape(json.dumps(plain(value), ensure_ascii=False))
     return escape(str(plain(value)))
+
+
+def _decimals(column: pa.ChunkedArray) -> int:
+    """Two places where any number of a column has a fraction, else none: a column reads alike."""
+    return 2 if any(isinstance(x, float) and x != round(x) for x in column.to_pylist()) else 0
 
 
 def _table(rows: pa.Table) -> None:
@@ -151,8 +156,12 @@ def _table(rows: pa.Table) -> None:
     if not rows.num_rows:
         console.print("no rows", style="dim")
         return
-    cells = [[_cell(value) for value in row.values()] for row in _rows(rows)]
     names = rows.column_names
+    decimals = [_decimals(column) for column in rows.itercolumns()]
+    cells = [
+        [_cell(value, places) for value, places in zip(row.values(), decimals, strict=True)]
+        for row in _rows(rows)
+    ]
     natural = [max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(names)]
     narrow = [
         max(len(name), min(width, _FOLDED)) for name, width in zip(names, natural, strict=True)
