@@ -138,6 +138,16 @@ def test_forms(capsys: pytest.CaptureFixture[str], lake: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_numbers_that_are_none(capsys: pytest.CaptureFixture[str], lake: str, form: str) -> None:
+    """NaN, infinity and null are shown, and JSON stays JSON."""
+    numbers = "select 'nan'::double as a, 'inf'::double as b, null::double as c, 2.5::double as d"
+    text = printed(capsys, "sql", numbers, "--lake", lake, "--format", form)
+    assert "2.5" in text
+    if form == "json":
+        assert json.loads(text) == [{"a": None, "b": None, "c": None, "d": 2.5}]
+
+
 @pytest.mark.parametrize("form", ["parquet", "arrow"])
 def test_binary_forms(lake: str, form: str) -> None:
     """Bytes that other tools read, all columns and types kept."""

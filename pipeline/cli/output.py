@@ -140,7 +140,7 @@ def _cell(value: Any, decimals: int) -> str:
 
 def _decimals(column: pa.ChunkedArray) -> int:
     """Two places where any number of a column has a fraction, else none: a column reads alike."""
-    return 2 if any(isinstance(x, float) and x != round(x) for x in column.to_pylist()) else 0
+    return 2 if any(isinstance(x, float) and not x.is_integer() for x in column.to_pylist()) else 0
 
 
 def _table(rows: pa.Table) -> None:
