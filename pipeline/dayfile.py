@@ -18,8 +18,8 @@ from pipeline.tablefile import count_rows, read
 
 #: Arrow memory that one pass over a day may take; a process needs about a gigabyte more.
 BUDGET_BYTES = 1_500_000_000
-#: Rows of a row group of a day file: 32,768 finds one node faster, 131,072 is a tenth smaller
-#: (tests/bench/bench_compact.py).
+#: Rows of a row group of a day file. Measured, bytes a row of nodes: 3.0 so, 2.9 with twice as many;
+#: default dictionaries; delta encodings made sorted files larger (tests/bench/bench_compact.py).
 ROWS_PER_GROUP = 65_536
 #: Files read before their dictionaries are made one: what bounds their repeated texts.
 _FILES_TOGETHER = 16
@@ -83,9 +83,8 @@ def _sorted_rows(
     keys = ORDER[table.name][:2]
     bounds = _bounds(storage, files, keys, passes) if passes > 1 else []
     for lowest, limit in zip([None, *bounds], [*bounds, None], strict=True):
-        rows = _gather(storage, table, files, lowest, limit)
-        if rows.num_rows:
-            yield from _in_order(rows, table)
+        yield from _in_order(_gather(storage, table, files, lowest, limit), table)
+        pa.default_memory_pool().release_unused()
 
 
 def _row_bytes(table: Table) -> int:
@@ -138,7 +137,22 @@ def _gather(
         if len(waiting) == _FILES_TOGETHER:
             done.append(pa.concat_tables(waiting).unify_dictionaries().combine_chunks())
             waiting = []
-    return pa.concat_tables([*done, *waiting]).unify_dictionaries()
+    done += waiting
+    waiting.clear()  # nothing but ``done`` may hold the rows while they are made one
+    return _whole(done, table)
+
+
+def _whole(parts: list[pa.Table], table: Table) -> pa.Table:
+    """The parts as one table without chunks, column by column: never two copies of all of them."""
+    columns = []
+    for column in table.stored:
+        chunks = [chunk for part in parts for chunk in part[column.name].chunks]
+        parts[:] = [part.drop_columns([column.name]) for part in parts]
+        kind = chunks[0].type if chunks else column.type
+        columns.append(pa.chunked_array(chunks, kind).unify_dictionaries().combine_chunks())
+        del chunks
+    pa.default_memory_pool().release_unused()
+    return pa.table(columns, [column.name for column in table.stored])
 
 
 def _conform(rows: pa.Table, table: Table) -> pa.Table:
@@ -162,7 +176,6 @@ def _in_order(rows: pa.Table, table: Table) -> Iterator[pa.Table]:
     by = pa.table({name: _ranks(rows[name]) for name in keys})
     order = pc.sort_indices(by, sort_keys=[(name, "ascending") for name in keys])
     del by
-    rows = rows.combine_chunks()
     for start in range(0, len(order), ROWS_PER_GROUP):
         yield rows.take(order.slice(start, ROWS_PER_GROUP)).cast(table.schema)
 

@@ -30,7 +30,7 @@ def start(role: str, uri: str, seconds: float, seed: int, notes: Path) -> subpro
 
 
 def let_loose(
-    uri: str, seconds: float, notes: Path, *, globs: bool, seed: int = 1
+    uri: str, seconds: float, notes: Path, *, is_blob: bool = False, seed: int = 1
 ) -> dict[str, int]:
     """Runs all roles for so long, kills one at random again and again, and starts it anew.
 
@@ -39,13 +39,16 @@ def let_loose(
     """
     notes.mkdir()
     chance = random.Random(seed)
-    roles = (*ROLES, "glob") if globs else ROLES
+    roles = ROLES if is_blob else (*ROLES, "glob")
+    # On Blob a killed compaction's lease stands for a minute: tests/test_blob.py kills that one.
+    victims = [role for role in roles if not (is_blob and role == "compact")]
+    victims += ["import"] if is_blob else ["import", "compact", "compact"]
     end = time.monotonic() + seconds
     running = {role: start(role, uri, seconds, n, notes) for n, role in enumerate(roles)}
     kills = 0
     while time.monotonic() < end - 1:
         time.sleep(chance.uniform(0.3, 1.2))
-        role = chance.choice(("compact", "compact", "import", *roles))
+        role = chance.choice(victims)
         if running[role].poll() is None:
             running[role].send_signal(signal.SIGKILL)
             running[role].wait()
@@ -67,7 +70,7 @@ def let_loose(
 
 def test_fifteen_seconds_of_chaos(tmp_path: Path) -> None:
     """Every query sees each committed snapshot whole and once; plain globs too; nobody fails."""
-    counted = let_loose(str(tmp_path / "lake"), 15, tmp_path / "notes", globs=True)
+    counted = let_loose(str(tmp_path / "lake"), 15, tmp_path / "notes")
     print(counted)
     assert min(counted.values()) > 0
 
@@ -76,20 +79,19 @@ def test_fifteen_seconds_of_chaos(tmp_path: Path) -> None:
 def test_a_long_time_of_chaos(tmp_path: Path) -> None:
     """The same for NODELAKE_CHAOS_SECONDS, by default an hour."""
     seconds = float(os.environ.get("NODELAKE_CHAOS_SECONDS", "3600"))
-    counted = let_loose(str(tmp_path / "lake"), seconds, tmp_path / "notes", globs=True)
+    counted = let_loose(str(tmp_path / "lake"), seconds, tmp_path / "notes")
     print(counted)
     assert min(counted.values()) > 0
 
 
 def test_chaos_on_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same, shorter, against Azurite; a killed compaction's lease ends by itself in a minute."""
+    """The same, shorter, against Azurite; only the compaction is spared."""
     pytest.importorskip("obstore", reason="needs pip install 'nodelake[azure]'")
     pytest.importorskip("fsspec", reason="needs pip install 'nodelake[azure]'")
     with azurite(tmp_path / "azurite") as server:
         server.make_container("chaos")
         for key, value in server.settings.items():
             monkeypatch.setenv(key, value)
-        counted = let_loose("az://chaos/lake", 10, tmp_path / "notes", globs=False)
+        counted = let_loose("az://chaos/lake", 10, tmp_path / "notes", is_blob=True)
     print(counted)
-    assert counted["committed"] > 0
-    assert counted["asked"] > 0
+    assert min(counted[name] for name in ("committed", "asked", "killed", "days")) > 0
