@@ -45,11 +45,14 @@ _REMEMBERED = 4096
 #: JSON nested deeper than this is masked from there on: no reader can be driven into the ground.
 _MAX_DEPTH = 150
 
+# A quote inside single quotes as a shell has it, 'it'\''s' and 'it'"'"'s', and as HTML writes one.
+_HOP = r"""'\\++''|'"'"'|&(?:quot|apos|\#3[49]|\#x2[27]);"""
 # A value as shells and connection strings write it. Possessive throughout (++, *+): nothing that
 # follows can make it try again, so that its cost is its length. What is masked already is taken as
 # it stands, so that masking twice changes nothing.
 _VALUE = (
     r"(?:\[redacted\]"
+    rf"|(?P<hop>{_HOP}).*?(?:(?P=hop)|$)"
     # quoted inside quotes: \"a value\", the closing quote escaped as often as the opening one
     r"""|(?P<slash>\\++)(?P<quote>["']).*?(?:(?<!\\)(?P=slash)(?P=quote)|$)"""
     # quoted; a quote that is never closed (a truncated message) runs to the end
@@ -61,7 +64,7 @@ _EQUALS = r"(?:=|%(?:25)*+3d|\\++u003d)"
 #: What leads to the signature of a SAS; the & before it may be written \u0026 or %26.
 SIGNATURE = rf"(?:(?<![a-z0-9])|(?<=u0026)|(?<=%26)|(?<=%2526))sig\s*+{_EQUALS}"
 _SECRET_NAME = (
-    r"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|credentials?|signature|key|sas|sig)"
+    r"(?:pass(?:word|wd|phrase|code)?|pwd?|secret|token|credentials?|signature|key|sas|sig)"
 )
 
 
@@ -91,9 +94,20 @@ _RULES: tuple[re.Pattern[str], ...] = tuple(
         # --password x, --account-key=x, -token x, /pass:x
         rf"""({_START}(?:--?|/)[a-z0-9_.-]{{0,64}}?{_SECRET_NAME}(?![a-z])[a-z0-9_.-]{{0,64}}+"""
         rf"""\\*+["']?(?:\s*+[=:,]\s*+|\s++)){_value()}""",
-        # docker login -u x -p y; sshpass -p y; mysql -py
-        rf"""(\b(?:login|sshpass|mysql|mysqldump)\b(?:(?!\b(?:login|sshpass|mysql))[^|;&\n])*?"""
+        # docker login -u x -p y; sshpass -p y; mysql -py; sqlcmd -P y; redis-cli -a y
+        rf"""(\b(?:login|sshpass|mysql|mysqldump|mongosh?|nuget|twine)\b"""
+        rf"""(?:(?!\b(?:login|sshpass|mysql|mongo|nuget|twine))[^|;&\n])*?"""
         rf"""\s(?-i:-p)(?:\s++|=)?){_value()}""",
+        rf"""(\b(?:sqlcmd|bcp|unzip)\b(?:(?!\b(?:sqlcmd|bcp|unzip)\b)[^|;&\n])*?"""
+        rf"""\s(?-i:-P)\s*+){_value()}""",
+        rf"""(\bredis-cli\b(?:(?!\bredis-cli\b)[^|;&\n])*?\s(?-i:-a)\s++){_value()}""",
+        # setx DB_PASSWORD y; aws configure set aws_secret_access_key y
+        rf"""(\b(?:setx|configure\s++set)\s++[\w.-]{{0,64}}?{_SECRET_NAME}[0-9_]*+\s++){_value()}""",
+        # Cookie: name=y; other=y
+        r"""(\bcookie\\*+["']?\s*+:\s*+\\*+["']?)[^\r\n"'\\]++""",
+        # {"name": "DB_PASSWORD", "value": "y"}, <add key="DbPassword" value="y"/>, and as YAML has it
+        rf"""(\b(?:name|key)\\*+["']?\s*+[:=]\s*+\\*+["']?[\w.:-]{{0,64}}?{_SECRET_NAME}[0-9_]*+"""
+        rf"""\\*+["']?(?:[\s,;]|\\[nrt])*+\\*+["']?value\\*+["']?\s*+[:=]\s*+){_value()}""",
         # net use Z: \\server\share /user:me password
         r"""(\bnet\s++use\s++(?:(?:[a-z]:|\*|/[^\s|;&]++|\\\\[^\s|;&]++)\s++)*+)(?![/\\*]|[a-z]:(?:\s|$))[^\s|;&"']++""",
         # curl -u user:password; but docker run -u 1000:1000
@@ -102,9 +116,12 @@ _RULES: tuple[re.Pattern[str], ...] = tuple(
         # AccountKey=…;  DB_PASSWORD=…  "password": "…"  <secret>… the name ends in a secret's word;
         # PASSWORD_PROD=… : it begins with one
         rf"""((?:(?:password|passwd|secret|token|credentials?)[_.-][a-z0-9_.-]{{0,48}}+(?=\s*+{_EQUALS})"""
-        rf"""|{_SECRET_NAME}[0-9_]*+)\\*+["']?\s*+(?:{_EQUALS}|:(?!//))\s*+){_value(";<>")}""",
+        rf"""|{_SECRET_NAME}[0-9_]*+)(?:{_HOP}|\\*+["']?)\s*+"""
+        # => is Ruby's and PHP's; a | or > after the colon, YAML's: the value is on the next line
+        rf"""(?:{_EQUALS}>?|:(?!//)(?:[ \t]*+[|>][-+0-9]{{0,2}}[ \t]*+(?=[\r\n]))?)\s*+)"""
+        rf"""{_value(";<>")}""",
         # <password>…</password>
-        rf"""(<[a-z0-9_.:-]{{0,64}}?{_SECRET_NAME}>)[^<]++""",
+        rf"""(<[a-z0-9_.:-]{{0,64}}?{_SECRET_NAME}(?:\s[^<>]*+)?(?<!/)>)[^<]++""",
         # a storage account key, a JSON web token, a GitHub token: known by their shape
         r"()(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{86}==",
         r"()(?-i:(?<![\w-])eyJ[\w-]{8,}+(?:\.[\w-]++)+\.?)",
@@ -114,7 +131,8 @@ _RULES: tuple[re.Pattern[str], ...] = tuple(
 # -e NAME=value, --env NAME=value, -eNAME=value, -e "NAME=a value", -e=NAME=value, -ite NAME=value
 _ENV = re.compile(
     rf"""({_START}(?:(?:-[dit]{{0,3}}e|--env|--build-arg)\\*+["']?(?:\s*+[=,]\s*+|\s++)|(?-i:-e(?=[A-Z_]))))"""
-    r"""(?:(?P<around>\\*+["'])(?P<quoted>[a-z_][\w.-]*+)=(?:(?!(?P=around))(?:\\.|.))*+(?:(?P=around)|$)"""
+    rf"""(?:(?P<around>{_HOP}|\\*+["'])"""
+    r"""(?P<quoted>[a-z_][\w.-]*+)=(?:(?!(?P=around))(?:\\.|.))*+(?:(?P=around)|$)"""
     r"""|(?P<bare>[a-z_][\w.-]*+)=(?:""" + _value() + r")?)",
     _FLAGS,
 )
@@ -137,8 +155,9 @@ _BASE64_WITHIN = re.compile(rf"(?<=[+/_-])(?={_BASE64_START})")
 #: match has nothing to redact (a property test holds the two together). The letters at its end are
 #: those that Python takes for an i, a k or an s where case is ignored.
 GATE = (
-    r"(?i)pass|pwd|secret|token|credential|signature|key|sas|sig|bearer|authorization|login"
-    r"|net[^!-~]|mysql|-----begin|://[^/\s]*@|(?:^|[^a-z0-9])-(?:[dit]{0,3}e|-env|-build|u|-user|-proxy)"
+    r"(?i)pass|pwd?|secret|token|credential|signature|key|sas|sig|bearer|authorization|login|cookie"
+    r"|net[^!-~]|mysql|mongo|nuget|twine|sqlcmd|bcp|unzip|redis-cli|-----begin|://[^/\s]*@"
+    r"|(?:^|[^a-z0-9])-(?:[dit]{0,3}e|-env|-build|u|-user|-proxy)"
     r"|%[0-9a-f]{2}|(?-i:eyJ)|gh[pousr]_|github_|[a-z0-9+/]=="
     rf"|(?-i:(?:^|[^A-Za-z0-9]){_BASE64_AT_ONCE}|(?:{_QUAD}){{4}}|[\x{{130}}\x{{131}}\x{{17f}}\x{{212a}}])"
 )
