@@ -14,7 +14,7 @@ from types import FrameType
 import click
 
 from pipeline import __version__
-from pipeline.cli import answers, collect, keep, made_up
+from pipeline.cli import answers, collect, health, keep, made_up
 from pipeline.cli.console import say, set_up_logging
 
 USAGE, FAILED, LOCKED = 2, 1, 4
@@ -46,7 +46,13 @@ def nodelake(context: click.Context, verbose: bool, lake: str | None, config: st
     set_up_logging(verbose)
 
 
-for command in (*collect.COMMANDS, *keep.COMMANDS, *answers.COMMANDS, *made_up.COMMANDS):
+for command in (
+    *collect.COMMANDS,
+    *keep.COMMANDS,
+    *answers.COMMANDS,
+    *health.COMMANDS,
+    *made_up.COMMANDS,
+):
     nodelake.add_command(command)
 
 

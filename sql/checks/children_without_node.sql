@@ -1,0 +1,36 @@
+-- check:    Tasks and errors of a node that their snapshot does not have
+-- severity: fail
+-- grain:    table x account x snapshot x pool x node
+-- columns:  table_name, account, snapshot_id, pool_id, node_id, stored_rows
+-- traps:    Children of a node without a valid id carry none either, and are left out.
+with children as (
+    select 'recent_tasks' as table_name, account, snapshot_id, pool_id, node_id from recent_tasks
+    union all
+    select 'node_errors' as table_name, account, snapshot_id, pool_id, node_id from node_errors
+)
+select
+    children.table_name,
+    children.account,
+    children.snapshot_id,
+    children.pool_id,
+    children.node_id,
+    count(*) as stored_rows
+from children
+left join nodes
+    on nodes.account = children.account
+    and nodes.snapshot_id = children.snapshot_id
+    and nodes.pool_id = children.pool_id
+    and nodes.node_id = children.node_id
+where children.node_id is not null and nodes.node_id is null
+group by
+    children.table_name,
+    children.account,
+    children.snapshot_id,
+    children.pool_id,
+    children.node_id
+order by
+    children.snapshot_id,
+    children.table_name,
+    children.account,
+    children.pool_id,
+    children.node_id;

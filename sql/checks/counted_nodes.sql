@@ -1,0 +1,11 @@
+-- check:    Complete listings that differ from /nodecounts by more than 5 % and 2 nodes
+-- severity: warn
+-- grain:    account x snapshot x pool
+-- columns:  account, snapshot_id, pool_id, nodes_listed, nodes_counted
+-- traps:    The service's counts lag behind while a pool resizes: one such row is no loss, a pool
+--           that stays here is.
+select account, snapshot_id, pool_id, nodes_listed, nodes_counted
+from pools
+where listing = 'complete'
+    and abs(nodes_listed - nodes_counted) > greatest(2, 0.05 * nodes_listed)
+order by snapshot_id, account, pool_id;

@@ -1,0 +1,11 @@
+-- check:    Pools that were listed twice in one snapshot
+-- severity: fail
+-- grain:    account x snapshot x pool
+-- columns:  account, snapshot_id, pool_id, listings
+-- traps:    The service may give a pool on two pages: the first is kept. Two rows here mean that its
+--           nodes count twice.
+select account, snapshot_id, pool_id, count(*) as listings
+from pools
+group by account, snapshot_id, pool_id
+having count(*) > 1
+order by snapshot_id, account, pool_id;

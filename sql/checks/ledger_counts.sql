@@ -1,0 +1,50 @@
+-- check:    Snapshots with more or fewer rows than their ledger row tells
+-- severity: fail
+-- grain:    table x account x snapshot
+-- columns:  table_name, account, snapshot_id, ledger_rows, stored_rows
+-- traps:    A count that a ledger file older than the column lacks is not compared. Rows that an
+--           expired day has lost are those of snapshots that are gone from the ledger too.
+with told as (
+    select 'pools' as table_name, account, snapshot_id, pools_rows as ledger_rows from snapshots
+    union all
+    select 'nodes' as table_name, account, snapshot_id, nodes_rows from snapshots
+    union all
+    select 'start_tasks' as table_name, account, snapshot_id, start_tasks_rows from snapshots
+    union all
+    select 'recent_tasks' as table_name, account, snapshot_id, recent_tasks_rows from snapshots
+    union all
+    select 'node_errors' as table_name, account, snapshot_id, node_errors_rows from snapshots
+    union all
+    select 'pool_usage' as table_name, account, snapshot_id, pool_usage_rows from snapshots
+),
+stored as (
+    select 'pools' as table_name, account, snapshot_id from pools
+    union all
+    select 'nodes' as table_name, account, snapshot_id from nodes
+    union all
+    select 'start_tasks' as table_name, account, snapshot_id from start_tasks
+    union all
+    select 'recent_tasks' as table_name, account, snapshot_id from recent_tasks
+    union all
+    select 'node_errors' as table_name, account, snapshot_id from node_errors
+    union all
+    select 'pool_usage' as table_name, account, snapshot_id from pool_usage_snapshots
+),
+counted as (
+    select table_name, account, snapshot_id, count(*) as stored_rows
+    from stored
+    group by table_name, account, snapshot_id
+)
+select
+    told.table_name,
+    told.account,
+    told.snapshot_id,
+    told.ledger_rows,
+    coalesce(counted.stored_rows, 0) as stored_rows
+from told
+left join counted
+    on counted.table_name = told.table_name
+    and counted.account = told.account
+    and counted.snapshot_id = told.snapshot_id
+where told.ledger_rows <> coalesce(counted.stored_rows, 0)
+order by told.snapshot_id, told.table_name, told.account;

@@ -1,0 +1,26 @@
+-- check:    Rows of a snapshot that the ledger does not have
+-- severity: fail
+-- grain:    table x account x snapshot
+-- columns:  table_name, account, snapshot_id, stored_rows
+-- traps:    A snapshot without a ledger row does not exist: its rows must not be read. Those of
+--           pool_usage are all fetched ones, not the latest only.
+with stored as (
+    select 'pools' as table_name, account, snapshot_id from pools
+    union all
+    select 'nodes' as table_name, account, snapshot_id from nodes
+    union all
+    select 'start_tasks' as table_name, account, snapshot_id from start_tasks
+    union all
+    select 'recent_tasks' as table_name, account, snapshot_id from recent_tasks
+    union all
+    select 'node_errors' as table_name, account, snapshot_id from node_errors
+    union all
+    select 'pool_usage' as table_name, account, snapshot_id from pool_usage_snapshots
+)
+select stored.table_name, stored.account, stored.snapshot_id, count(*) as stored_rows
+from stored
+left join snapshots
+    on snapshots.account = stored.account and snapshots.snapshot_id = stored.snapshot_id
+where snapshots.snapshot_id is null
+group by stored.table_name, stored.account, stored.snapshot_id
+order by stored.snapshot_id, stored.table_name, stored.account;

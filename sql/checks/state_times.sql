@@ -1,0 +1,24 @@
+-- check:    States that began before their node was allocated, or after they were seen
+-- severity: fail
+-- grain:    account x snapshot x pool x node
+-- columns:  what, account, snapshot_id, pool_id, node_id, state, state_transition_time,
+--           allocation_time, observed_at
+-- traps:    The service's times may differ from its Date header by 2 seconds. An import's observed_at
+--           is its --at: one that is too early shows here.
+select
+    case
+        when state_transition_time < allocation_time then 'began before its allocation'
+        else 'began after it was seen'
+    end as what,
+    account,
+    snapshot_id,
+    pool_id,
+    node_id,
+    state,
+    state_transition_time,
+    allocation_time,
+    observed_at
+from nodes
+where state_transition_time < allocation_time
+    or epoch(state_transition_time) > epoch(observed_at) + 2
+order by snapshot_id, account, pool_id, node_id;
