@@ -89,6 +89,11 @@ def make_lake(root: Path, nodes: int, snapshots: int) -> None:
                 observed_at=observed,
             ),
             "recent_tasks": replaced(tasks, start_time=begun, task_id=ids),
+            "pools": replaced(
+                tables["pools"],
+                listing_started_at=[at] * tables["pools"].num_rows,
+                listing_finished_at=[at + timedelta(seconds=11)] * tables["pools"].num_rows,
+            ),
         }
         with lake.writer(snapshot_id, ACCOUNT) as writer:
             for name, table in now.items():
@@ -102,6 +107,7 @@ def make_lake(root: Path, nodes: int, snapshots: int) -> None:
                 writer.write({name: keyed})
             ledger = Ledger(Origin(ACCOUNT, snapshot_id, at), at, "live", "account")
             ledger.status = ledger.pool_listing = "complete"
+            ledger.pool_listing_started_at = ledger.pool_listing_finished_at = at
             ledger.rows = dict(writer.rows)
             writer.commit(ledger.table(at))
 
