@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 #: The facts, in the order in which they are made.
 FACTS: tuple[str, ...] = tuple(facts.FACTS)
 
-#: What the facts are made from, each from those before it and the tables.
-_STEPS = ("listings", "allocations", "observations")
+#: What the facts are made from first: which listings, and which nodes in them are which.
+_SETTLED = ("listings", "allocations")
 #: Facts that others are made from: a day's are kept while it is built.
 _KEPT = ("node_states", "node_incarnations", "task_runs")
 _ROWS_PER_BATCH = 65_536
@@ -53,13 +53,12 @@ def _needs(step: str) -> tuple[str, ...]:
 
 def _made(fact: Fact) -> str:
     """The named parts of a statement that make a fact from rows, the last one the fact's own."""
-    steps = (*_needs(fact.name), fact.name)
+    steps = (*(step for step in _needs(fact.name) if step not in _SETTLED), fact.name)
     return ",\n".join(f"made_{step} as (\n{_source(step)}\n)" for step in steps)
 
 
 # The days of the record: those with a listing, and those of a gap of up to a month between two.
 _RECORD_DAYS = """
-create or replace view record_days as
 with listed as (
     select distinct account, cast(listing_finished_at as date) as date
     from pools where listing_finished_at is not null
@@ -79,7 +78,7 @@ from followed
 # A day of history is not current either where a listing of a day that history does not cover may
 # have come into its window since: one of the first two proofs after it, or of the last before it.
 _WANTED_DAYS = """
-create or replace view wanted_days as
+create or replace table wanted_days as
 with uncovered as (
     select account, date from record_days
     except
@@ -137,23 +136,32 @@ class History:
     files: Mapping[str, tuple[str, ...]]
     days: tuple[tuple[str, date], ...]
 
-    def statements(self, wanted: Iterable[str] = FACTS) -> Iterator[str]:
+    def statements(self) -> Iterator[str]:
+        """Makes everything: what the facts are made from, then their views."""
+        yield from self.days_wanted()
+        yield from self.views(FACTS)
+
+    def views(self, wanted: Iterable[str]) -> Iterator[str]:
         """Makes the views of these facts and of all they read; every view is bound when it is made."""
-        yield from self._days()
         made: dict[str, None] = {}
         for name in wanted:
             made.update(dict.fromkeys((*_reads(name), name)))
         for name in made:
             yield from self._fact(facts.FACTS[name])
 
-    def _days(self) -> Iterator[str]:
+    def days_wanted(self) -> Iterator[str]:
+        """Works out which days are answered from rows, and from which listings of them."""
         days = [f"('{quoted(account)}', date '{day}')" for account, day in self.days]
         listed = f"(values {', '.join(days)})" if days else "(select null, null where false)"
         columns = "cast(account as varchar) as account, cast(date as date) as date"
         listed += " as days (account, date)"
         yield f"create or replace view history_days as select {columns} from {listed}"  # noqa: S608
-        yield _RECORD_DAYS
+        yield f"create or replace view record_days as {_RECORD_DAYS}"
+        # What a connection sees does not change: which listings of which days are wanted is worked
+        # out once, not by every query again.
         yield _WANTED_DAYS
+        for step in _SETTLED:
+            yield f"create or replace table made_{step} as {_source(step)}"
 
     def _fact(self, fact: Fact) -> Iterator[str]:
         parts = f"with {_made(fact)},\ndaily_{fact.name} as ({_daily(fact, self.files)})\n"
@@ -254,20 +262,16 @@ def _merged(fact: Fact) -> str:
 @contextmanager
 def _building(connection: Connection, account: str, days: str) -> Iterator[_Build]:
     """A place of its own for the tables of a build, in which the steps find what they name."""
-    cursor = connection.duckdb.cursor()
+    cursor = connection.cursor()
     (home,) = cursor.execute("select current_database()").fetchone() or ("memory",)
     place = f"building_{next(_builds)}"
     cursor.execute(f"attach ':memory:' as {place}")
     try:
-        cursor.execute("set TimeZone = 'UTC'")
-        for table, files in connection.view.files.items():  # variables are a session's own
-            listed = ", ".join(f"'{quoted(file)}'" for file in files)
-            cursor.execute(f"set variable {table}_files = [{listed}]")
         cursor.execute(f"set search_path = '{place}.main,{home}.main'")
         build = _Build(cursor, home, place, account)
         for table in ("snapshots", "pools"):
             build.narrow(table)
-        build.keep(f"wanted_days as {days.format(home=home, account=quoted(account))}")
+        build.keep(f"wanted_days as {days}")
         build.keep(f"made_listings as {_source('listings')}")
         yield build
     finally:
@@ -322,9 +326,8 @@ def build_day(
         (fact, its rows, sorted by key, under ``facts.FACTS[fact].schema``) for every fact, one
         after another: read a reader to its end before the next is asked for.
     """
-    with _building(
-        connection, account, f"select '{{account}}' as account, date '{day}' as date"
-    ) as b:
+    only = f"select '{quoted(account)}' as account, date '{day}' as date"
+    with _building(connection, account, only) as b:
         ids = b.cursor.execute("select distinct snapshot_id from made_listings").fetchall()
         dates = {date_of(snapshot_id) for (snapshot_id,) in ids} or {day}
         listed = ", ".join(f"date '{each}'" for each in sorted(dates))
@@ -356,8 +359,7 @@ def days_to_rebuild(
 
 def windows(connection: Connection, account: str) -> dict[date, frozenset[str]]:
     """For each day of the record, in order, the snapshots its facts are made from."""
-    days = "select account, date from {home}.main.record_days where account = '{account}'"
-    with _building(connection, account, days) as build:
+    with _building(connection, account, _RECORD_DAYS) as build:
         rows = build.cursor.execute(
             "select date, list(distinct snapshot_id) from made_listings group by date order by date"
         ).fetchall()

@@ -74,11 +74,23 @@ class Connection:
         self._make(history.FACTS)
         return self._duckdb
 
+    def cursor(self) -> DuckDBPyConnection:
+        """A session of its own over the views that are there; the caller closes it."""
+        cursor = self._duckdb.cursor()
+        cursor.execute("set TimeZone = 'UTC'")
+        for statement in _variables(self.view):  # these are a session's own
+            cursor.execute(statement)
+        return cursor
+
     def _make(self, facts: Iterable[str]) -> None:
         """Makes the views of facts once they are asked for: a connection opens faster without."""
         missing = [fact for fact in facts if fact not in self._made]
         if missing:
-            for statement in _history(self.view).statements(missing):
+            made = _history(self.view)
+            if not self._made:
+                for statement in made.days_wanted():
+                    self._duckdb.execute(statement)
+            for statement in made.views(missing):
                 self._duckdb.execute(statement)
             self._made.update(missing)
 
@@ -141,13 +153,18 @@ def statements(view: View) -> Iterator[str]:
     yield from _history(view).statements()
 
 
-def _tables(view: View) -> Iterator[str]:
-    """The views of the tables, and those that need no history."""
-    for table in schema.TABLES.values():
-        files = view.files.get(table.name, ())
+def _variables(view: View) -> Iterator[str]:
+    for name, files in view.files.items():
         if files:
             listed = ", ".join(f"'{quoted(file)}'" for file in files)
-            yield f"set variable {table.name}_files = [{listed}]"
+            yield f"set variable {name}_files = [{listed}]"
+
+
+def _tables(view: View) -> Iterator[str]:
+    """The views of the tables, and those that need no history."""
+    yield from _variables(view)
+    for table in schema.TABLES.values():
+        if view.files.get(table.name):
             # by name takes three times as long to plan: only where a file lacks a column
             by_name = ", union_by_name = true" if table.name in view.older else ""
             source = (  # the name is the schema's own
@@ -171,7 +188,7 @@ def _tables(view: View) -> Iterator[str]:
 
 
 def _history(view: View) -> history.History:
-    return history.History(getattr(view, "history", {}), getattr(view, "history_days", ()))
+    return history.History(view.history, view.history_days)
 
 
 def _typed_nulls(table: Table) -> str:
