@@ -215,7 +215,7 @@ def load(
     lake_uri = lake or environ.get("NODELAKE_LAKE") or file.lake or DEFAULT_LAKE
     if SECRET_VALUE.search(lake_uri):
         raise ConfigError(
-            "the lake's address holds a secret: put it into AZURE_STORAGE_SAS_TOKEN or "
+            "the lake's address holds a secret, which belongs in AZURE_STORAGE_SAS_TOKEN or "
             "AZURE_STORAGE_KEY"
         )
     hash_key = environ.get("NODELAKE_HASH_KEY")

@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import PurePath
 from typing import Literal, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -338,8 +337,3 @@ def _pool_rows(
     if contents.has_pools:
         ledger.pool_listing_started_at = ledger.pool_listing_finished_at = at
     return rows
-
-
-def name_of(path: str) -> str:
-    """How a file is called in messages."""
-    return "standard input" if path == "-" else PurePath(path).name

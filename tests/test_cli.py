@@ -325,6 +325,8 @@ def test_one_node_live(capsys: pytest.CaptureFixture[str]) -> None:
     assert live["startTask"]["environmentSettings"][0]["value"] == "[redacted]"
     few = json.loads(printed(capsys, "node", "beta", node, "--live", "--select", "id,state"))
     assert sorted(name for name in few if not name.startswith("odata")) == ["id", "state"]
+    assert cli.run(["node", "beta", node, "--live", "--format", "csv"]) == 2
+    capsys.readouterr()
     (line,) = logged(capsys, "node", "beta", "nobody", "--live", code=1)
     assert "NodeNotFound" in line["message"]
 
@@ -369,6 +371,33 @@ def test_status_and_its_threshold(capsys: pytest.CaptureFixture[str], lake: str)
     assert json.loads(printed(capsys, "status", "--lake", lake, "--max-age", "1e9"))
     assert cli.run(["status", "--lake", lake, "--max-age", "1"]) == 5
     assert cli.run(["status", "--lake", "no-lake", "--max-age", "1"]) == 5
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "table"])
+def test_a_locale_that_is_not_utf8_ends_no_answer(lake: str, form: str) -> None:
+    """What it has no letters for is written by number; JSON stays JSON."""
+    command = [sys.executable, "-m", "pipeline", "sql", "--lake", lake, "--format", form]
+    done = subprocess.run(
+        [*command, "select 'caf\u00e9 \u2192' as text"],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if form == "json":
+        assert json.loads(done.stdout) == [{"text": "caf\u00e9 \u2192"}]
+    else:
+        assert r"caf\xe9 \u2192" in done.stdout
+
+
+def test_a_refused_secret_is_told_in_whole_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """What says where a secret belongs is not itself taken for one by the log."""
+    assert cli.run(["status", "--lake", "az://c/x?sig=hunter2"]) == 2
+    Path("nodelake.toml").write_text("access_key = 'hunter2'")
+    assert cli.run(["status"]) == 2
+    err = capsys.readouterr().err
+    assert "hunter2" not in err
+    assert "[redacted]" not in err
 
 
 @pytest.mark.parametrize("option", [["snapshot", "--deadline"], ["status", "--max-age"]])

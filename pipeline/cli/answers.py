@@ -184,6 +184,8 @@ def node(
 ) -> int:
     """Show one node: as the service has it now, redacted, or its states from the lake."""
     if live:
+        if form not in (None, "json"):
+            raise click.UsageError("--live prints the service's JSON, no rows")
         return _live(pool, node_id, select, timeout, accounts, lake)
     if select or timeout:
         raise click.UsageError("--select and --timeout go with --live")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -36,6 +37,9 @@ def is_watched() -> bool:
 
 def set_up_logging(verbose: bool) -> None:
     """Sends the log to stderr: plain lines on a terminal, JSON lines without one."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # as stderr does: a locale that is not UTF-8 must not end an answer in its middle
+        sys.stdout.reconfigure(errors="backslashreplace")
     logger = logging.getLogger("nodelake")
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False
@@ -59,7 +63,7 @@ class _Plain(logging.Formatter):
         text = "\n".join(escape(line) for line in lines)
         if record.levelno >= logging.WARNING:
             text = f"{record.levelname.lower()}: {text}"
-        return text if record.name == "nodelake" else f"{text}"
+        return text
 
 
 class _JsonLines(logging.Formatter):

@@ -87,8 +87,10 @@ def _escaped(match: re.Match[str]) -> str:
 def _json(rows: pa.Table) -> None:
     write = sys.stdout.write
     separator = "[\n"
+    is_utf8 = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
     for row in _rows(rows):
-        write(separator + _CONTROLS.sub(_escaped, json.dumps(plain(row), ensure_ascii=False)))
+        text = json.dumps(plain(row), ensure_ascii=not is_utf8)
+        write(separator + _CONTROLS.sub(_escaped, text))
         separator = ",\n"
     write("[]\n" if separator == "[\n" else "\n]\n")
 
