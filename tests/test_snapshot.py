@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -249,6 +250,39 @@ def test_pages_read_before_a_failure_are_kept_and_the_listing_is_partial(
     service.fault("internal_error", route="nodes", pool="alpha", page=3)
     assert service.run(lake).exit_code == 3
     assert listed(lake)["alpha"] == ("partial", "InternalError", 10)
+
+
+def test_nodes_that_were_read_are_never_a_failed_run(lake: Lake) -> None:
+    """One pool, and that partial: exit 3, for something is stored."""
+    service = make_service(small_fleet(alpha=12))
+    service.fault("internal_error", route="nodes", pool="alpha", page=2)
+    outcome = service.run(lake)
+    assert (outcome.exit_code, outcome.row["status"], outcome.row["nodes_rows"]) == (
+        3,
+        "partial",
+        5,
+    )
+
+
+def test_an_interrupt_waits_for_nobody(service: Service, lake: Lake) -> None:
+    """What other pools wait for, a minute's Retry-After say, ends with it."""
+    service.fault("busy", route="nodes", pool="beta", retry_after="60")
+
+    class Interrupting:
+        def pools_listed(self, pools: int) -> None: ...
+
+        def nodes_read(self, pool_id: str, nodes: int) -> None: ...
+
+        def pool_done(self, pool_id: str, listing: str) -> None:
+            raise KeyboardInterrupt
+
+    begun = time.monotonic()
+    with (
+        service.client(sleep=None) as client,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        snapshot.run(service.account, lake, client, watch=Interrupting())
+    assert time.monotonic() - begun < 30
 
 
 def test_a_failure_keeps_the_services_request_id(service: Service, lake: Lake) -> None:
