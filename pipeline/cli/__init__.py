@@ -14,7 +14,7 @@ from types import FrameType
 import click
 
 from pipeline import __version__
-from pipeline.cli import answers, collect, health, keep, made_up
+from pipeline.cli import answers, collect, health, keep, made_up, pictures
 from pipeline.cli.console import say, set_up_logging
 
 USAGE, FAILED, LOCKED = 2, 1, 4
@@ -51,6 +51,7 @@ for command in (
     *keep.COMMANDS,
     *answers.COMMANDS,
     *health.COMMANDS,
+    *pictures.COMMANDS,
     *made_up.COMMANDS,
 ):
     nodelake.add_command(command)
