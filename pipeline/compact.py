@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Protocol
 
+import duckdb
 import pyarrow as pa
 
 from pipeline import schema
@@ -23,7 +24,7 @@ from pipeline.lake import Lake, compacted_key, history_key, late_stem
 from pipeline.storage import Changed, Entry, LakeError, Lock, Locked, Missing
 from pipeline.sweep import sweep_account, sweep_nobodys
 from pipeline.tablefile import TableFile
-from pipeline.view import history_ids
+from pipeline.view import View, history_ids
 
 if TYPE_CHECKING:
     from pipeline.lake import Place
@@ -298,13 +299,23 @@ class _Account:
         """
         if self.history is None:
             return
-        with self._connect() as connection:
-            wanted = self._wanted(connection)
+        wanted: Mapping[date, Collection[str]] = {}
+        try:
+            with self._connect() as connection:
+                wanted = self._wanted(connection)
+        except (duckdb.Error, LakeError) as error:
+            # A damaged file hides which days its snapshot touches: then none is current.
+            self._no_history(str(error))
+        expired = {day for account, day in self.lake.marks() if account == self.account}
         for place in [*self.lake.places("history/days")]:
-            if place.stem != self.account or place.day not in wanted:
+            if place.stem != self.account or place.day in expired:
                 continue
-            if history_ids(self.lake, place.key) != wanted[place.day]:
+            if history_ids(self.lake, place.key) != wanted.get(place.day):
                 self.storage.delete(place.key)
+
+    def _no_history(self, why: str) -> None:
+        log.error("no history of %s: %s", self.account, why)
+        self.report.open_days.append(f"history of {self.account}: {why}")
 
     def _wanted(self, connection: Connection) -> dict[date, set[str]]:
         """For each day that has not expired, the snapshots its history has to be made from."""
@@ -323,22 +334,25 @@ class _Account:
         """
         if self.history is None:
             return
-        with self._connect() as connection:
-            wanted = self._wanted(connection)
-            view = connection.view
-            for day, ids in sorted(wanted.items()):
-                key = history_key("days", day, self.account)
-                is_open = (self.account, day) not in view.compacted and any(
-                    id_.startswith(f"{day:%Y%m%d}") for id_ in ids
-                )
-                if is_open or not _is_closed(day, now, through):
-                    continue
-                if (self.account, day) in view.history_days and (
-                    history_ids(self.lake, key) == ids
-                ):
-                    continue
-                self._build(connection, day, sorted(ids))
-                self.report.history_days += 1
+        try:
+            with self._connect() as connection:
+                for day, ids in sorted(self._wanted(connection).items()):
+                    if not self._is_made(connection.view, day, ids, now, through):
+                        self._build(connection, day, sorted(ids))
+                        self.report.history_days += 1
+        except duckdb.Error as error:
+            self._no_history(str(error))
+
+    def _is_made(
+        self, view: View, day: date, ids: set[str], now: datetime, through: date | None
+    ) -> bool:
+        """Whether a day's history needs no making: it is current, or the day is not closed yet."""
+        own = f"{day:%Y%m%d}"
+        is_open = (self.account, day) not in view.compacted and any(i.startswith(own) for i in ids)
+        if is_open or not _is_closed(day, now, through):
+            return True
+        key = history_key("days", day, self.account)
+        return (self.account, day) in view.history_days and history_ids(self.lake, key) == ids
 
     def _build(self, connection: Connection, day: date, ids: list[str]) -> None:
         assert self.history is not None
@@ -375,8 +389,6 @@ class _Account:
         spill = f"{tempfile.gettempdir()}/nodelake-spill-{os.getpid()}"
         connection.sql(f"set temp_directory = '{spill}'")
         return closing(connection)
-
-    # --- sweeping ---
 
     def sweep(self) -> None:
         """Deletes what the day files replace, past the grace, and what nobody ever committed."""

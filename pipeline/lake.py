@@ -7,6 +7,7 @@ has no ledger file does not exist for a reader.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import threading
@@ -174,7 +175,8 @@ class Lake:
         found = set()
         for entry in self.storage.list("expired"):
             folder, _, account = entry.key.rpartition("/")
-            found.add((account, date.fromisoformat(folder.rpartition("date=")[2])))
+            with contextlib.suppress(ValueError):  # a stray
+                found.add((account, date.fromisoformat(folder.rpartition("/date=")[2])))
         return found
 
     def compacted_ids(self, place: Place) -> tuple[str, ...]:
