@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import rebuild, saved, schema
 from pipeline.lake import Lake
+from pipeline.redact import Redactor
 from pipeline.saved import SavedError, SavedFile
 from pipeline.snapshot import Outcome
 from tests.conftest import SHARED
@@ -173,6 +174,30 @@ def test_importing_again_changes_nothing(lake: Lake) -> None:
     assert not again.is_stored
     assert again.row["snapshot_id"] == first.row["snapshot_id"]
     assert store(lake, one_file, other, complete=True).is_stored
+
+
+def test_what_is_kept_is_part_of_an_imports_id(lake: Lake) -> None:
+    """The same files with --keep-env store other values: another snapshot."""
+    first = store(lake, file([node("a")]))
+    second = store(lake, file([node("a")]), redactor=Redactor(["SETTING"]))
+    assert second.is_stored
+    assert first.row["snapshot_id"] != second.row["snapshot_id"]
+
+
+def test_the_scope_of_an_import_is_the_account_where_it_holds_pools(lake: Lake) -> None:
+    """Nodes alone tell of their pools only."""
+    assert store(lake, file([node("a")])).row["scope"] == "pools"
+    pool = {"id": "p1", "taskSlotsPerNode": 1}
+    assert store(lake, file([pool]), account="acct").row["scope"] == "account"
+
+
+def test_a_name_in_two_cases_keeps_both_values(lake: Lake) -> None:
+    """The API's own is the column's, whichever comes first; the other one is unknown."""
+    endpoint = {"name": "ssh", "publicIpAddress": "203.0.113.1", "publicIPAddress": "203.0.113.2"}
+    store(lake, file([node("a", endpointConfiguration={"inboundEndpoints": [endpoint]})]))
+    row = one(lake, "select inbound_endpoints, extra_json from nodes")
+    assert row["inbound_endpoints"][0]["public_ip_address"] == "203.0.113.2"
+    assert "203.0.113.1" in row["extra_json"]
 
 
 def test_an_uncommitted_import_is_written_anew(lake: Lake) -> None:
