@@ -124,6 +124,30 @@ def test_an_answer_that_is_not_the_pool_asked_for_is_a_failed_listing(
     assert listed(lake) == {"beta": ("failed", "BadPage", 0), "gamma": HEALTHY["gamma"]}
 
 
+def test_a_pool_without_a_valid_id_makes_the_listing_of_pools_partial(
+    service: Service, lake: Lake
+) -> None:
+    """It has no row and its nodes cannot be asked for: no absence may be told from that run."""
+    body = b'{"value": [{"id": "alpha"}, {"displayName": "nameless"}]}'
+    with service.client(transport=Instead(service, "/pools", body)) as client:
+        outcome = snapshot.run(service.account, lake, client)
+    assert (outcome.exit_code, outcome.row["pool_listing"]) == (3, "partial")
+    assert listed(lake) == {"alpha": HEALTHY["alpha"]}
+
+
+def test_a_pool_met_twice_is_kept_once(service: Service, lake: Lake) -> None:
+    """The first; and asked for twice it is read once."""
+    body = b'{"value": [{"id": "beta", "displayName": "1"}, {"id": "beta", "displayName": "2"}]}'
+    with service.client(transport=Instead(service, "/pools", body)) as client:
+        assert snapshot.run(service.account, lake, client).exit_code == 0
+    assert rows(lake, "select display_name, nodes_listed from pools") == [
+        {"display_name": "1", "nodes_listed": 5}
+    ]
+    with service.client() as client:
+        outcome = snapshot.run(service.account, lake, client, pools=["beta", "beta"])
+    assert outcome.row["requests"] == 3
+
+
 @pytest.mark.parametrize("total", ["1e3", "true", "-5", "99999999999999999999"])
 def test_node_counts_that_cannot_be_are_none(service: Service, lake: Lake, total: str) -> None:
     """They are a soft check: no run fails of them."""
