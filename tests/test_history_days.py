@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
@@ -158,8 +159,9 @@ def live(lakes: Iterable[Lake], rng: random.Random) -> list[tuple[Any, ...]]:
     late = []
     for day in range(4):
         quiet = rng.random() < 0.2  # a day on which nothing was polled
-        for hour in (0, 0, 1, 6, 12, 12, 18, 23, 23):
-            clock = f"{day} {hour:02}:{rng.randint(0, 59):02}"
+        # two listings of a node in one second have no order
+        for half in (0, 1, 2, 12, 24, 25, 36, 46, 47):
+            clock = f"{day} {half // 2:02}:{half % 2 * 30 + rng.randint(0, 29):02}"
             for life in pools.values():
                 life.move(clock)
             shown = {name: life.listing() for name, life in pools.items() if rng.random() < 0.95}
@@ -311,3 +313,50 @@ def test_a_day_of_another_account_builds_nothing(tmp_path: Path) -> None:
         for account, day in (("other", DAYS[0]), (ACCOUNT, DAYS[2])):
             for name, reader in history.build_day(connection, account, day):
                 assert reader.read_all().num_rows == 0, name
+
+
+def test_a_gap_of_more_than_a_month_is_no_part_of_the_record(tmp_path: Path) -> None:
+    """Up to 31 days every day of a gap has its hours; an old import does not make a thousand days."""
+    for days, expected in ((31, 32), (32, 2)):
+        lake = Lake(tmp_path / str(days))
+        for day in (0, days):
+            put(lake, f"{day} 12:00", {"p": [node("a")]})
+        with query.connect(lake) as connection:
+            assert connection.table("select distinct date from node_hours").num_rows == expected
+
+
+def test_a_refreshed_connection_sees_new_snapshots_in_every_fact(tmp_path: Path) -> None:
+    """And before that, its facts stay what they were, whichever were asked for first."""
+    lake = Lake(tmp_path / "lake")
+    put(lake, "10:00", {"p": [node("a")]})
+
+    def lives(connection: query.Connection) -> list[int]:
+        counts = "select count(*) as n from "
+        return [
+            connection.table(counts + name)["n"][0].as_py()
+            for name in ("node_incarnations", "node_states")
+        ]
+
+    with query.connect(lake) as connection:
+        assert connection.table("from node_boots").num_rows == 0
+        assert lives(connection) == [1, 1]
+        put(lake, "10:05", {"p": [node("a", "running", "10:02"), node("b")]})
+        assert lives(connection) == [1, 1]
+        connection.refresh()
+        assert lives(connection) == [2, 3]
+
+
+def test_init_sql_opens_the_facts_in_any_duckdb(tmp_path: Path) -> None:
+    """The statements alone, in a plain connection, answer alike."""
+    lake = Lake(tmp_path / "lake")
+    live([lake], random.Random(2))
+    plain = duckdb.connect()
+    plain.execute("set TimeZone = 'UTC'")
+    for statement in query.statements(lake.view()):
+        plain.execute(statement)
+    with query.connect(lake) as connection:
+        for name in history.FACTS:
+            counted = f"select count(*) from {name}"
+            assert (
+                plain.execute(counted).fetchone() == connection.duckdb.execute(counted).fetchone()
+            )

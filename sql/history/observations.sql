@@ -16,8 +16,8 @@ select
     listings.finished_at,
     listings.is_complete,
     listings.is_proof,
-    nodes.is_malformed,
-    not nodes.is_malformed
+    coalesce(nodes.is_malformed, false) as is_malformed,
+    not coalesce(nodes.is_malformed, false)
         and nodes.state is not null
         and nodes.state_transition_time is not null as is_state_known,
     nodes.state,
