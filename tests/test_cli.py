@@ -114,7 +114,7 @@ def test_lake_and_format_work_everywhere(name: str) -> None:
     options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
     if name not in ("questions", "schema"):
         assert "--lake" in options
-    if name in ("sql", "questions", "ask", "node", "status", "schema"):
+    if name in ("sql", "questions", "ask", "node", "status", "schema", "check"):
         assert "--format" in options
 
 
