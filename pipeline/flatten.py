@@ -282,6 +282,7 @@ def pool_rows(
             "pools." + path_name(steps, redactor) for steps in cleaned.unknown
         )
         fitting = dict(value)
+        report.malformed += bool(cleaned.problems)
         for problem in cleaned.problems:
             path = path_name(problem.steps, redactor)
             report.note(

@@ -367,7 +367,7 @@ SNAPSHOTS = Table("snapshots", "snapshot", "The ledger: one row a run, failed on
     Column("throttled", COUNT, None, "Answers 429 or 503."),
     Column("bytes_received", COUNT, None, "Bytes of bodies as they came over the wire."),
     Column("duplicates", COUNT, None, "Nodes met twice in a listing, kept once."),
-    Column("malformed", COUNT, None, "Nodes with a value of the wrong type, or without a valid id."),
+    Column("malformed", COUNT, None, "Nodes with a value of the wrong type or without a valid id, and pools with such a value."),
     Column("unknown_fields", COUNT, None, "Values of fields the schema does not name; kept in extra_json."),
     _lists("unknown_field_paths", None, "Those fields by name.",
         Column("path", TEXT, None, "Table and JSON path of the field.", "text"),

@@ -204,6 +204,15 @@ def test_wrong_sql_is_wrong_usage(
     assert line["level"] == "error"
 
 
+@pytest.mark.parametrize("uri", ["s3://bucket/lake", "az://", "abfss://nowhere"])
+def test_a_lake_that_cannot_be_is_wrong_configuration(
+    capsys: pytest.CaptureFixture[str], uri: str
+) -> None:
+    """An address of another kind is exit 2, and says which kinds there are."""
+    (line,) = logged(capsys, "sql", "select 1", "--lake", uri, code=2)
+    assert "az://container/prefix" in line["message"]
+
+
 def test_nothing_is_configured(capsys: pytest.CaptureFixture[str]) -> None:
     """A snapshot without an account says what to set, exit 2."""
     (line,) = logged(capsys, "snapshot", code=2)
@@ -420,7 +429,7 @@ def test_the_shell_answers_what_is_typed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lake: str
 ) -> None:
     """A query ends with a semicolon, over several lines too; an error does not end the shell."""
-    typed = ".tables\nselect count(*)\n  as n from nodes;\nselekt;\nselect 7 as seven;\n.quit\n"
+    typed = ".tables\nselect count(*)\n  as n from nodes;\nselekt;\nselect 7 as seven"
     monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
     assert cli.run(["shell", "--lake", lake]) == 0
     out, err = capsys.readouterr()

@@ -38,6 +38,7 @@ def test_pools_malformed_and_not() -> None:
     assert ["targetDedicatedNodes", "pool.id", "pool.id"] == [p["path"] for p in report.problems]
     assert {"pools.new": 1} == report.unknown_fields
     assert 2 == report.missing_ids
+    assert 1 == report.malformed
 
 
 def test_a_pool_that_names_a_member_twice_keeps_both() -> None:

@@ -67,7 +67,7 @@ def test_a_command_prints_what_the_readme_shows(demo: tuple[Path, str], block: s
     """Each `$ nodelake …` on the demo's lake."""
     command, _, shown = block.partition("\n")
     arguments = shlex.split(command.removeprefix("$ nodelake "))
-    if arguments[0] in ("sql", "ask", "status"):
+    if arguments[0] in ("sql", "ask", "status", "heatmap"):
         arguments += ["--lake", "data/demo-lake"]
     assert still(run(demo[0], *arguments)) == still(shown)
 

@@ -100,11 +100,12 @@ def _failed(error: Exception) -> int:
     from pipeline.lake import LakeError, Locked, Refused
     from pipeline.query import QuestionError
     from pipeline.saved import SavedError
+    from pipeline.storage import LakeSettingsError
 
     if isinstance(error, Locked):
         say(str(error))
         return LOCKED
-    if isinstance(error, ConfigError | QuestionError | Refused):
+    if isinstance(error, ConfigError | QuestionError | Refused | LakeSettingsError):
         say(str(error))
         return USAGE
     if isinstance(error, SavedError):

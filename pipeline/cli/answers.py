@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -43,32 +44,41 @@ def shell(lake: str | None) -> None:
     import duckdb
 
     with connect(lake) as connection:
-        lines: list[str] = []
         if sys.stdin.isatty():
             import readline  # noqa: F401 - its import gives input() history and editing
 
             click.echo(f"{len(connection.view.snapshot_ids)} snapshots in {connection.lake}")
-        while True:
-            try:
-                line = (
-                    input("     …> " if lines else "nodelake> ") if sys.stdin.isatty() else input()
-                )
-            except EOFError:
+        for text in _typed():
+            if text in (".quit", ".exit"):
                 return
-            word = line.strip()
-            if not lines and word in (".quit", ".exit"):
-                return
-            if not lines and word.startswith("."):
-                _dot(connection, word)
+            if text.startswith("."):
+                _dot(connection, text)
                 continue
-            lines.append(line)
-            if not word.endswith(";"):
-                continue
-            query, lines = "\n".join(lines), []
             try:
-                show(connection.table(query), "table")
+                show(connection.table(text), "table")
             except duckdb.Error as error:
                 say(str(error))
+
+
+def _typed() -> Iterator[str]:
+    """What is typed or piped: dot commands, and queries up to their semicolon or the end."""
+    is_asking = sys.stdin.isatty()
+    lines: list[str] = []
+    while True:
+        try:
+            line = input("     …> " if lines else "nodelake> ") if is_asking else input()
+        except EOFError:
+            break
+        word = line.strip()
+        if not lines and word.startswith("."):
+            yield word
+            continue
+        lines.append(line)
+        if word.endswith(";"):
+            yield "\n".join(lines)
+            lines = []
+    if any(line.strip() for line in lines):
+        yield "\n".join(lines)
 
 
 def _dot(connection: Connection, word: str) -> None:

@@ -18,6 +18,10 @@ class LakeError(Exception):
     """The lake cannot be read or written; the message names the file and says what to do."""
 
 
+class LakeSettingsError(LakeError):
+    """The lake's address, or a setting it needs, is wrong; nothing was tried."""
+
+
 class Locked(LakeError):
     """Another run holds the lock; ``holder`` is what it wrote about itself."""
 
@@ -121,7 +125,7 @@ def open_storage(uri: str) -> Storage:
     """The storage of a lake: a directory, ``az://container/prefix`` or ``abfss://…``.
 
     Raises:
-        LakeError: the URI has a scheme this version does not know, or lacks settings.
+        LakeSettingsError: the URI has a scheme this version does not know, or lacks settings.
     """
     text = uri.removeprefix("file://")
     if "://" not in text:
@@ -130,14 +134,12 @@ def open_storage(uri: str) -> Storage:
         return Disk(Path(text).absolute())
     scheme = text.split("://", 1)[0]
     if scheme not in ("az", "abfss"):
-        raise LakeError(
+        raise LakeSettingsError(
             f"a lake at {scheme}:// cannot be opened: "
             "a directory, az://container/prefix and abfss:// can"
         )
     try:
         from pipeline.storage.blob import Blob
     except ImportError as error:
-        raise LakeError(
-            f"a lake on Azure needs {error.name}: pip install 'nodelake[azure]'"
-        ) from None
+        raise LakeError(f"a lake on Azure needs {error.name}: pip install {error.name}") from None
     return Blob(text)

@@ -23,7 +23,7 @@ from obstore.exceptions import AlreadyExistsError, NotFoundError, PreconditionEr
 from obstore.store import AzureStore
 
 from pipeline.redact import redact_text
-from pipeline.storage import Changed, Entry, LakeError, Missing, Over
+from pipeline.storage import Changed, Entry, LakeError, LakeSettingsError, Missing, Over
 from pipeline.storage.rest import Rest, blob_errors
 
 #: Files up to this size are put in one request.
@@ -64,10 +64,12 @@ def parse(uri: str, environ: Mapping[str, str]) -> Address:
         container, prefix = match.groups()
         account = environ.get("AZURE_STORAGE_ACCOUNT", "")
         if not account:
-            raise LakeError(f"{uri}: set AZURE_STORAGE_ACCOUNT to the storage account's name")
+            raise LakeSettingsError(
+                f"{uri}: set AZURE_STORAGE_ACCOUNT to the storage account's name"
+            )
         endpoint = endpoint or f"https://{account}.blob.core.windows.net"
     else:
-        raise LakeError(
+        raise LakeSettingsError(
             f"{redact_text(uri)}: not az://container/prefix or "
             "abfss://container@account.dfs.core.windows.net/prefix"
         )
