@@ -125,7 +125,12 @@ _RULES: tuple[re.Pattern[str], ...] = tuple(
         # a storage account key, a JSON web token, a GitHub token: known by their shape
         r"()(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{86}==",
         r"()(?-i:(?<![\w-])eyJ[\w-]{8,}+(?:\.[\w-]++)+\.?)",
-        r"()\b(?:gh[pousr]_|github_pat_)[A-Za-z0-9_]{20,}+",
+        r"()\b(?:gh[pousr]_|github_pat_|hf_|npm_)[A-Za-z0-9_]{20,}+",
+        r"()\b(?:glpat-|xox[abeprs]-|AIza)[\w-]{16,}+",
+        # the key of an Azure function in its URL
+        rf"""([?&]code{_EQUALS})(?:\[redacted\]|[^\s&"'<>]+)""",
+        # az keyvault secret set --name n --value x
+        rf"""(\bsecret\s++set\b(?:(?!\bsecret\b)[^|;&\n])*?\s--value(?:\s++|=)){_value()}""",
     )
 )
 # -e NAME=value, --env NAME=value, -eNAME=value, -e "NAME=a value", -e=NAME=value, -ite NAME=value
@@ -158,7 +163,7 @@ GATE = (
     r"(?i)pass|pwd?|secret|token|credential|signature|key|sas|sig|bearer|authorization|login|cookie"
     r"|net[^!-~]|mysql|mongo|nuget|twine|sqlcmd|bcp|unzip|redis-cli|-----begin|://[^/\s]*@"
     r"|(?:^|[^a-z0-9])-(?:[dit]{0,3}e|-env|-build|u|-user|-proxy)"
-    r"|%[0-9a-f]{2}|(?-i:eyJ)|gh[pousr]_|github_|[a-z0-9+/]=="
+    r"|%[0-9a-f]{2}|(?-i:eyJ)|gh[pousr]_|github_|hf_|npm_|glpat-|xox|aiza|[?&]code|[a-z0-9+/]=="
     rf"|(?-i:(?:^|[^A-Za-z0-9]){_BASE64_AT_ONCE}|(?:{_QUAD}){{4}}|[\x{{130}}\x{{131}}\x{{17f}}\x{{212a}}])"
 )
 

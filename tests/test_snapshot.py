@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import httpx
+import pyarrow as pa
 import pytest
 
 from pipeline import query, snapshot
-from pipeline.lake import Lake, Locked
+from pipeline.extract import Page
+from pipeline.lake import Lake, Locked, SnapshotWriter
 from tests.service import START, Service, make_service, one, rows, small_fleet
 
 SIZES = {"alpha": 12, "beta": 5, "gamma": 3}
@@ -472,3 +476,38 @@ def test_the_fleet_of_a_moment_is_that_of_its_last_complete_listings(
     assert rows(lake, f"from nodes_at('{START - timedelta(minutes=1)}')") == []
     latest = one(lake, "select count(*) as n from nodes_latest")
     assert latest["n"] == sum(SIZES.values())
+
+
+def test_a_page_whose_link_reads_differently_the_second_time_is_an_error(
+    service: Service, lake: Lake
+) -> None:
+    """Were the followed link not the page's own, a page would be lost silently."""
+    with service.client() as client:
+        listed_pages = client.nodes
+
+        def without_links(pool_id: str) -> Iterator[Page]:
+            for page in listed_pages(pool_id):
+                yield replace(page, next_link=None)
+
+        client.nodes = without_links  # type: ignore[method-assign]  # a client that loses links
+        outcome = snapshot.run(service.account, lake, client)
+    assert outcome.exit_code == 3
+    assert listed(lake)["alpha"][:2] == ("failed", "BadPage")
+    assert listed(lake)["beta"] == HEALTHY["beta"]
+
+
+def test_an_interrupt_right_after_the_commit_is_no_failed_run(
+    service: Service, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The snapshot is there: the ledger has its row, and none of a failure beside it."""
+    commit = SnapshotWriter.commit
+
+    def interrupted(writer: SnapshotWriter, ledger: pa.Table) -> None:
+        commit(writer, ledger)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SnapshotWriter, "commit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        service.run(lake)
+    assert [row["status"] for row in rows(lake, "from snapshots")] == ["complete"]
+    assert len(rows(lake, "from nodes")) == sum(SIZES.values())
