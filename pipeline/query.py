@@ -129,7 +129,7 @@ class Connection:
         try:
             relation = self.sql(query, parameters)
             return pa.table({}) if relation is None else relation.to_arrow_table()
-        except (duckdb.IOException, duckdb.InvalidInputException, FileNotFoundError) as error:
+        except (duckdb.Error, FileNotFoundError) as error:
             if not self.lake.has_lost(self.view):
                 raise
             raise Outdated(

@@ -47,6 +47,8 @@ def _later(row: dict[str, Any], column: str) -> None:
     row[column] += timedelta(seconds=3)
 
 
+# Within the record, and no moment at which anything happened.
+NEVER = START + timedelta(hours=1, microseconds=1)
 MISTAKES: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
     "state start exact": ("node_states", lambda row: _later(row, "state_transition_time")),
     "state end inside its bounds": (
@@ -59,8 +61,8 @@ MISTAKES: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
     ),
     "task runs harvested": ("task_runs", lambda row: row.update(task_id="another")),
     "task gaps exact": ("task_gaps", lambda row: row.update(missed=row["missed"] + 1)),
-    "start task run true": ("start_task_runs", lambda row: _later(row, "start_time")),
-    "boot exact": ("node_boots", lambda row: _later(row, "boot_time")),
+    "start task run true": ("start_task_runs", lambda row: row.update(start_time=NEVER)),
+    "boot exact": ("node_boots", lambda row: row.update(boot_time=NEVER)),
     "error episode true": (
         "node_error_episodes",
         lambda row: row.update(first_observed_at=START - timedelta(days=2)),
