@@ -126,15 +126,18 @@ class Connection:
 
     def table(self, query: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
         """The answer to a query as an Arrow table; empty for a statement that answers nothing."""
+        storage = self.lake.storage
+        missed = storage.missed
         try:
             relation = self.sql(query, parameters)
             return pa.table({}) if relation is None else relation.to_arrow_table()
         except (duckdb.Error, FileNotFoundError) as error:
-            if not self.lake.has_lost(self.view):
+            # gone, or (of an import that was written anew) the same under another version
+            if storage.missed == missed and not self.lake.has_lost(self.view):
                 raise
             raise Outdated(
-                "files of this connection's view of the lake have been compacted away or expired "
-                "since it was taken: call refresh() and ask again"
+                "files of this connection's view of the lake have been replaced, compacted away or "
+                "expired since it was taken: call refresh() and ask again"
             ) from error
 
     def ask(self, name: str, **parameters: object) -> pa.Table:

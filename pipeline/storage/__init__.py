@@ -79,6 +79,9 @@ class Storage(Protocol):
     Every method raises LakeError, naming the file and what to do, where the storage refuses.
     """
 
+    #: How many reads found that the version they were of has gone, or that another one is there.
+    missed: int
+
     @property
     def root(self) -> Path:
         """The directory. Raises LakeError where there is none."""

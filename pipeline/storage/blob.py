@@ -84,6 +84,7 @@ class Blob:
 
     def __init__(self, uri: str, environ: Mapping[str, str] = os.environ) -> None:
         self.address = parse(uri, environ)
+        self.missed = 0
         key = environ.get("AZURE_STORAGE_KEY")
         sas = environ.get("AZURE_STORAGE_SAS_TOKEN", "").lstrip("?")
         parameters: dict[str, Any] = {}
@@ -171,6 +172,7 @@ class Blob:
                 return bytes(found.bytes())
             except (NotFoundError, FileNotFoundError, PreconditionError):
                 self._known.pop(entry.key, None)
+                self.missed += 1
                 raise Missing(f"{self.url(entry.key)}: the file is gone, or another one") from None
 
     def sink(self, key: str, over: Over = "anything") -> _Sink:

@@ -28,6 +28,7 @@ class Disk:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self.missed = 0  # an open file stays what it was, whatever takes its name
 
     def __str__(self) -> str:
         return str(self._root)
