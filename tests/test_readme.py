@@ -24,6 +24,7 @@ def blocks(kind: str) -> list[str]:
 def still(text: str) -> str:
     """What differs from day to day and machine to machine, made the same."""
     text = re.sub(r"\d{4}-\d\d-\d\d", "<date>", text)
+    text = re.sub(r"\|\d\d-\d\d", "|<day>", text)
     text = re.sub(r"\d[\d.]* (MB|s)\b", r"<n> \1", text)
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
