@@ -68,8 +68,13 @@ Examples:
     show_default=True,
     help="How many, spread over the day.",
 )
+@click.option(
+    "--day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The day to live through, UTC: the same day, seed and count give the same answers [yesterday].",
+)
 @lake_option
-def demo(seed: int, snapshots: int, lake: str | None) -> None:
+def demo(seed: int, snapshots: int, day: datetime | None, lake: str | None) -> None:
     """Record a made-up day and answer questions from it; no account needed.
 
     An emulated Batch account of three pools and some 300 nodes lives through yesterday while
@@ -83,8 +88,9 @@ def demo(seed: int, snapshots: int, lake: str | None) -> None:
     into = Lake(lake or _shared_lake() or _DEMO_LAKE)
     _make_fresh(into)
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    start = day.replace(tzinfo=UTC) if day else today - timedelta(days=1)
     begun = time.monotonic()
-    nodes = _simulate(into, today - timedelta(days=1), snapshots, seed)
+    nodes = _simulate(into, start, snapshots, seed)
     seconds = time.monotonic() - begun
     click.echo(f"{snapshots} snapshots, {nodes:,} node rows, in {seconds:.0f} s: {_size(into)}")
     begun = time.monotonic()
