@@ -36,6 +36,8 @@ class Failing:
     ``error``: what it raises; ``after`` is called when an operation is done.
     """
 
+    missed = 0
+
     def __init__(
         self,
         storage: Disk,
