@@ -79,7 +79,7 @@ class Credential(Protocol):
 
     def get_token(self, *scopes: str, claims: str | None = None) -> AccessToken:
         """Return a token and when it expires, in seconds since 1970."""
-        ...  # pragma: no cover
+        ...
 
 
 def origin(url: httpx.URL | str) -> tuple[str, str, int]:

@@ -80,6 +80,16 @@ class Ledger:
         return pa.Table.from_pylist([self.row(finished_at)], schema.SNAPSHOTS.schema)
 
 
+def bare_pool(origin: Origin, pool_id: str) -> dict[str, object]:
+    """The row of ``pools`` of a pool of which the id alone is known."""
+    return {
+        "account": origin.account,
+        "snapshot_id": origin.snapshot_id,
+        "snapshot_at": origin.snapshot_at,
+        "pool_id": pool_id,
+    }
+
+
 def pool_table(rows: list[dict[str, object]]) -> pa.Table:
     """Rows of ``pools``, columns that are missing null."""
     return pa.Table.from_pylist(rows, schema.POOLS.schema)

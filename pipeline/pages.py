@@ -134,12 +134,21 @@ def read_page(body: bytes, member: str = "value") -> tuple[list[object], str | N
         page = json.loads(
             body.decode("utf-8-sig"),
             object_pairs_hook=shape.unique_members,
-            parse_constant=_refuse_constant,
+            parse_constant=refuse_constant,
         )
     except ValueError as error:
         raise BadPage(f"not JSON: {error}") from None
     except RecursionError:
         raise BadPage("nested too deeply") from None
+    return elements(page, member)
+
+
+def elements(page: object, member: str = "value") -> tuple[list[object], str | None]:
+    """The same of a page that is parsed already, its objects made by ``shape.unique_members``.
+
+    Raises:
+        BadPage: it is not an object with a ``value`` list.
+    """
     if not isinstance(page, dict) or not isinstance(page.get(member), list):
         raise BadPage(f"not an object with a list named {member!r}")
     if isinstance(page, shape.Repeated):
@@ -150,7 +159,8 @@ def read_page(body: bytes, member: str = "value") -> tuple[list[object], str | N
     return page[member], next_link
 
 
-def _refuse_constant(name: str) -> object:
+def refuse_constant(name: str) -> object:
+    """For json.loads, which would take NaN and Infinity. Raises ValueError."""
     raise ValueError(f"{name} is not JSON")
 
 

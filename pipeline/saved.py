@@ -19,7 +19,7 @@ from pipeline import pages, schema, shape
 from pipeline.columns import Origin
 from pipeline.flatten import NodeFlattener, pool_rows
 from pipeline.lake import Lake, Refused, date_of, new_snapshot_id
-from pipeline.ledger import Ledger, Listing, pool_table
+from pipeline.ledger import Ledger, Listing, bare_pool, pool_table
 from pipeline.redact import Redactor
 from pipeline.snapshot import Clock, Outcome, utc_now
 
@@ -117,7 +117,11 @@ def _elements(file: SavedFile) -> tuple[list[object], str | None, str | None]:
     """The elements of a file, its odata.metadata and its next link."""
     try:
         text = file.data.decode(json.detect_encoding(file.data))
-        value = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=shape.unique_members)
+        value = json.loads(
+            text.removeprefix("\ufeff"),
+            object_pairs_hook=shape.unique_members,
+            parse_constant=pages.refuse_constant,
+        )
     except (ValueError, RecursionError) as error:
         raise SavedError(file.name, f"not JSON: {error}") from None
     if isinstance(value, list):
@@ -128,7 +132,7 @@ def _elements(file: SavedFile) -> tuple[list[object], str | None, str | None]:
     metadata = metadata if isinstance(metadata, str) else None
     if "value" in value:
         try:
-            elements, next_link = pages.read_page(text.encode())
+            elements, next_link = pages.elements(value)
         except pages.BadPage as error:
             raise SavedError(file.name, str(error)) from None
         return elements, metadata, next_link
@@ -321,18 +325,8 @@ def _pool_rows(
     rows: dict[str, dict[str, object]] = {}
     for row in pool_rows(contents.pools, ledger.origin, redactor, ledger.report):
         rows.setdefault(str(row["pool_id"]), row | {"listing": partial})
-    origin = ledger.origin
     for pool_id in contents.nodes:
-        rows.setdefault(
-            pool_id,
-            {
-                "account": origin.account,
-                "snapshot_id": origin.snapshot_id,
-                "snapshot_at": origin.snapshot_at,
-                "pool_id": pool_id,
-                "listing": partial,
-            },
-        )
+        rows.setdefault(pool_id, bare_pool(ledger.origin, pool_id) | {"listing": partial})
     ledger.pool_listing = "partial"
     if contents.has_pools:
         ledger.pool_listing_started_at = ledger.pool_listing_finished_at = at

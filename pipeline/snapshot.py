@@ -22,7 +22,7 @@ from pipeline.config import Account
 from pipeline.extract import BatchClient, ExtractError, Page
 from pipeline.flatten import NodeFlattener, pool_rows
 from pipeline.lake import Lake, LakeError, new_snapshot_id
-from pipeline.ledger import Ledger, Listing, pool_table
+from pipeline.ledger import Ledger, Listing, bare_pool, pool_table
 from pipeline.pages import BadPage, read_page
 from pipeline.redact import Redactor, redact_text
 
@@ -247,13 +247,7 @@ class _Run:
                 page = self.client.pool(pool_id)
                 self._add_pools(page, _the_pool(page, pool_id))
             except (ExtractError, BadPage) as error:
-                self.pools[pool_id] = {
-                    "account": self.ledger.origin.account,
-                    "snapshot_id": self.ledger.origin.snapshot_id,
-                    "snapshot_at": self.ledger.origin.snapshot_at,
-                    "pool_id": pool_id,
-                    "nodes_listed": 0,
-                }
+                self.pools[pool_id] = bare_pool(self.ledger.origin, pool_id) | {"nodes_listed": 0}
                 self._fail(self.pools[pool_id], _Failure.of(error), "failed")
                 self.ledger.pool_listing = "partial"
 

@@ -134,7 +134,10 @@ def open_storage(uri: str) -> Storage:
     if "://" not in text:
         from pipeline.storage.disk import Disk
 
-        return Disk(Path(text).absolute())
+        try:
+            return Disk(Path(text).expanduser().absolute())  # "~" of a settings file, or --lake=~/x
+        except RuntimeError:
+            raise LakeSettingsError(f"{text}: there is no such home directory") from None
     scheme = text.split("://", 1)[0]
     if scheme not in ("az", "abfss"):
         raise LakeSettingsError(
