@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 partial; 4 anoth
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import traceback
@@ -64,7 +65,13 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Runs the command and ends the process with its exit code."""
     signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()  # what is still buffered may meet a full disk, or nobody
+    except OSError as error:
+        code = _unwritten(error, code)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -82,13 +89,32 @@ def run(arguments: list[str]) -> int:
     except Terminated:
         say("terminated")
         return TERMINATED
-    except BrokenPipeError:
-        # The reader has gone (head, less): what it wanted, it has. Nothing may flush at exit.
-        sys.stdout = None
+    except SystemExit:
+        # click's answer, whatever it is told, to a reader that has gone (head, less): what that
+        # one wanted, it has
         return 0
+    except OSError as error:
+        # what is written to a lake ends in a LakeError: this is stdout
+        is_stdout = error.filename is None and error.errno in _UNWRITABLE
+        return _unwritten(error) if is_stdout else _failed(error)
     except Exception as error:
         return _failed(error)
     return result if isinstance(result, int) else 0
+
+
+_UNWRITABLE = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+
+
+def _unwritten(error: OSError, code: int = 0) -> int:
+    """The exit code where stdout took no more; says why, unless its reader has just gone.
+
+    Of a reader that has gone (head, less): what it wanted, it has.
+    """
+    sys.stdout = None  # nothing may flush at exit
+    if isinstance(error, BrokenPipeError):
+        return code
+    say(f"cannot write to standard output: {error.strerror}")
+    return FAILED
 
 
 def _failed(error: Exception) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -91,9 +91,14 @@ def _dot(connection: Connection, word: str) -> None:
         say(f"{word}: unknown; there are .tables, .refresh, .quit")
 
 
-_VIEWS = (
-    "select view_name as view, comment as holds from duckdb_views() where not internal order by 1"
-)
+# Those that are for people: what facts are merged from has no comment.
+_VIEWS = """
+select view_name as view, comment as holds
+from duckdb_views()
+where not internal
+    and (comment is not null or view_name in ('nodes_latest', 'pool_usage'))
+order by 1
+"""
 
 
 @click.command("init-sql", epilog="Example: nodelake init-sql > lake.sql; duckdb -init lake.sql")
@@ -162,7 +167,41 @@ def ask(
         given[key] = value
     given |= {key: value for key, value in (("from", start), ("to", end)) if value is not None}
     with connect(lake) as connection:
+        check_values(connection, name, given)
         show(connection.ask(name, **given), form)
+
+
+#: What a value of a parameter's type looks like.
+_EXAMPLES = {
+    "timestamptz": "2026-11-21 or 2026-11-21T12:00Z",
+    "date": "2026-11-21",
+    "double": "1.5",
+    "integer": "30",
+    "bigint": "30",
+    "boolean": "true",
+}
+
+
+def check_values(connection: Connection, name: str, given: Mapping[str, object]) -> None:
+    """Checks that values fit the parameters of a question, before it is asked.
+
+    Raises:
+        click.BadParameter: names the parameter, its type and an example of a value.
+    """
+    import duckdb
+
+    from pipeline.query import question
+
+    for each in question(name).parameters:
+        value = given.get(each.name)
+        if value is None:
+            continue
+        try:
+            connection.table(f"select cast($value as {each.type})", {"value": value})
+        except duckdb.ConversionException:
+            problem = f"{value!r} is no {each.type}, such as {_EXAMPLES.get(each.type, 'x')}"
+            hint = f"--{each.name}" if each.name in ("from", "to") else f"--param {each.name}"
+            raise click.BadParameter(problem, param_hint=hint) from None
 
 
 @click.command(

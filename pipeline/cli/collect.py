@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -208,7 +208,7 @@ def import_(
     outcome = saved.store(
         read,
         open_lake(lake),
-        at=_time("--at", at) if at else newest,
+        at=_past("--at", _time("--at", at) if at else newest),
         account=_label(account, chosen),
         labels={_host(known.endpoint): known.label for known in chosen.accounts},
         pool=pool,
@@ -273,6 +273,19 @@ def _time(option: str, text: str) -> datetime:
     except OverflowError:
         problem = f"{text!r} is outside the years 1 to 9999 of UTC"
         raise click.BadParameter(problem, param_hint=option) from None
+
+
+_AHEAD = timedelta(minutes=15)
+
+
+def _past(option: str, at: datetime) -> datetime:
+    """A time that is not to come, but for clocks that differ by up to 15 minutes.
+
+    A listing of the future would be its pool's last one until then, whatever is listed meanwhile.
+    """
+    if at > datetime.now(UTC) + _AHEAD:
+        raise click.BadParameter(f"{at:%Y-%m-%d %H:%M:%S}Z is to come", param_hint=option)
+    return at
 
 
 def _day(option: str, text: str) -> date:

@@ -41,7 +41,11 @@ def account_option(command: Command) -> Command:
 def pool_option(command: Command) -> Command:
     """Adds --pool, repeatable."""
     return click.option(
-        "--pool", "pools", multiple=True, metavar="ID", help="Only this pool; repeatable [all]."
+        "--pool",
+        "pools",
+        multiple=True,
+        metavar="ID",
+        help="Only this pool; repeatable [all]. Such a run does not prove that a node has gone.",
     )(command)
 
 

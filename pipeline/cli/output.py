@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -39,7 +40,10 @@ def show(rows: pa.Table, form: str | None) -> None:
     ``json`` is one array, an object a line; times are ISO 8601 in UTC. ``csv`` holds nested values
     as JSON. ``parquet`` and ``arrow`` (IPC stream) are bytes: redirect them to a file.
     """
+    if sys.stdout is None:
+        raise click.ClickException("standard output is closed")
     form = form or ("table" if sys.stdout.isatty() else "json")
+    rows = rows.rename_columns(_unlike(rows.column_names))
     if form == "table":
         _table(rows)
     elif form == "json":
@@ -48,6 +52,19 @@ def show(rows: pa.Table, form: str | None) -> None:
         _csv(rows)
     else:
         _binary(rows, form)
+
+
+def _unlike(names: Sequence[str]) -> list[str]:
+    """Names of columns, each once: of two alike the second is ``a_1``, as DuckDB names it.
+
+    A row in JSON is an object, which keeps one of them only.
+    """
+    unlike: dict[str, None] = {}
+    for name in names:
+        free = (f"{name}_{number}" for number in itertools.count(1))
+        taken = {*names, *unlike}
+        unlike[name if name not in unlike else next(x for x in free if x not in taken)] = None
+    return [*unlike]
 
 
 def _rows(rows: pa.Table) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,195 @@
+"""The command where something is odd: values that do not fit, full disks, names met twice, a home."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline import cli
+from pipeline.lake import Lake
+from tests.service import make_service, one, rows
+
+FULL = Path("/dev/full")
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command runs in an empty folder, without settings of this machine."""
+    monkeypatch.chdir(tmp_path)
+    for name in [*os.environ]:
+        if name.startswith(("AZURE_", "NODELAKE_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A lake with one snapshot of 20 nodes."""
+    path = tmp_path_factory.mktemp("recorded") / "lake"
+    make_service().run(Lake(path))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["coverage", "--from", "garbage"], r"--from.*'garbage' is no timestamptz.*2026-11-21"),
+        (["coverage", "--to", "2026-13-01"], r"--to.*timestamptz"),
+        (["coverage", "--param", "from=?"], r"--from.*timestamptz"),
+        (["idle_nodes", "--param", "hours=two"], r"--param hours.*'two' is no double, such as 1.5"),
+    ],
+)
+def test_a_value_that_does_not_fit_its_parameter(
+    capsys: pytest.CaptureFixture[str], lake: str, arguments: list[str], told: str
+) -> None:
+    """Exit 2; the parameter is named, its type, and what a value looks like."""
+    assert cli.run(["ask", *arguments, "--lake", lake]) == 2
+    assert re.search(told, capsys.readouterr().err)
+
+
+def test_a_value_that_fits(capsys: pytest.CaptureFixture[str], lake: str) -> None:
+    """A day is a moment; a number is one."""
+    assert cli.run(["ask", "coverage", "--from", "2026-11-21", "--lake", lake]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["snapshots"] == 1
+    assert cli.run(["ask", "idle_nodes", "--param", "hours=0.5", "--lake", lake]) == 0
+
+
+@pytest.mark.parametrize(
+    ("query_text", "expected"),
+    [
+        ("select 1 as a, 2 as a", {"a": 1, "a_1": 2}),
+        ("select 1 as a, 2 as a, 3 as a_1", {"a": 1, "a_2": 2, "a_1": 3}),
+        ("select 1 as a, 2 as a, 3 as a", {"a": 1, "a_1": 2, "a_2": 3}),
+    ],
+)
+def test_columns_of_one_name_are_all_there(
+    capsys: pytest.CaptureFixture[str], lake: str, query_text: str, expected: dict[str, int]
+) -> None:
+    """A JSON object has a name once: the second column gets one of its own, in every form."""
+    assert cli.run(["sql", query_text, "--lake", lake]) == 0
+    assert json.loads(capsys.readouterr().out) == [expected]
+    assert cli.run(["sql", query_text, "--lake", lake, "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == ",".join(expected)
+
+
+def test_an_import_of_the_future_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whether --at says so or a file's time; 15 minutes of clocks that differ are allowed."""
+    service = make_service()
+    with service.client() as client:
+        Path("page.json").write_bytes(next(iter(client.nodes("beta"))).body)
+    soon = datetime.now(UTC) + timedelta(minutes=14)
+    later = datetime.now(UTC) + timedelta(minutes=16)
+    for at in ("2099-01-01", later.isoformat()):
+        assert cli.run(["import", "page.json", "--at", at]) == 2
+        assert "is to come" in capsys.readouterr().err
+    os.utime("page.json", (later.timestamp(), later.timestamp()))
+    assert cli.run(["import", "page.json"]) == 2
+    assert "--at" in capsys.readouterr().err
+    assert not Path("data").exists()
+    assert cli.run(["import", "page.json", "--at", soon.isoformat()]) == 0
+
+
+def piped(*arguments: str, to: str) -> subprocess.CompletedProcess[str]:
+    """A command whose stdout goes where the shell says; the exit code is the command's own."""
+    words = " ".join(f"'{word}'" for word in (sys.executable, "-m", "pipeline", *arguments))
+    script = f"{words} {to}; exit ${{PIPESTATUS[0]}}"
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full: Linux has it")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sql", "from range(3)"],
+        ["sql", "from range(100000)", "--format", "csv"],
+        ["sql", "from range(3)", "--format", "arrow"],
+        ["questions", "--format", "table"],
+        ["--help"],
+    ],
+    ids=" ".join,
+)
+def test_a_full_disk_behind_stdout(arguments: list[str]) -> None:
+    """Exit 1 and one line that says so, whenever it is met."""
+    done = piped(*arguments, to="> /dev/full")
+    assert done.returncode == 1
+    assert done.stderr.count("No space left on device") == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("count", ["3", "100000"])
+def test_a_reader_that_has_gone(count: str) -> None:
+    """What it wanted, it has: exit 0, not a word."""
+    done = piped("sql", f"from range({count})", "--format", "csv", to="| true")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_stdout_that_is_closed() -> None:
+    """Rows that nobody could see are no success."""
+    done = piped("sql", "select 1", to=">&-")
+    assert done.returncode == 1
+    assert "standard output is closed" in done.stderr
+
+
+@pytest.mark.parametrize("way", ["flag", "environment", "file", "python"])
+def test_a_lake_in_the_home_directory(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, way: str
+) -> None:
+    """A shell expands ~ in few places; here it is expanded in all."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    make_service().run(Lake(tmp_path / "home" / "lake"))
+    asked = ["sql", "select count(*) as n from nodes"]
+    if way == "python":
+        assert one(Path("~/lake"), asked[1])["n"] == 20
+        return
+    if way == "flag":
+        asked.append("--lake=~/lake")
+    elif way == "environment":
+        monkeypatch.setenv("NODELAKE_LAKE", "~/lake")
+    else:
+        Path("nodelake.toml").write_text('lake = "~/lake"\n')
+    assert cli.run(asked) == 0
+    assert json.loads(capsys.readouterr().out) == [{"n": 20}]
+    assert not Path("~").exists()
+
+
+def test_a_home_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """~nobody/lake names a user there is not: exit 2."""
+    assert cli.run(["status", "--lake", "~no-such-user/lake"]) == 2
+    assert "no such home" in capsys.readouterr().err
+
+
+def test_the_shell_lists_the_views_that_are_for_people(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lake: str
+) -> None:
+    """Tables, facts and the fleet now; not what facts are merged from."""
+    import io
+
+    from pipeline import facts, schema
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO(".tables"))
+    assert cli.run(["shell", "--lake", lake]) == 0
+    out = capsys.readouterr().out
+    listed = {match[1] for line in out.splitlines()[2:] if (match := re.match(r"(\w+)  ", line))}
+    own = {"nodes_latest", "pool_usage_snapshots"}
+    assert listed == {*schema.TABLES, *facts.FACTS, *own}
+
+
+def test_pools_known_by_id_alone() -> None:
+    """A pool that was asked for and is not there, and one that a file's nodes name: the same keys."""
+    service = make_service()
+    into = Lake("lake")
+    service.run(into, pools=["nothing"])
+    (row,) = rows(into, "select pool_id, listing, nodes_listed, account from pools")
+    assert row == {
+        "pool_id": "nothing",
+        "listing": "failed",
+        "nodes_listed": 0,
+        "account": "emulated.eastus",
+    }
