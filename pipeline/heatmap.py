@@ -13,26 +13,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
 from statistics import median
 
+from pipeline import palette
+
 #: State -> (letter, SGR colour), the most troubling first: capitals are trouble.
 STATES: dict[str, tuple[str, str]] = {
-    "unusable": ("U", "1;97;41"),
-    "starttaskfailed": ("F", "1;31"),
-    "unknown": ("K", "1;35"),
-    "offline": ("O", "35"),
-    "preempted": ("P", "1;33"),
-    "leavingpool": ("l", "90"),
-    "rebooting": ("b", "36"),
-    "reimaging": ("m", "36"),
-    "upgradingos": ("g", "36"),
-    "creating": ("c", "34"),
-    "starting": ("s", "34"),
-    "waitingforstarttask": ("w", "1;34"),
-    "deallocating": ("e", "90"),
-    "deallocated": ("d", "90"),
-    "idle": ("i", "33"),
-    "running": ("r", "32"),
+    state: (look.letter, look.terminal) for state, look in palette.STATES.items()
 }
-OTHER, GAP, ABSENT = "?", "-", " "
+OTHER, GAP, ABSENT = palette.OTHER.letter, "-", " "
 TROUBLE = "UFKOP"
 
 _RANK = {state: rank for rank, state in enumerate(STATES)}
