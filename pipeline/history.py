@@ -189,6 +189,11 @@ def mentioned(query: str) -> tuple[str, ...]:
     return tuple(name for name in FACTS if name in words)
 
 
+def read_by(query: str) -> tuple[str, ...]:
+    """The facts whose files a query may read: those it names, and those that their views read."""
+    return tuple(dict.fromkeys(f for name in mentioned(query) for f in (*_reads(name), name)))
+
+
 #: Words of queries about the views themselves.
 _CATALOGUE = frozenset(
     "duckdb_views duckdb_columns duckdb_tables information_schema sqlite_master show describe "

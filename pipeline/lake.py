@@ -11,7 +11,7 @@ import contextlib
 import re
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -151,6 +151,17 @@ class Lake:
             file for files in (view.files, view.history) for each in files.values() for file in each
         )
         return not there.issuperset(named)
+
+    def has_new_history(self, view: View, facts: Iterable[str]) -> bool:
+        """Whether a file of these facts was replaced or deleted since a view was taken."""
+        for fact in facts:
+            files = view.history.get(fact)
+            if files:
+                found = self.storage.list(f"history/{fact}")
+                there = {self.storage.url(entry.key): entry.etag for entry in found}
+                if any(there.get(file) != view.versions[file] for file in files):
+                    return True
+        return False
 
     def landed(self, table: str) -> dict[str, Place]:
         """Every finished file of one table in the landing zone, by snapshot id."""

@@ -29,6 +29,16 @@ DEFAULT_LAKE = "data/lake"
 class Outdated(LakeError):
     """Files that a connection saw have been replaced since, past the grace: ``refresh()`` helps."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "files of this connection's view of the lake have been replaced, compacted away or "
+            "expired since it was taken: call refresh() and ask again"
+        )
+
+
+class _HistoryChanged(Outdated):
+    """A day's history was made anew while a query read it."""
+
 
 class QuestionError(Exception):
     """An unknown question or parameter, or a value that does not fit; says what there is."""
@@ -125,20 +135,40 @@ class Connection:
         return self._duckdb.sql(query, params=parameters or None)
 
     def table(self, query: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
-        """The answer to a query as an Arrow table; empty for a statement that answers nothing."""
+        """The answer to a query as an Arrow table; empty for a statement that answers nothing.
+
+        Where a compaction made a day's history anew meanwhile, the lake is looked at anew, once, and
+        the query asked again.
+
+        Raises:
+            Outdated: files it needs are gone, or history keeps changing.
+        """
+        try:
+            return self._table(query, parameters)
+        except _HistoryChanged:
+            if not _is_repeatable(query):
+                raise
+        self.refresh()
+        return self._table(query, parameters)
+
+    def _table(self, query: str, parameters: Mapping[str, object] | None) -> pa.Table:
         storage = self.lake.storage
         missed = storage.missed
+        facts = history.read_by(query)
         try:
             relation = self.sql(query, parameters)
-            return pa.table({}) if relation is None else relation.to_arrow_table()
+            answer = pa.table({}) if relation is None else relation.to_arrow_table()
         except (duckdb.Error, FileNotFoundError) as error:
+            if self.lake.has_new_history(self.view, facts):
+                raise _HistoryChanged from error
             # gone, or (of an import that was written anew) the same under another version
             if storage.missed == missed and not self.lake.has_lost(self.view):
                 raise
-            raise Outdated(
-                "files of this connection's view of the lake have been replaced, compacted away or "
-                "expired since it was taken: call refresh() and ask again"
-            ) from error
+            raise Outdated from error
+        # a file that was replaced reads well, and tells of other snapshots than this view has
+        if self.lake.has_new_history(self.view, facts):
+            raise _HistoryChanged
+        return answer
 
     def ask(self, name: str, **parameters: object) -> pa.Table:
         """The answer to a named question as an Arrow table.
@@ -148,6 +178,12 @@ class Connection:
         """
         asked = question(name)
         return self.table(asked.sql, asked.bind(parameters))
+
+
+def _is_repeatable(query: str) -> bool:
+    """Whether it only reads: asked twice it does nothing twice."""
+    kinds = {statement.type for statement in duckdb.extract_statements(query)}
+    return kinds <= {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 
 
 def statements(view: View) -> Iterator[str]:

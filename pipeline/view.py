@@ -41,6 +41,8 @@ class View:
     """Files of facts, by fact: of the ``history_days`` only."""
     history_days: tuple[AccountDay, ...] = ()
     """The account-days whose history holds: made from the very ids seen of that day, or expired."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """What names the version of each of those files."""
     older: frozenset[str] = frozenset()
     """Tables with files that lack a column of today's schema: read them by name."""
 
@@ -96,15 +98,17 @@ def _look(lake: Lake) -> View:
         for place in days
         if again.get(place.key) == place.etag and _is_current(lake, place, seen, marks)
     }
+    made = {
+        fact: [place for place in places if (place.stem, place.day) in current]
+        for fact, places in facts.items()
+    }
     return View(
         tuple(sorted(compacted | waiting.keys())),
         {table: _urls(lake, places) for table, places in chosen.items()},
         {whose: tuple(sorted(seen[whose])) for whose in ids},
-        {
-            fact: _urls(lake, (place for place in places if (place.stem, place.day) in current))
-            for fact, places in facts.items()
-        },
+        {fact: _urls(lake, places) for fact, places in made.items()},
         tuple(sorted(current)),
+        {lake.storage.url(each.key): each.etag for places in made.values() for each in places},
         frozenset(table for table, places in chosen.items() if _is_older(lake, table, places)),
     )
 

@@ -1,7 +1,8 @@
 """The processes of the chaos test: each works on one lake until it is killed, or its time is over.
 
-``python -m tests.chaos ROLE LAKE SECONDS SEED``; a process notes each commit it is sure of, and each
-anomaly it meets, in files beside the lake.
+``python -m tests.chaos ROLE LAKE SECONDS SEED NOTES PACE``; a process notes each commit it is sure of,
+and each anomaly it meets, in files beside the lake, and rests up to PACE seconds after each
+piece of work.
 """
 
 from __future__ import annotations
@@ -15,11 +16,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipeline import compact as compaction
-from pipeline import query
+from pipeline import facts, history, query
 from pipeline.lake import Lake, LakeError, Locked
 from tests.days import NOON, store
 
-ACCOUNTS = ("a", "b")
 NODES = 6
 
 #: Every snapshot has as many rows as its ledger says, each node once; and no row lacks a ledger.
@@ -39,6 +39,20 @@ where ledger.n is distinct from 1
     or tasks.n is distinct from tasks_rows
 """
 
+#: Facts of closed days and of open ones together tell of each listing once, and of each node. The ids
+#: of both accounts' nodes are the same.
+MISTOLD = """
+with told as (select account, sum(listings) as listings from pool_hours group by 1),
+lives as (select account, count(*) as nodes from node_incarnations group by 1),
+listed as (select account, count(*) as listings from pools group by 1),
+known as (select account, count(distinct node_id) as nodes from nodes group by 1)
+select * from listed
+full join told using (account)
+full join known using (account)
+full join lives using (account)
+where listed.listings is distinct from told.listings or known.nodes is distinct from lives.nodes
+"""
+
 
 def moment(chance: random.Random) -> datetime:
     """A time of day in the three days of these lakes, often near a midnight."""
@@ -53,18 +67,23 @@ def work(role: str, lake: Lake, chance: random.Random, notes: Path) -> None:
     if role.startswith("snapshot"):
         account = role.removeprefix("snapshot-")
         with lake.lock("snapshot", account):
-            note(notes / "committed", store(lake, moment(chance), account=account, nodes=NODES))
+            id_ = store(lake, moment(chance), account=account, nodes=NODES, is_listed=True)
+            note(notes / "committed", id_)
     elif role == "import":
         for _ in range(2):  # the second time it is there already, or is written anew
             at, digits = moment(chance).replace(minute=0, second=0), f"{chance.randrange(40):08x}"
-            note(notes / "committed", store(lake, at, account="a", nodes=NODES, digits=digits))
+            id_ = store(lake, at, account="a", nodes=NODES, digits=digits, is_listed=True)
+            note(notes / "committed", id_)
     elif role == "compact":
         hours = chance.choice((24, 48, 96))
-        compaction.compact(
+        report = compaction.compact(
             lake,
             clock=lambda: NOON.replace(hour=1) + timedelta(hours=hours),
             grace=timedelta(seconds=3),
+            history=history,
         )
+        assert report.open_days == [], report.open_days
+        note(notes / "compacted", f"{report.days} {report.late} {report.history_days}")
     else:
         ask(lake, notes)
 
@@ -81,11 +100,21 @@ def ask(lake: Lake, notes: Path) -> None:
                 assert broken == [], broken[:3]
             found = connection.table("select snapshot_id from snapshots")["snapshot_id"].to_pylist()
         except query.Outdated:
+            note(notes / "outdated", "rows")
             return  # slower than the grace: told so, and asked to refresh
     lost = before - set(found)
     assert not lost, f"lost: {sorted(lost)[:3]}"
     assert len(found) == len(set(found))
     note(notes / "asked", str(len(found)))
+    with query.connect(lake) as connection:
+        try:
+            mistold = connection.table(MISTOLD).to_pylist()
+        except query.Outdated:
+            note(notes / "outdated", "facts")
+            return  # its history was made anew, and once more when it was asked again
+        assert mistold == [], mistold
+        days = len(connection.view.history_days)
+    note(notes / "facts", str(days))
 
 
 def note(path: Path, text: str) -> None:
@@ -95,44 +124,76 @@ def note(path: Path, text: str) -> None:
 
 
 def globs(lake: Lake, notes: Path) -> None:
-    """Plain Hive globs over compacted, by three engines: no row twice, and none torn."""
+    """Plain Hive globs over compacted and history, by three engines: no row twice, and none torn."""
+    for folder, key in sorted(globbed().items()):
+        there = lake.root / folder
+        if not [*there.rglob("*.parquet")]:
+            continue
+        for name, engine in ENGINES.items():
+            rows, distinct = engine(str(there), key)
+            assert rows == distinct, f"{name}: {rows} rows of {folder}, {distinct} distinct"
+            note(notes / f"globbed-{folder.partition('/')[0]}", f"{name} {folder} {rows}")
+
+
+def globbed() -> dict[str, tuple[str, ...]]:
+    """The folders that plain globs read, each with what no two of its rows share."""
+    return {
+        "compacted/nodes": ("snapshot_id", "node_id"),
+        "compacted/recent_tasks": ("snapshot_id", "node_id", "position"),
+        "compacted/snapshots": ("snapshot_id",),
+    } | {
+        f"history/{fact.name}": (
+            "date",
+            *fact.named("key"),
+            *(("first_observed_at",) if fact.is_island else ()),
+        )
+        for fact in facts.FACTS.values()
+    }
+
+
+def by_duckdb(folder: str, key: tuple[str, ...]) -> tuple[int, int]:
+    """Rows, and distinct keys."""
     import duckdb
+
+    (found,) = duckdb.sql(
+        f"select count(*), count(distinct ({', '.join(key)},)) "
+        f"from read_parquet('{folder}/**/*.parquet', hive_partitioning = true)"
+    ).fetchall()
+    return found
+
+
+def by_polars(folder: str, key: tuple[str, ...]) -> tuple[int, int]:
+    """Rows, and distinct keys."""
     import polars as pl
+
+    rows = pl.scan_parquet(f"{folder}/**/*.parquet", hive_partitioning=True)
+    found = rows.select(pl.len().alias("rows"), pl.struct(key).n_unique().alias("distinct"))
+    return found.collect().row(0)
+
+
+def by_pyarrow(folder: str, key: tuple[str, ...]) -> tuple[int, int]:
+    """Rows, and distinct keys."""
     import pyarrow.dataset as ds
 
-    keys = {"nodes": ("snapshot_id", "node_id"), "snapshots": ("snapshot_id",)}
-    engines: dict[str, Callable[[str, tuple[str, ...]], tuple[int, int]]] = {
-        "duckdb": lambda folder, key: duckdb.sql(
-            f"select count(*), count(distinct ({', '.join(key)},)) "
-            f"from read_parquet('{folder}/**/*.parquet', hive_partitioning = true)"
-        ).fetchall()[0],
-        "polars": lambda folder, key: (
-            pl.scan_parquet(f"{folder}/**/*.parquet", hive_partitioning=True)
-            .select(pl.len().alias("n"), pl.struct(key).n_unique().alias("d"))
-            .collect()
-            .row(0)
-        ),
-        "pyarrow": lambda folder, key: (
-            lambda t: (t.num_rows, t.group_by(list(key)).aggregate([]).num_rows)
-        )(ds.dataset(folder, partitioning="hive", format="parquet").to_table(columns=list(key))),
-    }
-    for table, key in keys.items():
-        folder = lake.root / "compacted" / table
-        if not [*folder.rglob("*.parquet")]:
-            continue
-        for name, engine in engines.items():
-            rows, distinct = engine(str(folder), key)
-            assert rows == distinct, f"{name}: {rows} rows of {table}, {distinct} distinct"
-            note(notes / "globbed", name)
+    dataset = ds.dataset(folder, partitioning="hive", format="parquet")
+    rows = dataset.to_table(columns=list(key))
+    return rows.num_rows, rows.group_by(list(key)).aggregate([]).num_rows
+
+
+ENGINES: dict[str, Callable[[str, tuple[str, ...]], tuple[int, int]]] = {
+    "duckdb": by_duckdb,
+    "polars": by_polars,
+    "pyarrow": by_pyarrow,
+}
 
 
 def main() -> None:
-    """Works until the time is over."""
+    """Works until the time is over, or it is told to stop."""
     role, uri, seconds, seed = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
-    notes = Path(sys.argv[5])
+    notes, pace = Path(sys.argv[5]), float(sys.argv[6])
     chance = random.Random(seed)
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not (notes / "stop").exists():
         lake = Lake(uri)
         try:
             if role == "glob":
@@ -145,7 +206,7 @@ def main() -> None:
             told = traceback.format_exc()
             note(notes / "anomalies", f"{role} at {datetime.now(UTC)}: {told}")
             raise
-        time.sleep(chance.uniform(0, 0.05))
+        time.sleep(chance.uniform(0, pace))
 
 
 if __name__ == "__main__":

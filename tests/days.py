@@ -32,16 +32,24 @@ def store(
     account: str = ACCOUNT,
     nodes: int = 4,
     digits: str | None = None,
+    is_listed: bool = False,
 ) -> str:
-    """Commits a snapshot of one pool, whose node rows tell its id; returns that id."""
+    """Commits a snapshot of one pool, whose node rows tell its id; returns that id.
+
+    ``is_listed``: its listing tells its time, so that history is made from it.
+    """
     snapshot_id = new_snapshot_id(at, digits)
     keys = {"account": account, "snapshot_id": snapshot_id, "snapshot_at": at, "pool_id": "p"}
+    finished = {"listing_finished_at": at} if is_listed else {}
+    since = {"allocation_time": NOON - timedelta(days=9), "state_transition_time": at}
     whole = {
-        "pools": table("pools", [keys | {"listing": "complete", "nodes_listed": nodes}]),
+        "pools": table("pools", [keys | finished | {"listing": "complete", "nodes_listed": nodes}]),
         "nodes": table(
             "nodes",
             (
-                keys | {"node_id": f"n{i}", "observed_at": at, "state": "idle"}
+                keys
+                | {"node_id": f"n{i}", "observed_at": at, "state": "idle"}
+                | (since if is_listed else {})
                 for i in reversed(range(nodes))
             ),
         ),
@@ -58,6 +66,8 @@ def store(
         writer.write(whole)
         ledger = Ledger(Origin(account, snapshot_id, at), at, "live", "account")
         ledger.status = ledger.pool_listing = "complete"
+        if is_listed:
+            ledger.pool_listing_started_at = ledger.pool_listing_finished_at = at
         ledger.rows = dict(writer.rows)
         writer.commit(ledger.table(at))
     return snapshot_id
