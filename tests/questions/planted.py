@@ -1,0 +1,174 @@
+"""The planted fleet: a day of it recorded, its truth, and where its troubles are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipeline import compact, history, usage
+from pipeline.emulator import Emulator, Fleet, load_fleet_config
+from pipeline.emulator.truth import (
+    Boot,
+    ErrorEpisode,
+    Membership,
+    Record,
+    StartTaskRun,
+    StateInterval,
+    TaskRun,
+)
+from pipeline.lake import Lake
+from tests.service import Service
+
+FLEET = Path(__file__).with_name("fleet.toml")
+
+#: Midnight, but for a fraction: polls then come between the emulator's round times.
+START = datetime(2026, 11, 16, 6, 0, 0, 400_000, tzinfo=UTC)
+DAY = START.date()
+POLLS = 20 * 12 + 2  # the last one is 2 hours and 5 minutes after midnight
+POLL = timedelta(minutes=5)
+
+#: Polls by number, and what goes wrong then. Poll n is at START + n * POLL.
+FAILED_NODES = {50: "render", 160: "spot"}
+"""The listing of these pools' nodes fails: the snapshot is partial."""
+FAILED_POOLS = 80
+"""The listing of the pools fails: the snapshot is failed."""
+OUTAGE = range(180, 188)
+"""Nothing is polled: a gap of 45 minutes, from 20:55 to 21:40."""
+UNKNOWN_FIELDS = 110
+"""A node of calm shows a field that no schema names: madeUpField."""
+
+Key = tuple[str, str, datetime]
+"""An incarnation: (pool, node, allocation)."""
+R = TypeVar("R", bound=Record)
+
+
+def at(clock: str) -> datetime:
+    """A moment of the first day: ``at("11:00")`` is when the storm of start-task failures begins."""
+    hours, minutes = clock.split(":")
+    return datetime.combine(DAY, time(), UTC) + timedelta(hours=int(hours), minutes=int(minutes))
+
+
+def incarnation(record: Record) -> Key:
+    """The incarnation that a record of the truth is about."""
+    return record.pool_id, record.node_id, record.allocation_time
+
+
+@dataclass(frozen=True)
+class Planted:
+    """The recorded fleet: where its lake is, what truly happened, and what was seen of it when.
+
+    The day 2026-11-16 is compacted and has its history; what came after midnight is in landing.
+    """
+
+    lake: Path
+    records: tuple[Record, ...]
+    oddities: dict[Key, str]
+    """black_hole, flapping or stuck, by incarnation."""
+    taken_at: dict[str, datetime]
+    """When each snapshot was taken, by its id: the fleet's own time, exact."""
+    ended_at: datetime
+    """The last poll."""
+
+    def of(self, kind: type[R]) -> list[R]:
+        """The records of one kind, in order of time."""
+        return [record for record in self.records if type(record) is kind]
+
+    @property
+    def states(self) -> list[StateInterval]:
+        """Every interval of a node's state, exact, from two hours before the first poll."""
+        return self.of(StateInterval)
+
+    @property
+    def memberships(self) -> list[Membership]:
+        """Every node's stay in its pool."""
+        return self.of(Membership)
+
+    @property
+    def task_runs(self) -> list[TaskRun]:
+        """Every attempt at a task."""
+        return self.of(TaskRun)
+
+    @property
+    def start_task_runs(self) -> list[StartTaskRun]:
+        """Every attempt at a start task."""
+        return self.of(StartTaskRun)
+
+    @property
+    def boots(self) -> list[Boot]:
+        """Every boot."""
+        return self.of(Boot)
+
+    @property
+    def errors(self) -> list[ErrorEpisode]:
+        """Every time a node showed an error."""
+        return self.of(ErrorEpisode)
+
+    def odd(self, oddity: str) -> Key:
+        """The one node that is a black_hole, flapping or stuck."""
+        (found,) = (key for key, name in self.oddities.items() if name == oddity)
+        return found
+
+    @property
+    def reused_ids(self) -> set[tuple[str, str]]:
+        """(pool, node id) that more than one machine had."""
+        ids = Counter(incarnation(each)[:2] for each in self.memberships)
+        return {key for key, count in ids.items() if count > 1}
+
+    def polls(self, records: Iterable[R]) -> list[R]:
+        """Those of some records that were going on at a poll: what a listing could have shown.
+
+        Listings that failed are not taken out.
+        """
+        polls = sorted(self.taken_at.values())
+        return [
+            each
+            for each in records
+            if any(each.started_at <= poll < (each.ended_at or self.ended_at) for poll in polls)
+        ]
+
+
+def _new_field(node: dict[str, Any]) -> None:
+    node["madeUpField"] = 1
+
+
+def record(into: Path) -> Planted:
+    """Lets the planted fleet live, polls it, fetches its usage, and compacts its first day."""
+    lake = Lake(into)
+    fleet = Fleet(load_fleet_config(FLEET), seed=23, start=START)
+    service = Service(Emulator(fleet, account="planted"))
+    taken_at: dict[str, datetime] = {}
+    for number in range(POLLS):
+        if number in OUTAGE:
+            continue
+        fleet.advance(START + number * POLL)
+        service.emulator.faults.clear()
+        if number in FAILED_NODES:
+            service.fault("forbidden", route="nodes", pool=FAILED_NODES[number])
+        elif number == FAILED_POOLS:
+            service.fault("forbidden", route="pools")
+        elif number == UNKNOWN_FIELDS:
+            service.fault("mutate", route="nodes", pool="calm", times=1, mutate=_new_field)
+        outcome = service.run(lake)
+        taken_at[str(outcome.row["snapshot_id"])] = fleet.now
+    service.emulator.faults.clear()
+    days = usage.days_between(DAY, DAY + timedelta(1), fleet.now)
+    with service.client() as client:
+        usage.fetch(service.account, lake, client, days, clock=lambda: fleet.now)
+    report = compact.compact(lake, clock=lambda: fleet.now, grace=timedelta(0), history=history)
+    assert (report.days, report.history_days) == (1, 1), report
+    odd = {
+        (pool.id, node.id, node.incarnation[2]): node.oddity
+        for pool in fleet.pools()
+        for node in fleet.nodes(pool)
+        if node.oddity
+    }
+    return Planted(into, tuple(fleet.truth), odd, taken_at, fleet.now)
+
+
+def days() -> tuple[date, date]:
+    """The compacted day, and the one whose first hours are in landing."""
+    return DAY, DAY + timedelta(1)
