@@ -1,4 +1,4 @@
-"""What was planted is there to be found: a fleet that lived otherwise would make tests that prove nothing."""
+"""What was planted is there to be found: on a fleet without it, tests would prove nothing."""
 
 from __future__ import annotations
 
