@@ -1,0 +1,42 @@
+-- question: Which nodes were stuck in a state that should pass, how long, and which still are?
+-- grain:    incarnation (node_id, allocation_time) x stay in a state
+-- columns:  account, pool_id, node_id, allocation_time, vm_size, is_dedicated, state,
+--           state_transition_time, certain_minutes, at_most_minutes, is_stuck_now,
+--           last_observed_at, next_state
+-- param:    pool varchar = null: only this pool
+-- param:    from timestamptz = null: only stays that were seen to last at or after this moment
+-- param:    to timestamptz = null: only stays that began before this moment
+-- param:    minutes double = 30: longer than so many minutes, for certain
+-- param:    state varchar = null: only this state
+-- traps:    A stay is told whole, where it reaches beyond from and to as well. It lasted at least
+--           certain_minutes, to the last listing that showed it, and at most at_most_minutes (null:
+--           not known to have ended). is_stuck_now is as of the node's last listing, not of now.
+--           Between two listings a node may leave and enter a state again, with a new start: that is
+--           two stays. A node that goes round through several such states is none of these: see
+--           flapping_nodes. How long is too long differs: a large image or a long start task takes
+--           its time, and a start task that never ends keeps its node in waitingforstarttask.
+select
+    account,
+    pool_id,
+    node_id,
+    allocation_time,
+    vm_size,
+    is_dedicated,
+    state,
+    state_transition_time,
+    round((epoch(ended_after) - epoch(state_transition_time)) / 60, 1) as certain_minutes,
+    round((epoch(ended_before) - epoch(state_transition_time)) / 60, 1) as at_most_minutes,
+    ended_before is null as is_stuck_now,
+    last_observed_at,
+    next_state
+from node_states
+where state in (
+        'creating', 'starting', 'waitingforstarttask', 'rebooting', 'reimaging', 'leavingpool',
+        'deallocating', 'upgradingos'
+    )
+    and (cast($state as varchar) is null or state = cast($state as varchar))
+    and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+    and (cast($to as timestamptz) is null or state_transition_time < cast($to as timestamptz))
+    and (cast($from as timestamptz) is null or last_observed_at >= cast($from as timestamptz))
+    and epoch(ended_after) - epoch(state_transition_time) > 60 * cast($minutes as double)
+order by is_stuck_now desc, certain_minutes desc, account, pool_id, node_id, allocation_time;
