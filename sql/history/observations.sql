@@ -47,7 +47,12 @@ select
     nodes.image_offer,
     nodes.image_sku,
     nodes.image_exact_version,
-    nodes.image_virtual_machine_image_id
+    -- a custom image, or one of a shared or a community gallery: whichever names it
+    coalesce(
+        nodes.image_virtual_machine_image_id,
+        nodes.image_shared_gallery_image_id,
+        nodes.image_community_gallery_image_id
+    ) as image_virtual_machine_image_id
 from made_listings as listings
 join nodes
     on nodes.account = listings.account
