@@ -19,6 +19,7 @@ import pyarrow as pa
 from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 from pipeline import history, schema
+from pipeline import prices as price_files
 from pipeline.lake import Lake, LakeError, View
 from pipeline.schema import Table
 from pipeline.sql_files import duckdb_type, quoted, split, sql_directory
@@ -44,16 +45,26 @@ class QuestionError(Exception):
     """An unknown question or parameter, or a value that does not fit; says what there is."""
 
 
-def connect(lake: str | Path | Lake | None = None) -> Connection:
+def connect(
+    lake: str | Path | Lake | None = None, *, prices: str | Path | None = None
+) -> Connection:
     """Opens a lake for questions.
 
     Args:
         lake: a directory, or a ``Lake``; by default NODELAKE_LAKE, else ``data/lake``. One that does
             not exist yet is empty: every view is there, typed, without rows.
+        prices: a price file, for ``Connection.use_prices``; without one, answers have no money.
+
+    Raises:
+        prices.PriceError: the price file cannot be used.
     """
     if not isinstance(lake, Lake):
         lake = Lake(lake or os.environ.get("NODELAKE_LAKE") or DEFAULT_LAKE)
-    return Connection(lake)
+    read = price_files.read_prices(prices) if prices is not None else None
+    connection = Connection(lake)
+    if read is not None:
+        connection.use_prices(read)
+    return connection
 
 
 class Connection:
@@ -125,6 +136,19 @@ class Connection:
         self._made.clear()
         for statement in _tables(self.view):
             self._duckdb.execute(statement)
+
+    def use_prices(self, prices: str | Path | pa.Table) -> None:
+        """Fills the table ``prices`` from a price file, or from rows that one was read to.
+
+        Raises:
+            prices.PriceError: the file cannot be used; the table is what it was.
+        """
+        rows = prices if isinstance(prices, pa.Table) else price_files.read_prices(prices)
+        columns = ", ".join(price_files.SCHEMA.names)
+        self._duckdb.register("prices_given", rows)
+        self._duckdb.execute("delete from prices")
+        self._duckdb.execute(f"insert into prices select {columns} from prices_given")  # noqa: S608
+        self._duckdb.unregister("prices_given")
 
     def sql(self, query: str, parameters: Mapping[str, object] | None = None) -> DuckDBPyRelation:
         """The answer to a query, lazily: ``.pl()``, ``.to_arrow_table()``, ``.fetchall()``.
@@ -200,7 +224,8 @@ def _variables(view: View) -> Iterator[str]:
 
 
 def _tables(view: View) -> Iterator[str]:
-    """The views of the tables, and those that need no history."""
+    """The views of the tables, and those that need no history; the prices, if there are none yet."""
+    yield price_files.EMPTY
     yield from _variables(view)
     for table in schema.TABLES.values():
         if view.files.get(table.name):

@@ -140,7 +140,8 @@ def questions(form: str | None) -> None:
     epilog="""\b
 Examples:
   nodelake ask latest_states
-  nodelake ask start_task_failures --param pool=render --from 2026-11-20"""
+  nodelake ask start_task_failures --param pool=render --from 2026-11-20
+  nodelake ask idle_cost --from 2026-11-01 --to 2026-12-01 --prices prices.csv"""
 )
 @click.argument("name")
 @click.option(
@@ -148,6 +149,12 @@ Examples:
 )
 @click.option("--from", "start", metavar="TIME", help="Short for --param from=TIME.")
 @click.option("--to", "end", metavar="TIME", help="Short for --param to=TIME.")
+@click.option(
+    "--prices",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="CSV: vm_size, kind (dedicated or spot), price_per_hour, currency [no money, hours only].",
+)
 @format_option
 @lake_option
 def ask(
@@ -155,6 +162,7 @@ def ask(
     parameters: tuple[str, ...],
     start: str | None,
     end: str | None,
+    prices: str | None,
     form: str | None,
     lake: str | None,
 ) -> None:
@@ -168,7 +176,18 @@ def ask(
     given |= {key: value for key, value in (("from", start), ("to", end)) if value is not None}
     with connect(lake) as connection:
         check_values(connection, name, given)
+        if prices is not None:
+            _use(connection, prices)
         show(connection.ask(name, **given), form)
+
+
+def _use(connection: Connection, prices: str) -> None:
+    from pipeline.prices import PriceError
+
+    try:
+        connection.use_prices(prices)
+    except PriceError as error:
+        raise click.BadParameter(str(error), param_hint="--prices") from None
 
 
 #: What a value of a parameter's type looks like.
