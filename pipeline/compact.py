@@ -6,29 +6,23 @@ Every step leaves a lake that reads the same; what a killed compaction left undo
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Protocol
-
-import duckdb
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from pipeline import schema
 from pipeline.dayfile import ROWS_PER_GROUP, Damaged, sorted_rows
-from pipeline.lake import Lake, compacted_key, history_key, late_stem
+from pipeline.lake import Lake, compacted_key, late_stem
+from pipeline.remake import Remake
 from pipeline.storage import Changed, Entry, LakeError, Lock, Locked, Missing
 from pipeline.sweep import sweep_account, sweep_nobodys
 from pipeline.tablefile import TableFile
-from pipeline.view import View, history_ids
 
 if TYPE_CHECKING:
     from pipeline.lake import Place
-    from pipeline.query import Connection
+    from pipeline.remake import History
 
 log = logging.getLogger("nodelake.compact")
 
@@ -36,27 +30,6 @@ log = logging.getLogger("nodelake.compact")
 CLOSES_AFTER = timedelta(seconds=240) + timedelta(minutes=15)
 #: What readers may still hold a file for, after it was replaced.
 GRACE = timedelta(minutes=60)
-
-#: What DuckDB may take while it makes history; more goes to temporary files.
-MEMORY = "2GB"
-
-_DAYS = pa.schema([pa.field("snapshot_id", pa.string()), pa.field("account", pa.string())])
-
-
-class History(Protocol):
-    """Makes facts from days: ``pipeline.history``."""
-
-    @property
-    def FACTS(self) -> Collection[str]:
-        """The facts' names."""
-
-    def build_day(
-        self, connection: Connection, account: str, day: date
-    ) -> Iterable[tuple[str, pa.RecordBatchReader | pa.Table]]:
-        """The facts of one account-day, by name."""
-
-    def windows(self, connection: Connection, account: str) -> Mapping[date, Collection[str]]:
-        """For each day of an account's record, the snapshots its facts are made from."""
 
 
 @dataclass
@@ -175,7 +148,9 @@ class _Account:
         self.account = account
         self.lock = lock
         self.report = report
-        self.history = history if history and history.FACTS else None
+        self.history = None
+        if history and history.FACTS:
+            self.history = Remake(lake, account, lock, history)
         self.file_clock = file_clock
         self.grace = grace
 
@@ -204,8 +179,8 @@ class _Account:
                 continue  # named already; whose it is nobody knows
             if row.account == self.account:
                 waiting[place.day].append(snapshot_id)
-        if waiting:
-            self._forget_history()
+        if waiting and self.history:
+            self.history.forget()
         for day, ids in sorted(waiting.items()):
             if day in has_day_file:
                 for snapshot_id in ids:
@@ -289,106 +264,13 @@ class _Account:
         self.report.rows += file.rows
         return entry
 
-    # --- history ---
-
-    def _forget_history(self) -> None:
-        """Before a day or a late file commits: history that is not made from it may not stand.
-
-        Were it deleted after the commit, a compaction killed in between would leave the facts of the
-        neighbouring days stale for ever: their own snapshots have not changed.
-        """
-        if self.history is None:
-            return
-        wanted: Mapping[date, Collection[str]] = {}
-        try:
-            with self._connect() as connection:
-                wanted = self._wanted(connection)
-        except (duckdb.Error, LakeError) as error:
-            # A damaged file hides which days its snapshot touches: then none is current.
-            self._no_history(str(error))
-        expired = {day for account, day in self.lake.marks() if account == self.account}
-        for place in [*self.lake.places("history/days")]:
-            if place.stem != self.account or place.day in expired:
-                continue
-            if history_ids(self.lake, place.key) != wanted.get(place.day):
-                self.storage.delete(place.key)
-
-    def _no_history(self, why: str) -> None:
-        log.error("no history of %s: %s", self.account, why)
-        self.report.open_days.append(f"history of {self.account}: {why}")
-
-    def _wanted(self, connection: Connection) -> dict[date, set[str]]:
-        """For each day that has not expired, the snapshots its history has to be made from."""
-        assert self.history is not None
-        own = {
-            day: ids for (who, day), ids in connection.view.compacted.items() if who == self.account
-        }
-        around = self.history.windows(connection, self.account)
-        expired = {day for account, day in self.lake.marks() if account == self.account}
-        return {day: {*around.get(day, ()), *own.get(day, ())} for day in {*around, *own} - expired}
-
     def make_history(self, now: datetime, through: date | None) -> None:
-        """Makes the facts of every closed day whose history is not made from what is there now.
-
-        A day within a gap of the record has history too, and no snapshot of its own.
-        """
+        """Makes the facts of every closed day whose history is not current."""
         if self.history is None:
             return
-        try:
-            with self._connect() as connection:
-                for day, ids in sorted(self._wanted(connection).items()):
-                    if not self._is_made(connection.view, day, ids, now, through):
-                        self._build(connection, day, sorted(ids))
-                        self.report.history_days += 1
-        except duckdb.Error as error:
-            self._no_history(str(error))
-
-    def _is_made(
-        self, view: View, day: date, ids: set[str], now: datetime, through: date | None
-    ) -> bool:
-        """Whether a day's history needs no making: it is current, or the day is not closed yet."""
-        own = f"{day:%Y%m%d}"
-        is_open = (self.account, day) not in view.compacted and any(i.startswith(own) for i in ids)
-        if is_open or not _is_closed(day, now, through):
-            return True
-        key = history_key("days", day, self.account)
-        return (self.account, day) in view.history_days and history_ids(self.lake, key) == ids
-
-    def _build(self, connection: Connection, day: date, ids: list[str]) -> None:
-        assert self.history is not None
-        days_key = history_key("days", day, self.account)
-        self.storage.delete(days_key)
-        made = set()
-        for fact, rows in self.history.build_day(connection, self.account, day):
-            made.add(fact)
-            self._put(history_key(fact, day, self.account), rows)
-        for fact in set(self.history.FACTS) - made:
-            self.storage.delete(history_key(fact, day, self.account))
-        accounts = [self.account] * len(ids)
-        self._put(days_key, pa.table([pa.array(ids, pa.string()), pa.array(accounts)], _DAYS))
-
-    def _put(self, key: str, rows: pa.RecordBatchReader | pa.Table) -> None:
-        there = self.storage.find(key)
-        file = TableFile(self.storage, key, rows.schema, there or "nothing", ROWS_PER_GROUP)
-        try:
-            batches = rows.to_batches() if isinstance(rows, pa.Table) else rows
-            for batch in batches:
-                if batch.num_rows:
-                    file.write(pa.Table.from_batches([batch]))
-            self.lock.check()
-            file.finish()
-        finally:
-            file.discard()
-
-    def _connect(self) -> closing[Connection]:
-        from pipeline import query
-
-        connection = query.connect(self.lake)
-        # DuckDB would take four fifths of the machine, and spill into the working directory.
-        connection.sql(f"set memory_limit = '{MEMORY}'")
-        spill = f"{tempfile.gettempdir()}/nodelake-spill-{os.getpid()}"
-        connection.sql(f"set temp_directory = '{spill}'")
-        return closing(connection)
+        self.history.make(lambda day: _is_closed(day, now, through))
+        self.report.history_days += self.history.made
+        self.report.open_days += [f"history of {self.account}: {why}" for why in self.history.waits]
 
     def sweep(self) -> None:
         """Deletes what the day files replace, past the grace, and what nobody ever committed."""

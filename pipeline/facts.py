@@ -34,6 +34,7 @@ class Fact:
 
     ``is_daily``: a row belongs to its day (the ``date`` of its path is part of its key) and is never
     merged. ``is_island``: rows are joined over days as gaps and islands, by the fact's own view.
+    ``version`` is raised when its SQL answers otherwise: days that were made before are made anew.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Fact:
     columns: tuple[FactColumn, ...]
     is_daily: bool = False
     is_island: bool = False
+    version: int = 1
 
     def named(self, *merges: Merge) -> list[str]:
         """The names of the columns with one of these merges, in order."""
@@ -244,3 +246,11 @@ FACTS: dict[str, Fact] = {
         POOL_HOURS,
     )
 }
+
+#: Under this key a day's file of ``history/days`` tells which facts were made, and their versions.
+MADE = "nodelake.facts"
+
+
+def versions() -> str:
+    """Every fact and its version: what a day whose history is current was made by."""
+    return " ".join(f"{fact.name}:{fact.version}" for fact in FACTS.values())

@@ -348,20 +348,6 @@ def build_day(
             yield name, b.reader(fact)
 
 
-def days_to_rebuild(
-    connection: Connection, account: str, late_snapshot_ids: Iterable[str]
-) -> tuple[date, ...]:
-    """The days of the record whose facts are made from any of these snapshots, in order.
-
-    Days without a listing of their own, within a gap, are among them: their node-hours are made
-    from the listings around it. A snapshot without a listing touches no day.
-    """
-    late = set(late_snapshot_ids)
-    return tuple(
-        day for day, ids in windows(connection, account).items() if not late.isdisjoint(ids)
-    )
-
-
 def windows(connection: Connection, account: str) -> dict[date, frozenset[str]]:
     """For each day of the record, in order, the snapshots its facts are made from."""
     with _building(connection, account, _RECORD_DAYS) as build:

@@ -159,7 +159,7 @@ class Lake:
             if files:
                 found = self.storage.list(f"history/{fact}")
                 there = {self.storage.url(entry.key): entry.etag for entry in found}
-                if any(there.get(file) != view.versions[file] for file in files):
+                if any(there.get(file) != view.versions.get(file) for file in files):
                     return True
         return False
 

@@ -18,8 +18,8 @@ from pipeline.lake import Lake, history_key, is_snapshot_id, mark_key
 from pipeline.storage import Entry, LakeError, Locked, Missing, put
 
 if TYPE_CHECKING:
-    from pipeline.compact import History
     from pipeline.lake import Place
+    from pipeline.remake import History
 
 log = logging.getLogger("nodelake.compact")
 

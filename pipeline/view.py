@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
 
-from pipeline import schema
+from pipeline import facts, schema
 from pipeline.storage import Missing
 from pipeline.tablefile import read, read_names
 
@@ -66,7 +66,7 @@ def _look(lake: Lake) -> View:
         for table in schema.DATA_TABLES
     }
     days = [*lake.places("history/days")]
-    facts = _facts(lake)
+    made = _facts(lake)
     again = {place.key: place.etag for place in lake.places("history/days")}
     # Last: whose data an expiry has begun to delete has its mark by now.
     marks = lake.marks()
@@ -98,17 +98,17 @@ def _look(lake: Lake) -> View:
         for place in days
         if again.get(place.key) == place.etag and _is_current(lake, place, seen, marks)
     }
-    made = {
+    holding = {
         fact: [place for place in places if (place.stem, place.day) in current]
-        for fact, places in facts.items()
+        for fact, places in made.items()
     }
     return View(
         tuple(sorted(compacted | waiting.keys())),
         {table: _urls(lake, places) for table, places in chosen.items()},
         {whose: tuple(sorted(seen[whose])) for whose in ids},
-        {fact: _urls(lake, places) for fact, places in made.items()},
+        {fact: _urls(lake, places) for fact, places in holding.items()},
         tuple(sorted(current)),
-        {lake.storage.url(each.key): each.etag for places in made.values() for each in places},
+        {lake.storage.url(each.key): each.etag for places in holding.values() for each in places},
         frozenset(table for table, places in chosen.items() if _is_older(lake, table, places)),
     )
 
@@ -147,11 +147,16 @@ def _is_current(
 
 
 def history_ids(lake: Lake, key: str) -> set[str] | None:
-    """The snapshots that a day's facts were made from, those around it too; None without the file."""
+    """The snapshots that a day's facts were made from, those around it too.
+
+    None without the file, and where a fact is not among them, or another version of it.
+    """
     try:
-        return set(read(lake.storage, key, ["snapshot_id"])["snapshot_id"].to_pylist())
+        rows = read(lake.storage, key, ["snapshot_id"])
     except Missing:
         return None
+    made = (rows.schema.metadata or {}).get(facts.MADE.encode(), b"").decode()
+    return set(rows["snapshot_id"].to_pylist()) if made == facts.versions() else None
 
 
 def _is_older(lake: Lake, table: str, places: list[Place]) -> bool:

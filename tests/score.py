@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pipeline import query
@@ -429,8 +429,3 @@ class Score:
         }
         within = {key: count for key, count in expected.items() if key[1].date() >= first}
         self.check("tasks in their hour", found == within, set(found.items()) ^ set(within.items()))
-
-
-def days_of(recorded: Record) -> list[date]:
-    """The dates of a record's snapshots."""
-    return sorted({at.date() for at in recorded.taken_at.values()})

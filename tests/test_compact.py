@@ -19,7 +19,6 @@ from pipeline.lake import Lake, Refused, new_snapshot_id
 from pipeline.sweep import expire
 from tests.days import ACCOUNT, DAY, LATER, NOON, expected, seen, store, store_days, table
 
-TODAY = datetime(2126, 1, 1, tzinfo=UTC)
 """A clock by which every file is old."""
 
 

@@ -192,7 +192,8 @@ def test_history_and_rows_answer_alike(tmp_path: Path, seed: int) -> None:
         put(plain, clock, shown, **kind)
         ids.append(put(kept, clock, shown, **kind))
     with query.connect(kept) as connection:
-        touched = history.days_to_rebuild(connection, ACCOUNT, ids)
+        windows = history.windows(connection, ACCOUNT)
+    touched = [day for day, around in windows.items() if not around.isdisjoint(ids)]
     kept.forget(touched)
     assert_same(plain, kept)
     for day in touched:

@@ -1,0 +1,167 @@
+"""Which days' history is made anew, and how it is put: only ever current, or not used.
+
+A day's facts are made from the snapshots of its window, by the facts that this version knows; the
+day's file of ``history/days`` names both, and is deleted first and written last.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import closing
+from datetime import date
+from typing import TYPE_CHECKING, Protocol
+
+import duckdb
+import pyarrow as pa
+
+from pipeline import facts
+from pipeline.dayfile import ROWS_PER_GROUP
+from pipeline.lake import Lake, history_key
+from pipeline.storage import LakeError, Lock
+from pipeline.tablefile import TableFile
+from pipeline.view import View, history_ids
+
+if TYPE_CHECKING:
+    from pipeline.query import Connection
+
+log = logging.getLogger("nodelake.compact")
+
+#: What DuckDB may take while it makes history; more goes to temporary files.
+MEMORY = "2GB"
+
+_DAYS = pa.schema([pa.field("snapshot_id", pa.string()), pa.field("account", pa.string())])
+
+
+class History(Protocol):
+    """Makes facts from days: ``pipeline.history``."""
+
+    @property
+    def FACTS(self) -> Collection[str]:
+        """The facts' names."""
+
+    def build_day(
+        self, connection: Connection, account: str, day: date
+    ) -> Iterable[tuple[str, pa.RecordBatchReader | pa.Table]]:
+        """The facts of one account-day, by name."""
+
+    def windows(self, connection: Connection, account: str) -> Mapping[date, Collection[str]]:
+        """For each day of an account's record, the snapshots its facts are made from."""
+
+
+class Remake:
+    """The history of one account, its compaction lock held.
+
+    ``made`` counts the days that were made; ``waits`` says why history waits, if it does.
+    """
+
+    def __init__(self, lake: Lake, account: str, lock: Lock, history: History) -> None:
+        self.lake = lake
+        self.storage = lake.storage
+        self.account = account
+        self.lock = lock
+        self.history = history
+        self.made = 0
+        self.waits: list[str] = []
+
+    def forget(self) -> None:
+        """Before a day or a late file commits: history that is not made from it may not stand.
+
+        Were it deleted after the commit, a compaction killed in between would leave the facts of the
+        neighbouring days stale for ever: their own snapshots have not changed.
+        """
+        wanted: Mapping[date, Collection[str]] = {}
+        try:
+            with self._connect() as connection:
+                wanted = self._wanted(connection)
+        except (duckdb.Error, LakeError) as error:
+            # A damaged file hides which days its snapshot touches: then none is current.
+            self._wait(str(error))
+        expired = self._expired()
+        for place in [*self.lake.places("history/days")]:
+            if place.stem != self.account or place.day in expired:
+                continue
+            if history_ids(self.lake, place.key) != wanted.get(place.day):
+                self.storage.delete(place.key)
+
+    def make(self, is_closed: Callable[[date], bool], tries: int = 3) -> None:
+        """Makes the facts of every closed day whose history is not made from what is there now.
+
+        A day within a gap of the record has history too, and no snapshot of its own. ``tries``: how
+        often it is begun, where files are replaced meanwhile.
+        """
+        missed = self.storage.missed
+        try:
+            with self._connect() as connection:
+                for day, ids in sorted(self._wanted(connection).items()):
+                    if is_closed(day) and not self._is_made(connection.view, day, ids):
+                        self._build(connection, day, sorted(ids))
+                        self.made += 1
+        except duckdb.Error as error:
+            # an import that was written anew is the same rows under another version
+            if self.storage.missed > missed and tries > 1:
+                self.make(is_closed, tries - 1)
+            else:
+                self._wait(str(error))
+
+    def _wait(self, why: str) -> None:
+        log.error("no history of %s: %s", self.account, why)
+        self.waits.append(why)
+
+    def _expired(self) -> set[date]:
+        return {day for account, day in self.lake.marks() if account == self.account}
+
+    def _wanted(self, connection: Connection) -> dict[date, set[str]]:
+        """For each day that has not expired, the snapshots its history has to be made from."""
+        own = {
+            day: ids for (who, day), ids in connection.view.compacted.items() if who == self.account
+        }
+        around = self.history.windows(connection, self.account)
+        days = {*around, *own} - self._expired()
+        return {day: {*around.get(day, ()), *own.get(day, ())} for day in days}
+
+    def _is_made(self, view: View, day: date, ids: set[str]) -> bool:
+        """Whether a day's history needs no making: it is current, or its rows are still in landing."""
+        own = f"{day:%Y%m%d}"
+        if (self.account, day) not in view.compacted and any(i.startswith(own) for i in ids):
+            return True
+        key = history_key("days", day, self.account)
+        return (self.account, day) in view.history_days and history_ids(self.lake, key) == ids
+
+    def _build(self, connection: Connection, day: date, ids: list[str]) -> None:
+        days_key = history_key("days", day, self.account)
+        self.storage.delete(days_key)
+        made = set()
+        for fact, rows in self.history.build_day(connection, self.account, day):
+            made.add(fact)
+            self._put(history_key(fact, day, self.account), rows)
+        for fact in set(self.history.FACTS) - made:
+            self.storage.delete(history_key(fact, day, self.account))
+        columns = _DAYS.with_metadata({facts.MADE: facts.versions()})
+        accounts = [self.account] * len(ids)
+        self._put(days_key, pa.table([pa.array(ids, pa.string()), pa.array(accounts)], columns))
+
+    def _put(self, key: str, rows: pa.RecordBatchReader | pa.Table) -> None:
+        there = self.storage.find(key)
+        file = TableFile(self.storage, key, rows.schema, there or "nothing", ROWS_PER_GROUP)
+        try:
+            batches = rows.to_batches() if isinstance(rows, pa.Table) else rows
+            for batch in batches:
+                if batch.num_rows:
+                    file.write(pa.Table.from_batches([batch]))
+            self.lock.check()
+            file.finish()
+        finally:
+            file.discard()
+
+    def _connect(self) -> closing[Connection]:
+        from pipeline import query
+
+        connection = query.connect(self.lake)
+        # DuckDB would take four fifths of the machine, and spill into the working directory.
+        connection.sql(f"set memory_limit = '{MEMORY}'")
+        spill = f"{tempfile.gettempdir()}/nodelake-spill-{os.getpid()}"
+        connection.sql(f"set temp_directory = '{spill}'")
+        return closing(connection)
