@@ -67,12 +67,17 @@ followed as (
     select account, date, lead(date) over (partition by account order by date) as next_date
     from listed
 )
-select account, cast(unnest(generate_series(
-    cast(date as timestamp),
-    cast(case when next_date - date <= 31 then next_date - 1 else date end as timestamp),
-    interval 1 day
-)) as date) as date
+select followed.account, cast(followed.date + steps.step as date) as date
 from followed
+cross join (
+    values (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15),
+        (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28), (29), (30)
+) as steps (step)
+where steps.step = 0
+    or (
+        steps.step < date_diff('day', followed.date, followed.next_date)
+        and date_diff('day', followed.date, followed.next_date) <= 31
+    )
 """
 
 # A day of history is not current either where a listing of a day that history does not cover may
