@@ -1,0 +1,100 @@
+-- question: Which versions of the node agent do the nodes of each pool run, and how old are they?
+-- grain:    pool x node-agent version
+-- columns:  account, pool_id, node_agent_version, nodes, share, first_observed_at,
+--           newer_versions, behind_hours, newest_version
+-- param:    pool varchar = null: only this pool
+-- param:    at timestamptz = null: as of this moment; null for the end of the record
+-- traps:    Nodes that had not told their agent by then (they are creating or starting) stand under
+--           a null version. first_observed_at is when any node of the account was first seen with
+--           it: where that is the record's first listing the version is older. behind_hours runs
+--           from when a newer version was first seen in the account to the moment asked about, or
+--           to the account's last listing: null for the newest. Versions are compared number by
+--           number, three of them; what is no number counts as 0. An agent changed between two
+--           listings: the later one is taken for it.
+with intervals as (
+    select
+        account,
+        pool_id,
+        node_id,
+        allocation_time,
+        node_agent_version,
+        first_observed_at,
+        last_observed_at,
+        ended_before
+    from node_config_intervals
+    where cast($at as timestamptz) is null or first_observed_at <= cast($at as timestamptz)
+),
+accounts as (
+    select account, coalesce(cast($at as timestamptz), max(last_observed_at)) as asked_at
+    from intervals
+    group by account
+),
+versions as (
+    select
+        account,
+        node_agent_version,
+        min(first_observed_at) as first_observed_at,
+        coalesce(try_cast(split_part(node_agent_version, '.', 1) as bigint), 0) * 1000000000000
+            + coalesce(try_cast(split_part(node_agent_version, '.', 2) as bigint), 0) * 1000000
+            + coalesce(try_cast(split_part(node_agent_version, '.', 3) as bigint), 0) as number
+    from intervals
+    where node_agent_version is not null
+    group by account, node_agent_version
+),
+compared as (
+    select
+        account,
+        node_agent_version,
+        first_observed_at,
+        rank() over (partition by account order by number desc) - 1 as newer_versions,
+        min(first_observed_at) over (
+            partition by account order by number desc
+            range between unbounded preceding and 1 preceding
+        ) as newer_observed_at,
+        max_by(node_agent_version, number) over (partition by account) as newest_version
+    from versions
+),
+present as (
+    select
+        intervals.account,
+        intervals.pool_id,
+        intervals.node_agent_version,
+        count(*) as nodes
+    from intervals
+    join node_incarnations
+        on node_incarnations.account = intervals.account
+        and node_incarnations.pool_id = intervals.pool_id
+        and node_incarnations.node_id = intervals.node_id
+        and node_incarnations.allocation_time is not distinct from intervals.allocation_time
+    where (cast($pool as varchar) is null or intervals.pool_id = cast($pool as varchar))
+        and (
+            intervals.ended_before is null or intervals.ended_before > cast($at as timestamptz)
+        )
+        and (
+            node_incarnations.ended_before is null
+            or node_incarnations.ended_before > cast($at as timestamptz)
+        )
+    group by intervals.account, intervals.pool_id, intervals.node_agent_version
+)
+select
+    present.account,
+    present.pool_id,
+    present.node_agent_version,
+    present.nodes,
+    round(
+        cast(present.nodes as double)
+        / sum(present.nodes) over (partition by present.account, present.pool_id),
+        4
+    ) as share,
+    compared.first_observed_at,
+    compared.newer_versions,
+    round((epoch(accounts.asked_at) - epoch(compared.newer_observed_at)) / 3600, 2)
+        as behind_hours,
+    compared.newest_version
+from present
+join accounts on accounts.account = present.account
+left join compared
+    on compared.account = present.account
+    and compared.node_agent_version = present.node_agent_version
+order by present.account, present.pool_id, compared.newer_versions desc nulls last,
+    present.node_agent_version;

@@ -1,0 +1,106 @@
+-- question: Which error codes came up over time, how often, and which pools share them?
+-- grain:    account x step of time (UTC) x source x code x pool
+-- columns:  account, started_at, source, code, pools, pool_id, occurrences, nodes,
+--           first_at, last_at, message
+-- param:    pool varchar = null: only codes that this pool had, with the pools that share them
+-- param:    from timestamptz = null: only what began at or after this moment
+-- param:    to timestamptz = null: only what began before this moment
+-- param:    step varchar = day: hour, day, week or month
+-- param:    source varchar = null: only node, start_task or task
+-- traps:    source tells what failed: node (an error a node showed, from its first listing so to the
+--           last: one occurrence, in the step in which it was first seen), start_task and task (a
+--           run that failed, at its end). pools is how many pools of the account had the code from
+--           that source in that step: those stand beside each other. Errors that came and went
+--           between two listings, and runs that did, were never seen: of tasks, task_gaps tells how
+--           many. A retried attempt of a task shows no failure. An error without a code is ''.
+with occurrences as (
+    select
+        account,
+        pool_id,
+        'node' as source,
+        code,
+        node_id,
+        allocation_time,
+        first_observed_at as happened_at,
+        message
+    from node_error_episodes
+    where (cast($from as timestamptz) is null or first_observed_at >= cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or first_observed_at < cast($to as timestamptz))
+        and coalesce(cast($source as varchar), 'node') = 'node'
+    union all
+    select
+        account,
+        pool_id,
+        'start_task' as source,
+        coalesce(failure_code, '') as code,
+        node_id,
+        allocation_time,
+        coalesce(end_time, start_time) as happened_at,
+        failure_message as message
+    from start_task_runs
+    where result = 'failure'
+        and (
+            cast($from as timestamptz) is null
+            or coalesce(end_time, start_time) >= cast($from as timestamptz)
+        )
+        and (
+            cast($to as timestamptz) is null
+            or coalesce(end_time, start_time) < cast($to as timestamptz)
+        )
+        and coalesce(cast($source as varchar), 'start_task') = 'start_task'
+    union all
+    select
+        account,
+        pool_id,
+        'task' as source,
+        coalesce(failure_code, '') as code,
+        node_id,
+        allocation_time,
+        end_time as happened_at,
+        failure_message as message
+    from task_runs
+    where end_time is not null
+        and (result = 'failure' or (result is null and exit_code <> 0))
+        and (cast($from as timestamptz) is null or end_time >= cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or end_time < cast($to as timestamptz))
+        and coalesce(cast($source as varchar), 'task') = 'task'
+),
+counted as (
+    select
+        account,
+        date_trunc(cast($step as varchar), happened_at) as started_at,
+        source,
+        code,
+        pool_id,
+        count(*) as occurrences,
+        count(distinct concat_ws('@', node_id, cast(allocation_time as varchar))) as nodes,
+        min(happened_at) as first_at,
+        max(happened_at) as last_at,
+        max_by(message, happened_at) filter (where message is not null) as message
+    from occurrences
+    group by account, date_trunc(cast($step as varchar), happened_at), source, code, pool_id
+),
+shared as (
+    select
+        *,
+        count(*) over (partition by account, started_at, source, code) as pools,
+        max(case when pool_id = cast($pool as varchar) then 1 else 0 end) over (
+            partition by account, started_at, source, code
+        ) as is_wanted
+    from counted
+)
+select
+    account,
+    started_at,
+    source,
+    code,
+    pools,
+    pool_id,
+    occurrences,
+    nodes,
+    first_at,
+    last_at,
+    message
+from shared
+where cast($pool as varchar) is null or is_wanted = 1
+order by account, started_at, source, code, pool_id;

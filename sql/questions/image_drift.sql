@@ -1,0 +1,90 @@
+-- question: In which pools do nodes run several images at a time, and which?
+-- grain:    pool x image, of the pools that have several
+-- columns:  account, pool_id, image, nodes, share, images, first_observed_at, first_allocation_time,
+--           last_allocation_time, is_newest
+-- param:    pool varchar = null: only this pool
+-- param:    at timestamptz = null: as of this moment; null for the end of the record
+-- param:    images int = 2: only pools with at least so many (1 lists every pool)
+-- traps:    An image is a publisher, offer, SKU and exact version, or the id of a custom or gallery
+--           image, whose version is told only where it is part of the id. Nodes that had not told
+--           theirs by then (they are creating or starting) are left out. first_observed_at is when
+--           it was first seen in the pool. is_newest marks the one that was first seen last there;
+--           of those already there at the pool's first listing, the one allocated last. A pool keeps
+--           its old image on a node until that is reimaged or replaced: some drift is usual
+--           wherever a pool asks for the latest version.
+with intervals as (
+    select
+        account,
+        pool_id,
+        node_id,
+        allocation_time,
+        coalesce(
+            image_virtual_machine_image_id,
+            nullif(concat_ws(' ', image_publisher, image_offer, image_sku, image_exact_version), '')
+        ) as image,
+        first_observed_at,
+        ended_before
+    from node_config_intervals
+    where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($at as timestamptz) is null or first_observed_at <= cast($at as timestamptz))
+),
+known as (
+    select account, pool_id, image, min(first_observed_at) as first_observed_at
+    from intervals
+    where image is not null
+    group by account, pool_id, image
+),
+present as (
+    select
+        intervals.account,
+        intervals.pool_id,
+        intervals.image,
+        count(*) as nodes,
+        min(intervals.allocation_time) as first_allocation_time,
+        max(intervals.allocation_time) as last_allocation_time
+    from intervals
+    join node_incarnations
+        on node_incarnations.account = intervals.account
+        and node_incarnations.pool_id = intervals.pool_id
+        and node_incarnations.node_id = intervals.node_id
+        and node_incarnations.allocation_time is not distinct from intervals.allocation_time
+    where intervals.image is not null
+        and (
+            intervals.ended_before is null or intervals.ended_before > cast($at as timestamptz)
+        )
+        and (
+            node_incarnations.ended_before is null
+            or node_incarnations.ended_before > cast($at as timestamptz)
+        )
+    group by intervals.account, intervals.pool_id, intervals.image
+),
+counted as (
+    select
+        present.*,
+        known.first_observed_at,
+        count(*) over (partition by present.account, present.pool_id) as images,
+        sum(nodes) over (partition by present.account, present.pool_id) as all_nodes,
+        row_number() over (
+            partition by present.account, present.pool_id
+            order by known.first_observed_at desc, last_allocation_time desc, present.image desc
+        ) as place
+    from present
+    join known
+        on known.account = present.account
+        and known.pool_id = present.pool_id
+        and known.image = present.image
+)
+select
+    account,
+    pool_id,
+    image,
+    nodes,
+    round(cast(nodes as double) / all_nodes, 4) as share,
+    images,
+    first_observed_at,
+    first_allocation_time,
+    last_allocation_time,
+    place = 1 as is_newest
+from counted
+where images >= cast($images as int)
+order by account, pool_id, nodes desc, image;

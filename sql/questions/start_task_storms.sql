@@ -1,0 +1,211 @@
+-- question: When did start tasks fail on several nodes of a pool at once, from the same cause?
+-- grain:    pool x cause (failure code, exit code) x storm
+-- columns:  account, pool_id, failure_code, exit_code, started_at, ended_at, storm_minutes, nodes,
+--           failed_runs, peak_nodes, pool_runs, pool_failed_runs, pool_failure_rate, images, message
+-- param:    pool varchar = null: only this pool
+-- param:    from timestamptz = null: only runs that failed at or after this moment
+-- param:    to timestamptz = null: only runs that failed before this moment
+-- param:    nodes int = 3: at least so many nodes failed from the cause
+-- param:    minutes double = 30: within so many minutes
+-- param:    rate double = 0.3: and of the pool's runs that ended in the storm this share failed
+-- traps:    A storm goes on as long as every stretch of so many minutes has so many nodes that failed
+--           from the cause, and lasts from the first of those failures to the last; two whose
+--           stretches overlap are one. peak_nodes is the most in one stretch. A large pool that
+--           starts many nodes at once has some that fail: the rate keeps it out, over all causes,
+--           as one trouble may show as several. Retries are runs: those that began and ended between
+--           two listings were never seen, and neither was a node that came and went so; there were
+--           at least so many nodes. Of the time before a pool's first listing only the last run of
+--           nodes that lived on is known. Machines are counted, not ids.
+with ended as (
+    select
+        account,
+        pool_id,
+        failure_code,
+        exit_code,
+        concat_ws(' ', coalesce(failure_code, ''), cast(exit_code as varchar)) as cause,
+        concat_ws('@', node_id, cast(allocation_time as varchar)) as machine,
+        coalesce(end_time, start_time) as run_ended_at,
+        coalesce(result = 'failure', false) as has_failed,
+        coalesce(
+            image_virtual_machine_image_id,
+            concat_ws(' ', image_publisher, image_offer, image_sku, image_exact_version)
+        ) as image,
+        failure_message
+    from start_task_runs
+    where (result is not null or end_time is not null)
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (
+            cast($from as timestamptz) is null
+            or coalesce(end_time, start_time) >= cast($from as timestamptz)
+        )
+        and (
+            cast($to as timestamptz) is null
+            or coalesce(end_time, start_time) < cast($to as timestamptz)
+        )
+),
+-- A machine that fails again within the stretch is in it all along: one spell.
+failures as (
+    select
+        account,
+        pool_id,
+        cause,
+        machine,
+        run_ended_at,
+        case
+            when epoch(run_ended_at) - epoch(
+                lag(run_ended_at) over (
+                    partition by account, pool_id, cause, machine order by run_ended_at
+                )
+            ) <= 60 * cast($minutes as double) then 0
+            else 1
+        end as is_new
+    from ended
+    where has_failed
+),
+numbered as (
+    select
+        *,
+        sum(is_new) over (
+            partition by account, pool_id, cause, machine order by run_ended_at
+            rows between unbounded preceding and current row
+        ) as spell
+    from failures
+),
+spells as (
+    select
+        account,
+        pool_id,
+        cause,
+        machine,
+        spell,
+        min(run_ended_at) as began_at,
+        max(run_ended_at) as failed_at
+    from numbered
+    group by account, pool_id, cause, machine, spell
+),
+-- Seconds at which a machine comes into the stretch that ends then, or falls out of it.
+steps as (
+    select account, pool_id, cause, epoch(began_at) as moment, 1 as step from spells
+    union all
+    select
+        account,
+        pool_id,
+        cause,
+        epoch(failed_at) + 60 * cast($minutes as double) as moment,
+        -1 as step
+    from spells
+),
+levels as (
+    select
+        account,
+        pool_id,
+        cause,
+        moment,
+        sum(step) over (
+            partition by account, pool_id, cause order by moment, step desc
+            rows between unbounded preceding and current row
+        ) as machines,
+        lead(moment) over (partition by account, pool_id, cause order by moment, step desc) as until
+    from steps
+),
+high as (
+    select
+        *,
+        -- a stretch reaches back: what lies within it is the same storm
+        case
+            when moment - 60 * cast($minutes as double) <= max(until) over (
+                partition by account, pool_id, cause order by moment, until
+                rows between unbounded preceding and 1 preceding
+            ) then 0
+            else 1
+        end as is_new
+    from levels
+    where machines >= cast($nodes as int)
+),
+stormy as (
+    select
+        *,
+        sum(is_new) over (
+            partition by account, pool_id, cause order by moment, until
+            rows between unbounded preceding and current row
+        ) as storm
+    from high
+),
+stretches as (
+    select
+        account,
+        pool_id,
+        cause,
+        storm,
+        min(moment) - 60 * cast($minutes as double) as began,
+        max(until) as ended,
+        max(machines) as peak_nodes
+    from stormy
+    group by account, pool_id, cause, storm
+),
+storms as (
+    select
+        stretches.account,
+        stretches.pool_id,
+        stretches.cause,
+        stretches.storm,
+        stretches.peak_nodes,
+        max(ended.failure_code) as failure_code,
+        max(ended.exit_code) as exit_code,
+        min(ended.run_ended_at) as started_at,
+        max(ended.run_ended_at) as ended_at,
+        count(distinct ended.machine) as nodes,
+        count(*) as failed_runs,
+        count(distinct ended.image) as images,
+        max_by(ended.failure_message, ended.run_ended_at) as message
+    from stretches
+    join ended
+        on ended.account = stretches.account
+        and ended.pool_id = stretches.pool_id
+        and ended.cause = stretches.cause
+        and ended.has_failed
+        and epoch(ended.run_ended_at) >= stretches.began
+        and epoch(ended.run_ended_at) <= stretches.ended
+    group by
+        stretches.account, stretches.pool_id, stretches.cause, stretches.storm,
+        stretches.peak_nodes
+),
+rated as (
+    select
+        storms.account,
+        storms.pool_id,
+        storms.cause,
+        storms.storm,
+        count(*) as pool_runs,
+        count(*) filter (where ended.has_failed) as pool_failed_runs
+    from storms
+    join ended
+        on ended.account = storms.account
+        and ended.pool_id = storms.pool_id
+        and ended.run_ended_at between storms.started_at and storms.ended_at
+    group by storms.account, storms.pool_id, storms.cause, storms.storm
+)
+select
+    storms.account,
+    storms.pool_id,
+    storms.failure_code,
+    storms.exit_code,
+    storms.started_at,
+    storms.ended_at,
+    round((epoch(storms.ended_at) - epoch(storms.started_at)) / 60, 1) as storm_minutes,
+    storms.nodes,
+    storms.failed_runs,
+    cast(storms.peak_nodes as bigint) as peak_nodes,
+    rated.pool_runs,
+    rated.pool_failed_runs,
+    round(cast(rated.pool_failed_runs as double) / rated.pool_runs, 4) as pool_failure_rate,
+    storms.images,
+    storms.message
+from storms
+join rated
+    on rated.account = storms.account
+    and rated.pool_id = storms.pool_id
+    and rated.cause = storms.cause
+    and rated.storm = storms.storm
+where cast(rated.pool_failed_runs as double) / rated.pool_runs >= cast($rate as double)
+order by storms.started_at, storms.account, storms.pool_id, storms.failure_code, storms.exit_code;
