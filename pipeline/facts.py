@@ -91,7 +91,7 @@ _IMAGE = tuple(
         ("image_offer", "Offer of the image."),
         ("image_sku", "SKU of the image."),
         ("image_exact_version", "Version of the image it was made from."),
-        ("image_virtual_machine_image_id", "Resource id of a custom image."),
+        ("image_virtual_machine_image_id", "Id of a custom image, or of one of a shared or community gallery."),
     )
 )
 
@@ -119,7 +119,7 @@ NODE_INCARNATIONS = Fact("node_incarnations", "incarnation", "Every node that wa
     _column("view", "ended_after", TIME, "It was still there then: its last observation. Null while it is not known to have gone."),
     _column("view", "ended_before", TIME, "It was gone by then. Null while it is not known to have gone."),
     _column("view", "ended_by", TEXT, "What proves it: absent (two complete listings), pool_absent, id_reused; null while it is not known to have gone."),
-))
+), version=2)
 
 NODE_CONFIG_INTERVALS = Fact("node_config_intervals", "incarnation x configuration x first_observed_at", "What a node was set up with, from when to when it was seen so.", (
     *_NODE,
@@ -128,7 +128,7 @@ NODE_CONFIG_INTERVALS = Fact("node_config_intervals", "incarnation x configurati
     _column("key", "image_offer", TEXT, "Offer of the image."),
     _column("key", "image_sku", TEXT, "SKU of the image."),
     _column("key", "image_exact_version", TEXT, "Version of the image it was made from."),
-    _column("key", "image_virtual_machine_image_id", TEXT, "Resource id of a custom image."),
+    _column("key", "image_virtual_machine_image_id", TEXT, "Id of a custom image, or of one of a shared or community gallery."),
     _column("key", "start_task_id", TEXT, "Its start task; joins start_tasks."),
     _column("key", "start_task_definition_id", TEXT, "The same without environment values, secrets and signatures."),
     _column("key", "scheduling_state", TEXT, "Whether tasks might be scheduled on it."),
@@ -136,7 +136,7 @@ NODE_CONFIG_INTERVALS = Fact("node_config_intervals", "incarnation x configurati
     *_MACHINE,
     _column("view", "started_after", TIME, "Last listing that showed other values; null where none did."),
     _column("view", "ended_before", TIME, "Next listing that showed other values; null where none did."),
-), is_island=True)
+), is_island=True, version=2)
 
 TASK_RUNS = Fact("task_runs", "incarnation x job_id x task_id x subtask_id x start_time", "Every attempt at a task that was ever seen on a node.", (
     *_NODE,
@@ -187,7 +187,7 @@ START_TASK_RUNS = Fact("start_task_runs", "incarnation x start_time", "Every run
     _column("last", "retry_count", INT, "Retries before this run."),
     *_MACHINE,
     *_IMAGE,
-))
+), version=2)
 
 NODE_BOOTS = Fact("node_boots", "incarnation x boot_time", "Every boot of a node that was ever seen.", (
     *_NODE,
@@ -195,7 +195,7 @@ NODE_BOOTS = Fact("node_boots", "incarnation x boot_time", "Every boot of a node
     *_SEEN,
     *_MACHINE,
     *_IMAGE,
-))
+), version=2)
 
 NODE_ERROR_EPISODES = Fact("node_error_episodes", "incarnation x code x first_observed_at", "A time in which every listing of a node showed an error of one code.", (
     *_NODE,
@@ -214,6 +214,30 @@ NODE_HOURS = Fact("node_hours", "date x account x pool x vm_size x is_dedicated 
     _column("key", "state", TEXT, "State, or unobserved: the nodes were there, in a state no listing showed."),
     _column("last", "hours", REAL, "Node-hours, a state taken to last until the next observed one began."),
     _column("last", "certain_hours", REAL, "Of those, between a state's start and its last observation."),
+), is_daily=True)
+
+NODE_STAYS = Fact("node_stays", "date x incarnation x state x state_transition_time", "Every stay of a node in a state, told once: on the day that listed it last.", (
+    *_NODE,
+    _column("key", "state", TEXT, "State of the node."),
+    _column("key", "state_transition_time", TIME, "When the state began: exact, the service's own."),
+    _column("last", "last_observed_at", TIME, "Last listing that showed it, service's clock."),
+    *_MACHINE,
+    _column("last", "ended_after", TIME, "As in node_states: the state had not ended by then."),
+    _column("last", "ended_before", TIME, "As in node_states: it had ended by then; null where it is not known to have ended."),
+    _column("last", "next_state", TEXT, "The next state the node was listed in; null where there is none."),
+), is_daily=True)
+
+NODE_LIVES = Fact("node_lives", "date x incarnation", "Every node, told once: on the day that listed it last.", (
+    *_NODE,
+    _column("last", "last_observed_at", TIME, "Last listing that showed it, service's clock."),
+    *_MACHINE,
+    *_IMAGE,
+    _column("last", "last_state", TEXT, "State it was last listed in."),
+    _column("last", "total_tasks_run", INT, "Job tasks it had completed when last listed."),
+    _column("last", "total_tasks_succeeded", INT, "Of those, with exit code 0."),
+    _column("last", "ended_after", TIME, "It was still there then. Null while it is not known to have gone."),
+    _column("last", "ended_before", TIME, "It was gone by then. Null while it is not known to have gone."),
+    _column("last", "ended_by", TEXT, "What proves it: absent, pool_absent, id_reused, as in node_incarnations; null while it is not known to have gone."),
 ), is_daily=True)
 
 _COUNTED = (*schema.NODE_STATES, "other")
@@ -244,6 +268,8 @@ FACTS: dict[str, Fact] = {
         NODE_ERROR_EPISODES,
         NODE_HOURS,
         POOL_HOURS,
+        NODE_STAYS,
+        NODE_LIVES,
     )
 }
 
