@@ -1,25 +1,39 @@
--- question: How many node-hours did each pool spend in each state, day by day?
+-- question: How many node-hours did each pool spend in each state, day by day, and what did they cost?
 -- grain:    pool x vm_size x dedicated/spot x day (UTC) x state
--- columns:  account, day, pool_id, vm_size, is_dedicated, state, hours, certain_hours
+-- columns:  account, day, pool_id, vm_size, is_dedicated, state, hours, certain_hours, cost, currency
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only days from this one on
 -- param:    to timestamptz = null: only days before this one
 -- traps:    hours takes a state to last until the next observed one began; certain_hours counts only
 --           from its start to its last observation. The state unobserved is time between listings
---           more than 15 minutes apart over which something changed. A day without node_hours was
---           not watched.
+--           more than 15 minutes apart over which something changed, and from a node's allocation to
+--           its first listing. A day without rows was not watched. cost is hours times the price
+--           file's price, nothing for preempted and deallocated nodes, which hold no machine; null
+--           without a price. Costs of two currencies do not add up.
 select
-    account,
-    date as day,
-    pool_id,
-    vm_size,
-    is_dedicated,
-    state,
-    sum(hours) as hours,
-    sum(certain_hours) as certain_hours
+    node_hours.account,
+    node_hours.date as day,
+    node_hours.pool_id,
+    node_hours.vm_size,
+    node_hours.is_dedicated,
+    node_hours.state,
+    node_hours.hours,
+    node_hours.certain_hours,
+    prices.price_per_hour
+        * case when node_hours.state in ('preempted', 'deallocated') then 0 else node_hours.hours end
+        as cost,
+    prices.currency
 from node_hours
-where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-    and (cast($from as timestamptz) is null or date >= cast(cast($from as timestamptz) as date))
-    and (cast($to as timestamptz) is null or date < cast(cast($to as timestamptz) as date))
-group by account, date, pool_id, vm_size, is_dedicated, state
+left join prices
+    on prices.vm_size = lower(node_hours.vm_size)
+    and prices.is_dedicated = node_hours.is_dedicated
+where (cast($pool as varchar) is null or node_hours.pool_id = cast($pool as varchar))
+    and (
+        cast($from as timestamptz) is null
+        or node_hours.date >= cast(cast($from as timestamptz) as date)
+    )
+    and (
+        cast($to as timestamptz) is null
+        or node_hours.date < cast(cast($to as timestamptz) as date)
+    )
 order by account, day, pool_id, vm_size, is_dedicated, hours desc, state;

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pipeline import compact, history, usage
 from pipeline.emulator import Emulator, Fleet, load_fleet_config
+from pipeline.emulator.states import AGENTLESS
 from pipeline.emulator.truth import (
     Boot,
     ErrorEpisode,
@@ -43,6 +44,8 @@ UNKNOWN_FIELDS = 110
 
 Key = tuple[str, str, datetime]
 """An incarnation: (pool, node, allocation)."""
+Setup = tuple[str | None, dict[str, str]]
+"""A node's agent version, None before it reports, and its image as the service tells it."""
 R = TypeVar("R", bound=Record)
 
 
@@ -72,6 +75,8 @@ class Planted:
     """When each snapshot was taken, by its id: the fleet's own time, exact."""
     ended_at: datetime
     """The last poll."""
+    setups: dict[datetime, dict[Key, Setup]]
+    """What every node was set up with, by the moment of each poll."""
 
     def of(self, kind: type[R]) -> list[R]:
         """The records of one kind, in order of time."""
@@ -112,6 +117,28 @@ class Planted:
         (found,) = (key for key, name in self.oddities.items() if name == oddity)
         return found
 
+    def listings(self, pool: str) -> list[datetime]:
+        """When the pool's nodes were listed completely, while the pool was there."""
+        return [
+            START + number * POLL
+            for number in range(POLLS)
+            if number not in OUTAGE and number != FAILED_POOLS and FAILED_NODES.get(number) != pool
+        ]
+
+    @property
+    def seen(self) -> dict[Key, list[datetime]]:
+        """The listings that showed each node, by incarnation; nodes that none showed are not in it."""
+        listings = {each.pool_id: self.listings(each.pool_id) for each in self.memberships}
+        found = {
+            incarnation(each): [
+                when
+                for when in listings[each.pool_id]
+                if each.joined_at <= when and (each.left_at is None or when < each.left_at)
+            ]
+            for each in self.memberships
+        }
+        return {key: moments for key, moments in found.items() if moments}
+
     @property
     def reused_ids(self) -> set[tuple[str, str]]:
         """(pool, node id) that more than one machine had."""
@@ -141,6 +168,7 @@ def record(into: Path) -> Planted:
     fleet = Fleet(load_fleet_config(FLEET), seed=23, start=START)
     service = Service(Emulator(fleet, account="planted"))
     taken_at: dict[str, datetime] = {}
+    setups: dict[datetime, dict[Key, Setup]] = {}
     for number in range(POLLS):
         if number in OUTAGE:
             continue
@@ -154,6 +182,7 @@ def record(into: Path) -> Planted:
             service.fault("mutate", route="nodes", pool="calm", times=1, mutate=_new_field)
         outcome = service.run(lake)
         taken_at[str(outcome.row["snapshot_id"])] = fleet.now
+        setups[fleet.now] = _setups(fleet)
     service.emulator.faults.clear()
     days = usage.days_between(DAY, DAY + timedelta(1), fleet.now)
     with service.client() as client:
@@ -166,7 +195,19 @@ def record(into: Path) -> Planted:
         for node in fleet.nodes(pool)
         if node.oddity
     }
-    return Planted(into, tuple(fleet.truth), odd, taken_at, fleet.now)
+    return Planted(into, tuple(fleet.truth), odd, taken_at, fleet.now, setups)
+
+
+def _setups(fleet: Fleet) -> dict[Key, Setup]:
+    """The truth log knows nothing of agents and images: the nodes themselves do."""
+    return {
+        node.incarnation: (
+            None if node.state in AGENTLESS else node.agent_version,
+            node.plan.profile.image(node.image_release),
+        )
+        for pool in fleet.pools()
+        for node in fleet.nodes(pool)
+    }
 
 
 def days() -> tuple[date, date]:

@@ -1,0 +1,121 @@
+-- question: How many nodes joined and left each pool, how long did they live, and were there enough?
+-- grain:    pool x dedicated/spot
+-- columns:  account, pool_id, is_dedicated, nodes_at_start, joined, left_pool, nodes_at_end,
+--           reused_ids, p50_lifetime_hours, current_nodes, target_nodes, listings,
+--           listings_below_target
+-- param:    pool varchar = null: only this pool
+-- param:    from timestamptz = null: joined and left at or after this moment; the account's first
+--           listing without it
+-- param:    to timestamptz = null: joined and left before this moment
+-- traps:    A node is one allocation: an id that is given to another machine counts again, and in
+--           reused_ids. Joined is by the allocation time, exact. Left is by the moment at which a
+--           node is proven to have gone, up to two listings late, so near the ends of the range a
+--           node may count a little later. A node that came and went between two listings is not
+--           known. Lifetimes are of those that left, from allocation to their last listing.
+--           current_nodes and target_nodes are the service's own figures of the last snapshot in
+--           range (null for a group that is not told); listings_below_target counts the
+--           snapshots in which there were fewer nodes than wanted: resizes take a while.
+with record as (
+    select
+        account,
+        coalesce(cast($from as timestamptz), min(first_observed_at)) as begins_at
+    from node_incarnations
+    group by account
+),
+lives as (
+    select
+        node_incarnations.account,
+        node_incarnations.pool_id,
+        node_incarnations.node_id,
+        node_incarnations.is_dedicated,
+        -- without an allocation time it joined when it was first seen
+        coalesce(node_incarnations.allocation_time, node_incarnations.first_observed_at)
+            as joined_at,
+        node_incarnations.ended_after,
+        node_incarnations.ended_before,
+        record.begins_at
+    from node_incarnations
+    join record on record.account = node_incarnations.account
+    where (cast($pool as varchar) is null or node_incarnations.pool_id = cast($pool as varchar))
+        and (
+            node_incarnations.ended_before is null
+            or node_incarnations.ended_before >= record.begins_at
+        )
+        and (
+            cast($to as timestamptz) is null
+            or coalesce(node_incarnations.allocation_time, node_incarnations.first_observed_at)
+                < cast($to as timestamptz)
+        )
+),
+counted as (
+    select
+        account,
+        pool_id,
+        is_dedicated,
+        count(*) filter (where joined_at < begins_at) as nodes_at_start,
+        count(*) filter (where joined_at >= begins_at) as joined,
+        count(*) filter (where is_over) as left_pool,
+        count(*) filter (where not is_over) as nodes_at_end,
+        count(*) - count(distinct node_id) as reused_ids,
+        percentile_cont(0.5) within group (
+            order by (epoch(ended_after) - epoch(joined_at)) / 3600
+        ) filter (where is_over) as p50_lifetime_hours
+    from (
+        select
+            *,
+            ended_before is not null
+                and (
+                    cast($to as timestamptz) is null or ended_before < cast($to as timestamptz)
+                ) as is_over
+        from lives
+    ) as judged
+    group by account, pool_id, is_dedicated
+),
+told as (
+    select
+        account,
+        pool_id,
+        snapshot_at,
+        is_dedicated,
+        case when is_dedicated then current_dedicated_nodes else current_low_priority_nodes end
+            as current_nodes,
+        case when is_dedicated then target_dedicated_nodes else target_low_priority_nodes end
+            as target_nodes
+    from pools
+    cross join (values (true), (false)) as kinds (is_dedicated)
+    where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($from as timestamptz) is null or snapshot_at >= cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or snapshot_at < cast($to as timestamptz))
+),
+wanted as (
+    select
+        account,
+        pool_id,
+        is_dedicated,
+        max_by(current_nodes, snapshot_at) as current_nodes,
+        max_by(target_nodes, snapshot_at) as target_nodes,
+        count(*) as listings,
+        count(*) filter (where current_nodes < target_nodes) as listings_below_target
+    from told
+    group by account, pool_id, is_dedicated
+)
+select
+    counted.account,
+    counted.pool_id,
+    counted.is_dedicated,
+    counted.nodes_at_start,
+    counted.joined,
+    counted.left_pool,
+    counted.nodes_at_end,
+    counted.reused_ids,
+    counted.p50_lifetime_hours,
+    wanted.current_nodes,
+    wanted.target_nodes,
+    coalesce(wanted.listings, 0) as listings,
+    coalesce(wanted.listings_below_target, 0) as listings_below_target
+from counted
+left join wanted
+    on wanted.account = counted.account
+    and wanted.pool_id = counted.pool_id
+    and wanted.is_dedicated = counted.is_dedicated
+order by account, pool_id, is_dedicated desc;

@@ -1,0 +1,28 @@
+-- question: What was the fleet at a moment: which nodes, of what kind, in which states?
+-- grain:    node
+-- columns:  account, pool_id, node_id, allocation_time, vm_size, is_dedicated, state,
+--           state_transition_time, running_tasks_count, total_tasks_run, node_agent_version,
+--           observed_at, age_seconds
+-- param:    moment timestamptz = null: as of this moment; now without it
+-- param:    pool varchar = null: only this pool
+-- traps:    From each pool's last complete listing that had finished by then: age_seconds tells how
+--           old that was. A node that came since is not in it, one that left since still is. The
+--           state is that of the listing. Rows of days that have expired are gone, and with them the
+--           fleet of those days.
+select
+    account,
+    pool_id,
+    node_id,
+    allocation_time,
+    vm_size,
+    is_dedicated,
+    state,
+    state_transition_time,
+    running_tasks_count,
+    total_tasks_run,
+    node_agent_version,
+    observed_at,
+    age_seconds
+from nodes_at(coalesce(cast($moment as timestamptz), now()))
+where cast($pool as varchar) is null or pool_id = cast($pool as varchar)
+order by account, pool_id, node_id;

@@ -1,0 +1,58 @@
+-- question: Which nodes idled longest at a stretch, when, and what did that cost?
+-- grain:    incarnation (allocation_time) x stretch of idle time
+-- columns:  account, pool_id, node_id, allocation_time, vm_size, is_dedicated, started_at,
+--           ended_after, ended_before, idle_hours, is_idle_still, idle_cost, currency
+-- param:    pool varchar = null: only this pool
+-- param:    from timestamptz = null: only idle time from this moment on
+-- param:    to timestamptz = null: only idle time before this moment
+-- param:    hours double = 1: at least so many hours at a stretch
+-- traps:    A stretch starts exactly when the service says and lasted at least to ended_after, its
+--           last listing; it was over by ended_before (null while it goes on). idle_hours are those
+--           to ended_after, within from and to: a lower bound. A task that came and went between two
+--           listings ends a stretch too, as the service then tells another start.
+with streaks as (
+    select
+        account,
+        pool_id,
+        node_id,
+        allocation_time,
+        vm_size,
+        is_dedicated,
+        state_transition_time as started_at,
+        ended_after,
+        ended_before,
+        (
+            epoch(least(ended_after, coalesce(cast($to as timestamptz), ended_after)))
+            - epoch(
+                greatest(
+                    state_transition_time,
+                    coalesce(cast($from as timestamptz), state_transition_time)
+                )
+            )
+        ) / 3600 as idle_hours
+    from node_states
+    where state = 'idle'
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($from as timestamptz) is null or ended_after > cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or state_transition_time < cast($to as timestamptz))
+)
+select
+    streaks.account,
+    streaks.pool_id,
+    streaks.node_id,
+    streaks.allocation_time,
+    streaks.vm_size,
+    streaks.is_dedicated,
+    streaks.started_at,
+    streaks.ended_after,
+    streaks.ended_before,
+    streaks.idle_hours,
+    streaks.ended_before is null as is_idle_still,
+    streaks.idle_hours * prices.price_per_hour as idle_cost,
+    prices.currency
+from streaks
+left join prices
+    on prices.vm_size = lower(streaks.vm_size)
+    and prices.is_dedicated = streaks.is_dedicated
+where streaks.idle_hours >= cast($hours as double)
+order by idle_hours desc, account, pool_id, node_id, started_at;

@@ -1,0 +1,129 @@
+-- question: At which hours of the day are spot nodes preempted, and how soon are they back then?
+-- grain:    pool x hour of the day (UTC), of pools with spot nodes
+-- columns:  account, pool_id, hour_of_day, node_hours, preemptions, preemptions_per_node_hour,
+--           p50_minutes_to_recover
+-- param:    pool varchar = null: only this pool
+-- param:    from timestamptz = null: only preemptions at or after this moment
+-- param:    to timestamptz = null: only preemptions before this moment
+-- traps:    node_hours are those within that hour of any day during which a spot node was watched and
+--           held a machine. A preemption counts in the hour it began, the exact time; one that was
+--           over before the next listing was not seen. See preemptions for what recovery means. A
+--           rate over few node-hours tells little.
+with spot as (
+    select account, pool_id, node_id, allocation_time, first_observed_at, last_observed_at
+    from node_incarnations
+    where not is_dedicated
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($from as timestamptz) is null or last_observed_at >= cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or first_observed_at < cast($to as timestamptz))
+),
+followed as (
+    select
+        account,
+        pool_id,
+        node_id,
+        allocation_time,
+        state,
+        state_transition_time,
+        coalesce(ended_before, ended_after) as ended_at,
+        min(case when state in ('idle', 'running') then state_transition_time end) over (
+            partition by account, pool_id, node_id, allocation_time
+            order by state_transition_time, first_observed_at
+            rows between 1 following and unbounded following
+        ) as recovered_at
+    from node_states
+    where not is_dedicated
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+),
+away as (
+    select followed.*, spot.first_observed_at, spot.last_observed_at
+    from followed
+    join spot
+        on spot.account = followed.account
+        and spot.pool_id = followed.pool_id
+        and spot.node_id = followed.node_id
+        and spot.allocation_time is not distinct from followed.allocation_time
+    where followed.state in ('preempted', 'deallocated')
+),
+pieces as (
+    select account, pool_id, first_observed_at as begins_at, last_observed_at as ends_at, 1 as sign
+    from spot
+    union all
+    select
+        account,
+        pool_id,
+        greatest(state_transition_time, first_observed_at) as begins_at,
+        least(ended_at, last_observed_at) as ends_at,
+        -1 as sign
+    from away
+),
+clipped as (
+    select
+        account,
+        pool_id,
+        sign,
+        epoch(greatest(begins_at, coalesce(cast($from as timestamptz), begins_at))) as begins_at,
+        epoch(least(ends_at, coalesce(cast($to as timestamptz), ends_at))) as ends_at
+    from pieces
+),
+hours as (
+    select cast(hour_of_day as integer) as hour_of_day
+    from (
+        values (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14),
+            (15), (16), (17), (18), (19), (20), (21), (22), (23)
+    ) as all_hours (hour_of_day)
+),
+-- Seconds of this hour of the day that have passed by a moment: 3600 a whole day, and some of today's.
+watched as (
+    select
+        account,
+        pool_id,
+        hour_of_day,
+        sum(
+            sign * (
+                3600 * floor(ends_at / 86400)
+                + least(3600, greatest(0, ends_at % 86400 - 3600 * hour_of_day))
+                - 3600 * floor(begins_at / 86400)
+                - least(3600, greatest(0, begins_at % 86400 - 3600 * hour_of_day))
+            )
+        ) / 3600 as node_hours
+    from clipped
+    cross join hours
+    where ends_at > begins_at
+    group by account, pool_id, hour_of_day
+),
+preempted as (
+    select
+        account,
+        pool_id,
+        cast(extract(hour from state_transition_time) as integer) as hour_of_day,
+        count(*) as preemptions,
+        percentile_cont(0.5) within group (
+            order by (epoch(recovered_at) - epoch(state_transition_time)) / 60
+        ) as p50_minutes_to_recover
+    from away
+    where state = 'preempted'
+        and state_transition_time >= first_observed_at
+        and (
+            cast($from as timestamptz) is null
+            or state_transition_time >= cast($from as timestamptz)
+        )
+        and (cast($to as timestamptz) is null or state_transition_time < cast($to as timestamptz))
+    group by account, pool_id, cast(extract(hour from state_transition_time) as integer)
+)
+select
+    watched.account,
+    watched.pool_id,
+    watched.hour_of_day,
+    watched.node_hours,
+    coalesce(preempted.preemptions, 0) as preemptions,
+    case
+        when watched.node_hours > 0 then coalesce(preempted.preemptions, 0) / watched.node_hours
+    end as preemptions_per_node_hour,
+    preempted.p50_minutes_to_recover
+from watched
+left join preempted
+    on preempted.account = watched.account
+    and preempted.pool_id = watched.pool_id
+    and preempted.hour_of_day = watched.hour_of_day
+order by account, pool_id, hour_of_day;

@@ -1,0 +1,63 @@
+-- question: How long do start tasks run, and did that change with their definition?
+-- grain:    pool x definition of its start task
+-- columns:  account, pool_id, start_task_definition_id, first_start_time, last_start_time, runs,
+--           succeeded, failed, p50_seconds, p95_seconds, p50_change_seconds, uncertain_runs
+-- param:    pool varchar = null: only this pool
+-- param:    from timestamptz = null: only runs that began at or after this moment
+-- param:    to timestamptz = null: only runs that began before this moment
+-- traps:    p50_seconds and p95_seconds are of the runs that succeeded; starts and ends are exact.
+--           p50_change_seconds compares with the definition whose runs began before. A run is
+--           uncertain where the listing just before showed another definition: it may be of that
+--           one, so it is counted in uncertain_runs and nowhere else. Runs that began before the
+--           first listing are taken to be of the definition it showed. A renewed signature or
+--           another value in the environment is no other definition. Each retry is a run; one that
+--           came and went between two listings was never seen.
+with timed as (
+    select
+        account,
+        pool_id,
+        start_task_definition_id,
+        start_time,
+        result,
+        is_definition_certain,
+        epoch(end_time) - epoch(start_time) as seconds
+    from start_task_runs
+    where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($from as timestamptz) is null or start_time >= cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or start_time < cast($to as timestamptz))
+),
+summed as (
+    select
+        account,
+        pool_id,
+        start_task_definition_id,
+        min(start_time) filter (where is_definition_certain) as first_start_time,
+        max(start_time) filter (where is_definition_certain) as last_start_time,
+        count(*) filter (where is_definition_certain) as runs,
+        count(*) filter (where is_definition_certain and result = 'success') as succeeded,
+        count(*) filter (where is_definition_certain and result = 'failure') as failed,
+        percentile_cont(0.5) within group (order by seconds)
+            filter (where is_definition_certain and result = 'success') as p50_seconds,
+        percentile_cont(0.95) within group (order by seconds)
+            filter (where is_definition_certain and result = 'success') as p95_seconds,
+        count(*) filter (where not is_definition_certain) as uncertain_runs
+    from timed
+    group by account, pool_id, start_task_definition_id
+)
+select
+    account,
+    pool_id,
+    start_task_definition_id,
+    first_start_time,
+    last_start_time,
+    runs,
+    succeeded,
+    failed,
+    p50_seconds,
+    p95_seconds,
+    p50_seconds - lag(p50_seconds) over (
+        partition by account, pool_id order by first_start_time, start_task_definition_id
+    ) as p50_change_seconds,
+    uncertain_runs
+from summed
+order by account, pool_id, first_start_time, start_task_definition_id;
