@@ -341,10 +341,11 @@ def test_one_node_live(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_one_node_from_the_lake(capsys: pytest.CaptureFixture[str], lake: str) -> None:
-    """Its states in order; a node nobody has seen is exit 1."""
+    """Its story, told by tests/test_node_story.py; a node nobody has seen is exit 1."""
     node = rows(Path(lake), "select node_id from nodes where pool_id = 'beta'")[0]["node_id"]
-    (state,) = json.loads(printed(capsys, "node", "beta", node, "--lake", lake))
-    assert (state["node_id"], state["snapshots"]) == (node, 1)
+    story = json.loads(printed(capsys, "node", "beta", node, "--lake", lake))
+    assert {row["node_id"] for row in story} == {node}
+    assert [story[0]["what"], story[-1]["what"]] == ["allocated", "last seen"]
     assert "no node" in logged(capsys, "node", "beta", "x", "--lake", lake, code=1)[0]["message"]
 
 

@@ -1,22 +1,19 @@
-"""The commands that ask a lake, or the schema: sql, shell, questions, ask, node, status, schema."""
+"""The commands that ask a lake, or the schema: sql, shell, questions, ask, schema."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.console import escape, say
-from pipeline.cli.options import account_option, connect, lake_option, number, settings
+from pipeline.cli.console import say
+from pipeline.cli.options import connect, lake_option
 from pipeline.cli.output import format_option, plain, show
 
 if TYPE_CHECKING:
     from pipeline.query import Connection
-
-CHECK_FAILED = 5
 
 
 @click.command(
@@ -223,109 +220,6 @@ def check_values(connection: Connection, name: str, given: Mapping[str, object])
             raise click.BadParameter(problem, param_hint=hint) from None
 
 
-@click.command(
-    epilog="""\b
-Examples:
-  nodelake node render tvmps_0a1b                     its states, from the lake
-  nodelake node render tvmps_0a1b --live              as the service has it now
-  nodelake node render tvmps_0a1b --live --select id,state"""
-)
-@click.argument("pool")
-@click.argument("node_id", metavar="NODE")
-@click.option("--live", is_flag=True, help="Ask the service (Compute Node - Get).")
-@click.option("--select", metavar="f,f", help="With --live: only these properties.")
-@click.option(
-    "--timeout", type=click.IntRange(1, 30), help="With --live: seconds the service may take."
-)
-@account_option
-@format_option
-@lake_option
-def node(
-    pool: str,
-    node_id: str,
-    live: bool,
-    select: str | None,
-    timeout: int | None,
-    accounts: tuple[str, ...],
-    form: str | None,
-    lake: str | None,
-) -> int:
-    """Show one node: as the service has it now, redacted, or its states from the lake."""
-    if live:
-        if form not in (None, "json"):
-            raise click.UsageError("--live prints the service's JSON, no rows")
-        return _live(pool, node_id, select, timeout, accounts, lake)
-    if select or timeout:
-        raise click.UsageError("--select and --timeout go with --live")
-    with connect(lake) as connection:
-        rows = connection.ask("node_states_seen", pool=pool, node=node_id)
-        if rows.num_rows == 0:
-            say(f"no node {node_id} of pool {pool} in {connection.lake}")
-            return 1
-        show(rows, form)
-    return 0
-
-
-def _live(
-    pool: str,
-    node_id: str,
-    select: str | None,
-    timeout: int | None,
-    accounts: tuple[str, ...],
-    lake: str | None,
-) -> int:
-    from pipeline.extract import BatchClient
-    from pipeline.redact import Redactor
-
-    wanted = settings(lake, accounts).require_accounts()
-    if len(wanted) > 1:
-        raise click.UsageError("several accounts are configured: choose one with --account")
-    names = [name.strip() for name in select.split(",")] if select else []
-    with BatchClient(wanted[0]) as client:
-        page = client.node(pool, node_id, select=names, timeout=timeout)
-    value: Any = Redactor().json(json.loads(page.body))
-    click.echo(json.dumps(value, indent=2))
-    return 0
-
-
-@click.command(
-    epilog="""\b
-Examples:
-  nodelake status
-  nodelake status --max-age 15 || page-the-operator"""
-)
-@click.option(
-    "--max-age",
-    type=click.FloatRange(min=0),
-    callback=number,
-    metavar="MIN",
-    help="Exit 5 unless every account has a stored snapshot this young.",
-)
-@format_option
-@lake_option
-def status(max_age: float | None, form: str | None, lake: str | None) -> int:
-    """Tell how fresh and how complete the lake is, and what in it has drifted."""
-    with connect(lake) as connection:
-        rows = connection.ask("status")
-        show(rows, form)
-        ages = [row["age_minutes"] for row in rows.to_pylist()]
-    if max_age is None:
-        return 0
-    if not ages:
-        say("the lake has no snapshot")
-        return CHECK_FAILED
-    late = [
-        row
-        for row in rows.to_pylist()
-        if row["age_minutes"] is None or row["age_minutes"] > max_age
-    ]
-    for row in late:
-        age = row["age_minutes"]
-        told = "has no stored snapshot" if age is None else f"last stored {age:.0f} minutes ago"
-        say(f"{escape(row['account'])}: {told}, more than {max_age:g} allowed")
-    return CHECK_FAILED if late else 0
-
-
 @click.command(epilog="Example: nodelake schema nodes --format csv")
 @click.argument("table", required=False)
 @format_option
@@ -362,4 +256,4 @@ def _member(parent: Any, field: Any) -> Any:
     return replace(field, name=f"{parent.name}[].{field.name}", path=path)
 
 
-COMMANDS = (sql, shell, init_sql, questions, ask, node, status, schema)
+COMMANDS = (sql, shell, init_sql, questions, ask, schema)

@@ -2,10 +2,13 @@
 -- grain:    account
 -- columns:  account, last_stored_at, age_minutes, last_run_at, last_status, snapshots_24h,
 --           failed_24h, pools, pools_failed, nodes, malformed, duplicates, unknown_fields,
---           unknown_enum_values, last_error_at, last_error
+--           unknown_enum_values, last_error_at, last_error, errors_24h, interval_minutes,
+--           coverage_24h, longest_gap_minutes_24h
 -- traps:    last_stored_at is the last run that stored anything; last_run_at counts failed runs
 --           too. The 24 hours are those before the account's last run. unknown_fields names what
---           the last stored run met and no column holds: it stands in extra_json.
+--           the last stored run met and no column holds: it stands in extra_json. coverage_24h
+--           is the share of runs that stored anything of those to be expected: one each
+--           interval_minutes, the median time between two runs. Null where there was but one.
 with live as (
     select * from snapshots where source in ('live', 'import')
 ),
@@ -35,6 +38,66 @@ stored as (
         max_by(unknown_enum_values, snapshot_id) as unknown_enum_values
     from live
     where status <> 'failed'
+    group by account
+),
+-- Only runs of the service itself come at intervals.
+polled as (
+    select
+        live.account,
+        live.snapshot_at,
+        live.status,
+        (epoch(live.snapshot_at) - epoch(lag(live.snapshot_at) over (
+            partition by live.account order by live.snapshot_at, live.snapshot_id
+        ))) / 60 as minutes
+    from live
+    join last_runs on last_runs.account = live.account
+    where live.source = 'live'
+        and epoch(live.snapshot_at) > epoch(last_runs.last_run_at) - 86400
+),
+paced as (
+    select
+        account,
+        count(*) filter (where status <> 'failed') as stored_24h,
+        sum(minutes) as minutes,
+        percentile_cont(0.5) within group (order by minutes) as interval_minutes
+    from polled
+    group by account
+),
+gaps as (
+    select
+        account,
+        (epoch(snapshot_at) - epoch(lag(snapshot_at) over (
+            partition by account order by snapshot_at
+        ))) / 60 as minutes
+    from polled
+    where status <> 'failed'
+),
+longest as (
+    select account, max(minutes) as longest_gap_minutes_24h from gaps group by account
+),
+causes as (
+    select
+        live.account,
+        live.error_code || ': ' || cast(count(*) as varchar) as cause,
+        row_number() over (
+            partition by live.account order by count(*) desc, live.error_code
+        ) as position
+    from live
+    join last_runs on last_runs.account = live.account
+    where live.error_code is not null
+        and epoch(live.snapshot_at) > epoch(last_runs.last_run_at) - 86400
+    group by live.account, live.error_code
+),
+causes_24h as (
+    select
+        account,
+        concat_ws(
+            ', ',
+            max(cause) filter (where position = 1),
+            max(cause) filter (where position = 2),
+            max(cause) filter (where position = 3)
+        ) as errors_24h
+    from causes
     group by account
 ),
 errors as (
@@ -68,10 +131,21 @@ select
         list_transform(stored.unknown_enum_values, lambda x: x.path || '=' || x.value), ', '
     ) as unknown_enum_values,
     errors.last_error_at,
-    errors.last_error
+    errors.last_error,
+    causes_24h.errors_24h,
+    round(paced.interval_minutes, 1) as interval_minutes,
+    case
+        when paced.interval_minutes > 0 then round(
+            least(1, paced.stored_24h / (round(paced.minutes / paced.interval_minutes) + 1)), 4
+        )
+    end as coverage_24h,
+    round(longest.longest_gap_minutes_24h, 1) as longest_gap_minutes_24h
 from last_runs
 join last_status on last_status.account = last_runs.account
 join recent on recent.account = last_runs.account
 left join stored on stored.account = last_runs.account
 left join errors on errors.account = last_runs.account
+left join causes_24h on causes_24h.account = last_runs.account
+left join paced on paced.account = last_runs.account
+left join longest on longest.account = last_runs.account
 order by last_runs.account;

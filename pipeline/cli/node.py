@@ -1,0 +1,177 @@
+"""The command that tells of one node: its whole story from the lake, or what the service has now."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli.console import say
+from pipeline.cli.options import account_option, connect, lake_option, settings
+from pipeline.cli.output import format_option, show
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pipeline.query import Connection
+
+NOT_THERE = 1
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  nodelake node render tvmps_0a1b                     its story; the beginning of its id will do
+  nodelake node render tvmps_0a1b --from 2026-11-21T06:00 --to 2026-11-21T12:00 --tasks
+  nodelake node render tvmps_0a1b --format csv        rows: what, from when to when, with bounds
+  nodelake node render tvmps_0a1b --live              as the service has it now
+  nodelake node render tvmps_0a1b --live --select id,state"""
+)
+@click.argument("pool")
+@click.argument("node_id", metavar="NODE")
+@click.option("--from", "start", metavar="TIME", help="Only what had not ended before it (UTC).")
+@click.option("--to", "end", metavar="TIME", help="Only what began before it (UTC).")
+@click.option("--tasks", is_flag=True, help="Every task, idle and running by itself.")
+@click.option("--live", is_flag=True, help="Ask the service (Compute Node - Get).")
+@click.option("--select", metavar="f,f", help="With --live: only these properties.")
+@click.option(
+    "--timeout", type=click.IntRange(1, 30), help="With --live: seconds the service may take."
+)
+@account_option
+@format_option
+@lake_option
+def node(
+    pool: str,
+    node_id: str,
+    start: str | None,
+    end: str | None,
+    tasks: bool,
+    live: bool,
+    select: str | None,
+    timeout: int | None,
+    accounts: tuple[str, ...],
+    form: str | None,
+    lake: str | None,
+) -> int:
+    """Tell what happened to one node, from the lake, or show it as the service has it now.
+
+    Its story is that of every machine that had the id: allocated, booted, its start task, states,
+    work, errors, changes of agent and image, gone. Times are UTC. Where only polling tells, a time
+    is bounded: it began or ended between two listings.
+    """
+    if live:
+        if form not in (None, "json"):
+            raise click.UsageError("--live prints the service's JSON, no rows")
+        if start or end or tasks:
+            raise click.UsageError("--from, --to and --tasks go with the story, not with --live")
+        return _live(pool, node_id, select, timeout, accounts, lake)
+    if select or timeout:
+        raise click.UsageError("--select and --timeout go with --live")
+    from pipeline.cli.answers import check_values
+
+    given: dict[str, object] = {"from": start, "to": end, "tasks": tasks}
+    with connect(lake) as connection:
+        check_values(connection, "node_story", given)
+        found = _find(connection, pool, node_id, accounts)
+        if not found:
+            say(_not_there(connection, pool, node_id, accounts))
+            return NOT_THERE
+        names = sorted({each for _, _, each in found})
+        if len(names) > 1:
+            few = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+            raise click.UsageError(f"{node_id} begins the id of {len(names)} nodes: {few}")
+        stories = [
+            connection.ask("node_story", **given, account=account, pool=pool_id, node=name)
+            for account, pool_id, name in found
+        ]
+    import pyarrow as pa
+
+    rows = pa.concat_tables(stories)
+    if form == "table" or (form is None and sys.stdout is not None and sys.stdout.isatty()):
+        _tell(rows)
+    else:
+        show(rows, form)
+    return 0
+
+
+def _tell(rows: pa.Table) -> None:
+    from rich.console import Console
+
+    from pipeline.cli import story
+
+    console = Console(highlight=False, emoji=False)
+    if not rows.num_rows:
+        console.print("nothing happened to it then", style="dim")
+    for number, line in enumerate(story.lines(rows.to_pylist(), console.width)):
+        if number:  # before the first heading there is nothing to be apart from
+            console.print(line, soft_wrap=True)
+
+
+_Found = list[tuple[str, str, str]]
+
+
+def _find(connection: Connection, pool: str, node_id: str, accounts: tuple[str, ...]) -> _Found:
+    """(account, pool, node) of the nodes that are meant: of that id, else whose ids begin so."""
+    for condition in ("node_id = $node", "starts_with(lower(node_id), lower($node))"):
+        found = connection.table(
+            f"select distinct account, pool_id, node_id from node_incarnations where {condition} "  # noqa: S608
+            "and lower(pool_id) = lower($pool) order by all",
+            {"pool": pool, "node": node_id},
+        ).to_pylist()
+        kept = [row for row in found if _is_of(row["account"], accounts)]
+        if kept:
+            return [(row["account"], row["pool_id"], row["node_id"]) for row in kept]
+    return []
+
+
+def _is_of(account: str, wanted: tuple[str, ...]) -> bool:
+    """Whether an account is one of those, by its label or by its name alone."""
+    return not wanted or account in wanted or account.partition(".")[0] in wanted
+
+
+def _not_there(connection: Connection, pool: str, node_id: str, accounts: tuple[str, ...]) -> str:
+    """What to say of a node that is not in the lake: which there are that are called much like it."""
+    where = f"in {connection.lake}" + (f" of {', '.join(accounts)}" if accounts else "")
+    near = connection.table(
+        "select distinct node_id as name, jaro_winkler_similarity(node_id, $text) as likeness "
+        "from node_incarnations where lower(pool_id) = lower($pool) "
+        "order by likeness desc, name limit 3",
+        {"pool": pool, "text": node_id},
+    ).to_pylist()
+    if near:
+        names = ", ".join(row["name"] for row in near)
+        return f"no node {node_id} of pool {pool} {where}; near: {names}"
+    pools = connection.table(
+        "select distinct pool_id as name, jaro_winkler_similarity(pool_id, $text) as likeness "
+        "from node_incarnations order by likeness desc, name limit 5",
+        {"text": pool},
+    ).to_pylist()
+    there = ", ".join(row["name"] for row in pools) or "none was ever listed"
+    return f"no node {node_id} of pool {pool} {where}; pools with nodes: {there}"
+
+
+def _live(
+    pool: str,
+    node_id: str,
+    select: str | None,
+    timeout: int | None,
+    accounts: tuple[str, ...],
+    lake: str | None,
+) -> int:
+    from pipeline.extract import BatchClient
+    from pipeline.redact import Redactor
+
+    wanted = settings(lake, accounts).require_accounts()
+    if len(wanted) > 1:
+        raise click.UsageError("several accounts are configured: choose one with --account")
+    names = [name.strip() for name in select.split(",")] if select else []
+    with BatchClient(wanted[0]) as client:
+        page = client.node(pool, node_id, select=names, timeout=timeout)
+    value: Any = Redactor().json(json.loads(page.body))
+    click.echo(json.dumps(value, indent=2))
+    return 0
+
+
+COMMANDS = (node,)
