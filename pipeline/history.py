@@ -10,7 +10,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
-from pipeline import facts
+from pipeline import facts, record
 from pipeline.facts import Fact
 from pipeline.lake import date_of
 from pipeline.sql_files import duckdb_type, quoted, split, sql_directory
@@ -57,78 +57,6 @@ def _made(fact: Fact) -> str:
     return ",\n".join(f"made_{step} as (\n{_source(step)}\n)" for step in steps)
 
 
-# The days of the record: those with a listing, and those of a gap of up to a month between two.
-_RECORD_DAYS = """
-with listed as (
-    select distinct account, cast(listing_finished_at as date) as date
-    from pools where listing_finished_at is not null
-),
-followed as (
-    select account, date, lead(date) over (partition by account order by date) as next_date
-    from listed
-)
-select followed.account, cast(followed.date + steps.step as date) as date
-from followed
-cross join (
-    values (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15),
-        (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28), (29), (30)
-) as steps (step)
-where steps.step = 0
-    or (
-        steps.step < date_diff('day', followed.date, followed.next_date)
-        and date_diff('day', followed.date, followed.next_date) <= 31
-    )
-"""
-
-# A day of history is not current either where a listing of a day that history does not cover may
-# have come into its window since: one of the first two proofs after it, or of the last before it.
-_WANTED_DAYS = """
-create or replace table wanted_days as
-with uncovered as (
-    select account, date from record_days
-    except
-    select account, date from history_days
-),
-listings as (
-    select pools.account, pools.pool_id,
-        cast(coalesce(pools.listing_finished_at, pools.snapshot_at) as date) as date,
-        pools.listing = 'complete'
-            and (snapshots.scope = 'account' or snapshots.source = 'import') as is_proof
-    from pools
-    join snapshots
-        on snapshots.account = pools.account and snapshots.snapshot_id = pools.snapshot_id
-    where exists (from history_days)
-    union all
-    select account, null, cast(coalesce(pool_listing_finished_at, snapshot_at) as date),
-        scope = 'account' and pool_listing = 'complete'
-    from snapshots where source <> 'usage' and exists (from history_days)
-),
-days as (
-    select account, pool_id, date, count(*) filter (where is_proof) as proofs
-    from listings group by account, pool_id, date
-),
-counted as (
-    select *, sum(proofs) over (partition by account, pool_id order by date) as until from days
-),
-touched as (
-    select covered.account, covered.date
-    from counted as covered
-    join history_days
-        on history_days.account = covered.account and history_days.date = covered.date
-    join counted as other
-        on other.account = covered.account
-        and other.pool_id is not distinct from covered.pool_id
-    join uncovered
-        on uncovered.account = other.account and uncovered.date = other.date
-    where (other.date > covered.date and other.until - other.proofs - covered.until <= 1)
-        or (other.date < covered.date and covered.until - covered.proofs - other.until <= 0)
-)
-select account, date from uncovered
-union
-select account, date from touched
-"""
-
-
 @dataclass(frozen=True)
 class History:
     """The SQL of the facts' views over some history files.
@@ -136,10 +64,14 @@ class History:
     Args:
         files: of each fact.
         days: the account-days that those files hold.
+        pools: the files of the table ``pools``.
+        wanted: the account-days that are answered from rows, once that is known: see ``settled``.
     """
 
     files: Mapping[str, tuple[str, ...]]
     days: tuple[tuple[str, date], ...]
+    pools: tuple[str, ...] = ()
+    wanted: frozenset[tuple[str, date]] | None = None
 
     def statements(self) -> Iterator[str]:
         """Makes everything: what the facts are made from, then their views."""
@@ -154,36 +86,66 @@ class History:
         for name in made:
             yield from self._fact(facts.FACTS[name])
 
+    def settled(self, connection: duckdb.DuckDBPyConnection) -> History:
+        """Works out, in a connection, which days are answered from rows, for its views."""
+        statements = [*self.days_wanted()]
+        if record.is_covered(connection, self.pools, self.days):
+            statements = [*self._days_known(), *map(_empty, ("wanted_days", *_SETTLED))]
+        for statement in statements:
+            connection.execute(statement)
+        wanted = connection.execute("select account, date from wanted_days").fetchall()
+        return replace(self, wanted=frozenset(wanted))
+
     def days_wanted(self) -> Iterator[str]:
         """Works out which days are answered from rows, and from which listings of them."""
+        yield from self._days_known()
+        # What a connection sees does not change: which listings of which days are wanted is worked
+        # out once, not by every query again.
+        yield f"create or replace table wanted_days as {record.WANTED_DAYS}"
+        for step in _SETTLED:
+            yield f"create or replace table made_{step} as {_source(step)}"
+
+    def _days_known(self) -> Iterator[str]:
         days = [f"('{quoted(account)}', date '{day}')" for account, day in self.days]
         listed = f"(values {', '.join(days)})" if days else "(select null, null where false)"
         columns = "cast(account as varchar) as account, cast(date as date) as date"
         listed += " as days (account, date)"
         yield f"create or replace view history_days as select {columns} from {listed}"  # noqa: S608
-        yield f"create or replace view record_days as {_RECORD_DAYS}"
-        # What a connection sees does not change: which listings of which days are wanted is worked
-        # out once, not by every query again.
-        yield _WANTED_DAYS
-        for step in _SETTLED:
-            yield f"create or replace table made_{step} as {_source(step)}"
+        yield f"create or replace view record_days as {record.RECORD_DAYS}"
 
     def _fact(self, fact: Fact) -> Iterator[str]:
-        parts = f"with {_made(fact)},\ndaily_{fact.name} as ({_daily(fact, self.files)})\n"
-        if fact.is_daily:
-            name, query = fact.name, f"select date, {', '.join(fact.named('key', 'last'))}"
-            query += f" from daily_{fact.name}"
-        elif fact.is_island:
-            name, query = f"daily_{fact.name}", f"from daily_{fact.name}"
-        else:
+        daily = fact.name if fact.is_daily else f"daily_{fact.name}"
+        yield f"create or replace view {daily} as {self._daily(fact)}"
+        if not fact.is_daily and not fact.is_island:
             name = f"merged_{fact.name}" if _views(fact.name) else fact.name
-            query = _merged(fact)
-        yield f"create or replace view {name} as {parts}{query}"
+            yield f"create or replace view {name} as {_merged(fact)}"
         yield from _views(fact.name)
         yield f"comment on view {fact.name} is '{quoted(fact.doc)} Grain: {fact.grain}.'"
         for each in fact.columns:
             column = each.column
             yield f"comment on column {fact.name}.{column.name} is '{quoted(column.doc)}'"
+
+    def _daily(self, fact: Fact) -> str:
+        """A fact's rows by day: from history where that is current, the others from rows."""
+        made = f"with {_made(fact)}\nselect date, {_typed(fact)} from made_{fact.name}"
+        files = self.files.get(fact.name, ())
+        if self.wanted:
+            files = tuple(file for file in files if record.told_by(file) not in self.wanted)
+        if not files:
+            return made
+        listed = ", ".join(f"'{quoted(file)}'" for file in files)
+        read = f"select date, {_typed(fact)} from read_parquet([{listed}], "  # noqa: S608
+        read += "hive_partitioning = true, hive_types = {'date': date})"
+        if self.wanted is None:
+            read += " where (account, date) not in (from wanted_days)"
+        return read if self.wanted == frozenset() else f"{made} union all {read}"
+
+
+def _empty(table: str) -> str:
+    """Makes what tells of wanted days without any."""
+    source = record.WANTED_DAYS if table == "wanted_days" else _source(table)
+    name = table if table == "wanted_days" else f"made_{table}"
+    return f"create or replace table {name} as select * from ({source}) as none where false"  # noqa: S608
 
 
 def mentioned(query: str) -> tuple[str, ...]:
@@ -191,7 +153,7 @@ def mentioned(query: str) -> tuple[str, ...]:
     words = set(re.findall(r"\w+", query.lower()))
     if words & _CATALOGUE:
         return FACTS
-    return tuple(name for name in FACTS if name in words)
+    return tuple(name for name in FACTS if name in words or f"daily_{name}" in words)
 
 
 def read_by(query: str) -> tuple[str, ...]:
@@ -225,20 +187,6 @@ def _typed(fact: Fact) -> str:
         f"cast({each.column.name} as {duckdb_type(each.column.type)}) as {each.column.name}"
         for each in fact.columns
         if each.merge != "view"
-    )
-
-
-def _daily(fact: Fact, history: Mapping[str, tuple[str, ...]]) -> str:
-    """A fact's rows by day: from history where that is current, the others from rows."""
-    made = f"select date, {_typed(fact)} from made_{fact.name}"  # noqa: S608
-    files = history.get(fact.name, ())
-    if not files:
-        return made
-    listed = ", ".join(f"'{quoted(file)}'" for file in files)
-    return (
-        f"select date, {_typed(fact)} from read_parquet([{listed}], "  # noqa: S608
-        "hive_partitioning = true, hive_types = {'date': date}) "
-        f"where (account, date) not in (from wanted_days) union all {made}"
     )
 
 
@@ -355,7 +303,7 @@ def build_day(
 
 def windows(connection: Connection, account: str) -> dict[date, frozenset[str]]:
     """For each day of the record, in order, the snapshots its facts are made from."""
-    with _building(connection, account, _RECORD_DAYS) as build:
+    with _building(connection, account, record.RECORD_DAYS) as build:
         rows = build.cursor.execute(
             "select date, list(distinct snapshot_id) from made_listings group by date order by date"
         ).fetchall()

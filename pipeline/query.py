@@ -86,6 +86,7 @@ class Connection:
         self._duckdb.execute("set TimeZone = 'UTC'")
         lake.storage.register(self._duckdb)
         self._made: set[str] = set()
+        self._history: history.History
         self.view: View
         self.refresh()
 
@@ -107,11 +108,9 @@ class Connection:
         """Makes the views of facts once they are asked for: a connection opens faster without."""
         missing = [fact for fact in facts if fact not in self._made]
         if missing:
-            made = _history(self.view)
             if not self._made:
-                for statement in made.days_wanted():
-                    self._duckdb.execute(statement)
-            for statement in made.views(missing):
+                self._history = _history(self.view).settled(self._duckdb)
+            for statement in self._history.views(missing):
                 self._duckdb.execute(statement)
             self._made.update(missing)
 
@@ -252,7 +251,7 @@ def _tables(view: View) -> Iterator[str]:
 
 
 def _history(view: View) -> history.History:
-    return history.History(view.history, view.history_days)
+    return history.History(view.history, view.history_days, view.files.get("pools", ()))
 
 
 def _typed_nulls(table: Table) -> str:
