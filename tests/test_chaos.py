@@ -47,10 +47,12 @@ def let_loose(
     seed: int = 1,
     rest: float = 1.2,
     pace: float = 0.05,
+    is_patient: bool = True,
 ) -> dict[str, int]:
     """Runs all roles for so long, kills one at random again and again, and starts it anew.
 
-    Between two kills it rests up to so many seconds; ``pace`` is that of the roles.
+    Between two kills it rests up to so many seconds; ``pace`` is that of the roles. If it is patient,
+    it goes on until each role has done its work once, and demands that.
 
     Returns:
         What was counted; afterwards the lake is compacted once more and checked as a whole.
@@ -64,7 +66,7 @@ def let_loose(
     wanted = [name for name in COUNTED if not (is_blob and name.startswith("globbed"))]
     end = time.monotonic() + seconds
     # On a busy machine the processes have hardly begun by then.
-    latest = end + 5 * seconds
+    latest = end + 5 * seconds * is_patient
     running = {role: start(role, uri, 6 * seconds, n, notes, pace) for n, role in enumerate(roles)}
     kills = 0
     while time.monotonic() < end or (
@@ -86,8 +88,8 @@ def let_loose(
     lake = Lake(uri)
     chaos.ask(lake, notes)
     counted = count(notes)
-    print(counted)
-    assert all(counted.get(name) for name in wanted)
+    print(counted, flush=True)
+    assert not is_patient or all(counted.get(name) for name in wanted)
     return counted | {"killed": kills, "days": len(lake.view().compacted)}
 
 
@@ -108,7 +110,7 @@ def test_fifteen_seconds_of_chaos(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_a_long_time_of_chaos(tmp_path: Path) -> None:
-    """The same for NODELAKE_CHAOS_SECONDS, by default an hour: a new lake every two minutes."""
+    """The same for NODELAKE_CHAOS_SECONDS, by default an hour: a new lake every four minutes."""
     left = float(os.environ.get("NODELAKE_CHAOS_SECONDS", "3600"))
     total: Counter[str] = Counter()
     for number in itertools.count(1):
@@ -116,16 +118,22 @@ def test_a_long_time_of_chaos(tmp_path: Path) -> None:
         folder.mkdir()
         began = time.monotonic()
         counted = let_loose(
-            str(folder / "lake"), min(120, left), folder / "notes", seed=number, rest=5, pace=0.6
+            str(folder / "lake"),
+            min(240, left),
+            folder / "notes",
+            seed=number,
+            rest=20,
+            pace=0.6,
+            is_patient=False,
         )
-        print(datetime.now(UTC), number, counted, flush=True)
+        print(datetime.now(UTC), "round", number, flush=True)
         total.update(counted)
         shutil.rmtree(folder)
         left -= time.monotonic() - began
         if left < 15:
             break
     print(dict(total))
-    assert min(total.values()) > 0
+    assert all(total[name] for name in (*COUNTED, "killed", "days"))
 
 
 def test_chaos_on_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
