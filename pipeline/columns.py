@@ -86,7 +86,11 @@ def extra_json(extra: Mapping[Steps, object], redactor: Redactor) -> str | None:
 def _member(objects: pa.StructArray, column: Column) -> pa.Array:
     """The values a column's path leads to; null where any object on the way is missing."""
     assert column.path is not None
-    return pc.struct_field(objects, column.path.split("."))
+    for name in column.path.split("."):
+        # A missing object's members need not be null, so that they take a look: a dearer one.
+        is_whole = not objects.null_count
+        objects = objects.field(name) if is_whole else pc.struct_field(objects, [name])
+    return objects
 
 
 def _texts(column: Column, values: pa.Array) -> Iterator[pa.StringArray]:
@@ -100,7 +104,11 @@ def _texts(column: Column, values: pa.Array) -> Iterator[pa.StringArray]:
 
 
 class Columns:
-    """The columns of one table, taken out of an array of JSON objects: renamed, typed, redacted."""
+    """The columns of one table, taken out of an array of JSON objects: renamed, typed, redacted.
+
+    ``texts`` are the free texts in them; ``make`` takes the masks of those that hold a secret, for
+    many tables at once: to begin looking costs more than to look.
+    """
 
     def __init__(
         self, table: Table, objects: pa.StructArray, redactor: Redactor, report: Report
@@ -110,15 +118,26 @@ class Columns:
         self.redactor = redactor
         self.report = report
         self.made: dict[str, pa.Array] = {}
+        self.masks: Mapping[str, str] = {}
         stored = [column for column in table.from_json if column.is_stored]
-        values = {column.name: _member(objects, column) for column in stored}
-        texts = [text for column in stored for text in _texts(column, values[column.name])]
-        self.masks = redactor.masks(texts)
-        for column in stored:
-            self.made[column.name] = self._column(column, values[column.name], table.name)
+        self._values = [(column, _member(objects, column)) for column in stored]
+        self.texts = [text for column, values in self._values for text in _texts(column, values)]
+
+    def make(self, masks: Mapping[str, str] | None = None) -> Columns:
+        """Makes the columns; the masks are those of its own texts unless given.
+
+        Raises:
+            pa.ArrowInvalid: a string is no time.
+        """
+        self.masks = self.redactor.masks(self.texts) if masks is None else masks
+        for column, values in self._values:
+            self.made[column.name] = self._column(column, values, self.of.name)
+        return self
 
     def _column(self, column: Column, values: pa.Array, place: str) -> pa.Array:
         place = f"{place}.{column.name}"
+        if values.null_count == len(values):
+            return pa.nulls(len(values), column.type)
         if column.fields:
             return self._list(column, values, place)
         if column.enum:

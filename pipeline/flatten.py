@@ -58,13 +58,11 @@ class NodeFlattener:
             BadPage: the body is not one JSON object with a ``value`` list.
         """
         strict = pages.read_strictly(body)
-        if strict is not None:
+        if strict is not None and all(map(self._start_tasks.fits, strict.start_tasks)):
             unmet = self._unmet(strict.nodes.field("id").to_pylist())
-            rows = _Rows(
-                strict.nodes.filter(pa.array(unmet, pa.bool_())),
-                list(compress(strict.start_tasks, unmet)),
-                duplicates=unmet.count(False),
-            )
+            met = unmet.count(False)
+            nodes = strict.nodes.filter(pa.array(unmet, pa.bool_())) if met else strict.nodes
+            rows = _Rows(nodes, strict.start_tasks, duplicates=met)
             try:
                 return self._tables(rows, observed_at), strict.next_link
             except pa.ArrowInvalid:
@@ -97,6 +95,7 @@ class NodeFlattener:
     def _patiently(self, values: Sequence[object]) -> _Rows:
         """Node by node: Arrow takes what fits, the rest is kept aside and named."""
         kept: list[dict[str, object]] = []
+        numbers: dict[bytes, int] = {}
         rows = _Rows(pa.array([], pages.NODE_TYPE), [])
         for index, value in enumerate(values):
             node, cleaned = self._clean(value)
@@ -104,7 +103,6 @@ class NodeFlattener:
             if cleaned.problems:
                 kept.append(self._malformed(node, cleaned.problems))
                 rows.malformed[index] = value
-                rows.start_tasks.append(None)
                 continue
             for row, extra in cleaned.extra.items():
                 match row:
@@ -114,12 +112,13 @@ class NodeFlattener:
                         rows.child_extra[name, index, position] = extra
                     case _:
                         pass  # a start task's is taken from the start task itself
-            kept.append(node)
             start_task = node.get("startTask")
-            rows.start_tasks.append(
-                json.dumps(start_task).encode() if isinstance(start_task, dict) else None
-            )
+            if start_task is not None:
+                raw = json.dumps(start_task).encode()
+                node = node | {"startTask": numbers.setdefault(raw, len(numbers))}
+            kept.append(node)
         rows.nodes = pa.array(kept, pages.NODE_TYPE)
+        rows.start_tasks = list(numbers)
         return rows
 
     def _clean(self, value: object) -> tuple[dict[str, object], Cleaned]:
@@ -165,33 +164,36 @@ class NodeFlattener:
         """
         report = Report()
         nodes = Columns(schema.NODES, rows.nodes, self.redactor, report)
-        children = [
-            (
-                table,
-                member,
-                Columns(table, rows.nodes.field(member).flatten(), self.redactor, report),
-            )
+        children = {
+            member: Columns(table, rows.nodes.field(member).flatten(), self.redactor, report)
             for table, member in _CHILDREN
-        ]
+        }
+        columns = [nodes, *children.values()]
+        masks = self.redactor.masks([text for each in columns for text in each.texts])
+        for each in columns:
+            each.make(masks)
         self.report.add(report)
 
-        fresh: list[StartTask] = []
-        tasks = [
-            None if raw is None else self._start_tasks.add(raw, fresh) for raw in rows.start_tasks
-        ]
         length = len(rows.nodes)
         made = nodes.made
         made["pool_id"] = pa.repeat(self.pool_id, length)
         made["observed_at"] = pa.repeat(pa.scalar(observed_at, schema.TIME), length)
         made["is_malformed"] = pa.array([i in rows.malformed for i in range(length)], pa.bool_())
-        made["start_task_id"] = pa.array([t and t.start_task_id for t in tasks], pa.string())
-        made["start_task_definition_id"] = pa.array(
-            [t and t.start_task_definition_id for t in tasks], pa.string()
-        )
+        fresh: list[StartTask] = []
+        numbers = rows.nodes.field("startTask")
+        used = set(numbers.unique().to_pylist())
+        tasks = [
+            self._start_tasks.add(raw, fresh) if number in used else None
+            for number, raw in enumerate(rows.start_tasks)
+        ]
+        for name in ("start_task_id", "start_task_definition_id"):
+            made[name] = pa.array([t and getattr(t, name) for t in tasks], pa.string()).take(
+                numbers
+            )
         made["extra_json"] = self._extra_json(rows, length)
         tables = {"nodes": nodes.table(self.origin)}
-        for table, member, columns in children:
-            tables[table.name] = self._children(member, columns, rows, tables["nodes"])
+        for table, member in _CHILDREN:
+            tables[table.name] = self._children(member, children[member], rows, tables["nodes"])
         tables["start_tasks"] = self._start_task_rows(fresh)
         self.nodes += length
         self.report.duplicates += rows.duplicates
@@ -210,6 +212,8 @@ class NodeFlattener:
 
     def _children(self, member: str, values: Columns, rows: _Rows, nodes: pa.Table) -> pa.Table:
         """The rows of a list with a table of its own, each with its node's keys and its place."""
+        if not values.length:
+            return values.of.schema.empty_table()
         lists = rows.nodes.field(member)
         parents = pc.list_parent_indices(lists)
         starts = offsets(lists)
@@ -227,10 +231,12 @@ class NodeFlattener:
         return values.table(self.origin)
 
     def _start_task_rows(self, fresh: Sequence[StartTask]) -> pa.Table:
+        if not fresh:
+            return schema.START_TASKS.schema.empty_table()
         cleaner = Cleaner(shape.START_TASK)
         cleaned = [cleaner.clean(task.redacted) for task in fresh]
         flat = pa.array([task.redacted for task in fresh], shape.START_TASK.arrow)
-        values = Columns(schema.START_TASKS, flat, self.redactor, self.report)
+        values = Columns(schema.START_TASKS, flat, self.redactor, self.report).make()
         values.made["pool_id"] = pa.repeat(self.pool_id, len(fresh))
         for name in ("start_task_id", "start_task_definition_id", "start_task_fingerprint"):
             values.made[name] = pa.array([getattr(task, name) for task in fresh], pa.string())
@@ -242,10 +248,13 @@ class NodeFlattener:
 
 @dataclass
 class _Rows:
-    """A page's nodes as read, and beside them what the schema does not hold, by row."""
+    """A page's nodes as read, and beside them what the schema does not hold, by row.
+
+    A node's ``startTask`` is the number of its start task among ``start_tasks``.
+    """
 
     nodes: pa.StructArray
-    start_tasks: list[bytes | None]
+    start_tasks: list[bytes]
     extra: dict[int, dict[Steps, object]] = field(default_factory=dict)
     child_extra: dict[tuple[str, int, int], dict[Steps, object]] = field(default_factory=dict)
     malformed: dict[int, object] = field(default_factory=dict)
@@ -298,7 +307,7 @@ def pool_rows(
                 fitting.pop(str(name), None)
         deeper = {name: value[name] for name in schema.POOL_CONFIGURATION if name in value}
         flat = pa.array([fitting], shape.POOL.arrow)
-        columns = Columns(schema.POOLS, flat, redactor, report).made
+        columns = Columns(schema.POOLS, flat, redactor, report).make().made
         row: dict[str, object] = {name: array[0].as_py() for name, array in columns.items()}
         row["account"], row["snapshot_id"] = origin.account, origin.snapshot_id
         row["snapshot_at"] = origin.snapshot_at
@@ -336,6 +345,6 @@ def usage_rows(
             kept.append(metrics | {"totalCoreHours": None if hours is None else float(hours)})
             extras.append(extra_json(cleaned.extra.get((), {}), redactor))
     flat = pa.array(kept, shape.POOL_USAGE.arrow)
-    columns = Columns(schema.POOL_USAGE, flat, redactor, report)
+    columns = Columns(schema.POOL_USAGE, flat, redactor, report).make()
     columns.made["extra_json"] = pa.array(extras, pa.string())
     return columns.table(origin)

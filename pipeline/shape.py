@@ -171,8 +171,11 @@ def _no_integer(kind_of_it: pa.DataType) -> Misfit:
     bound = _INT_RANGE[kind_of_it]
 
     def misfit(value: object) -> str | None:
-        if not isinstance(value, int) or isinstance(value, bool):
+        # JSON has one kind of number: 1.0 and 1e2 are integers.
+        is_whole = isinstance(value, float) and value.is_integer()
+        if not (is_whole or isinstance(value, int)) or isinstance(value, bool):
             return f"expected an integer, got {kind(value)}"
+        assert isinstance(value, int | float)
         return None if -bound <= value < bound else f"an integer beyond {kind_of_it}"
 
     return misfit

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 
 from pipeline import shape
+from pipeline.cleaner import Cleaner
 from pipeline.redact import SIGNATURE, Redactor
 from pipeline.schema import REDACTED
 
@@ -28,6 +29,8 @@ _PARAMETER = re.compile(
 
 
 _KEEPS_NOTHING = Redactor()
+#: So many start tasks of a pool are known again by their bytes.
+_REMEMBERED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,23 @@ class StartTasks:
         self._hash_key = hash_key
         self._known: dict[bytes, StartTask] = {}
         self._ids: set[str] = set()
+        self._fitting: set[bytes] = set()
+        self._cleaner = Cleaner(shape.START_TASK, ignored=())
+
+    def fits(self, raw: bytes) -> bool:
+        """Whether a start task (its JSON) has members, and none but declared ones of their types."""
+        if raw in self._fitting:
+            return True
+        try:
+            value = json.loads(raw, object_pairs_hook=shape.unique_members)
+        except (ValueError, RecursionError):  # an integer of thousands of digits, a deep stranger
+            return False
+        cleaned = self._cleaner.clean(value)
+        if not value or cleaned.problems or cleaned.unknown:
+            return False
+        if len(self._fitting) < _REMEMBERED:
+            self._fitting.add(raw)
+        return True
 
     def add(self, raw: bytes, fresh: list[StartTask]) -> StartTask:
         """The start task that ``raw`` (its JSON) says; appended to ``fresh`` if it is a new one."""
@@ -107,7 +127,7 @@ class StartTasks:
             known = identify(value, self._redactor, self._hash_key)
             # Bytes that differ in a secret or in white space alone are one start task of the table;
             # a pool whose every node differs (a signature each) must not be kept in memory whole.
-            if len(self._known) < 1024:
+            if len(self._known) < _REMEMBERED:
                 self._known[raw] = known
             if known.start_task_id not in self._ids:
                 self._ids.add(known.start_task_id)

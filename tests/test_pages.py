@@ -191,3 +191,60 @@ def test_a_damaged_page_is_refused_or_read_alike(damages: list[tuple[int, int, b
 def test_many_damaged_pages(damages: list[tuple[int, int, bytes]]) -> None:
     """The same, many times."""
     check_damaged(damages)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b'"new":1',
+        b'"new":null',
+        b'"new":{}',
+        b'"new":[]',
+        b'"vmSize":null',
+        b'"vmSize":"a","vmSize":"b"',
+        b'"nodeAgentInfo":{}',
+        b'"nodeAgentInfo":{"new":1}',
+        b'"startTaskInfo":{"failureInfo":{}}',
+        b'"recentTasks":[null]',
+        b'"recentTasks":[{}]',
+        b'"recentTasks":[{"jobId":"a","executionInfo":{}},{"jobId":"b","executionInfo":{"exitCode":1}}]',
+        b'"certificateReferences":[{"visibility":[null]}]',
+        b'"startTask":null',
+        b'"startTask":0',
+        b'"startTask":[{"commandLine":"a"}]',
+        b'"startTask":{"commandLine":"a"},"startTask":{"commandLine":"b"}',
+        b'"vmSize":"a\\u0022"',
+        b'"totalTasksRun":"\\u0000"',
+        b'"totalTasksRun":"12"',
+        b'"isDedicated":"true"',
+    ],
+    ids=lambda more: more.decode(),
+)
+def test_what_the_columns_would_not_tell_is_read_patiently(more: bytes) -> None:
+    """Strangers, nulls, empty objects, members named twice, numbers in quotes."""
+    other = b'{"id":"a","vmSize":"x","startTask":{"commandLine":"a"}}'
+    assert read_strictly(b'{"value":[%b]}' % other) is not None
+    assert read_strictly(b'{"value":[%b,{"id":"b",%b},%b]}' % (other, more, other)) is None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b'"vmSize":"a\\"b\\\\\\"c\\\\"',
+        b'"vmSize":"\\u00e9\\ud83d\\ude80\\n"',
+        '"vmSize":"über \\\\ 東京"'.encode(),
+        b'"v\\u006dSize":"a"',
+        b'"recentTasks":[],"errors":[]',
+        b'"startTask" :\n { "commandLine" : "say \\"hello\\"" }',
+        b'"startTask":{"commandLine":"startTask","resourceFiles":[]}',
+        b'"recentTasks":[{"jobId":"startTask"}],"startTask":{"commandLine":null}',
+    ],
+    ids=lambda more: more.decode(),
+)
+def test_what_the_columns_tell_is_read_strictly(more: bytes) -> None:
+    """Quotes within strings, escapes, white space, empty lists; to the same tables as patiently."""
+    body = b'{"value":[{"id":"a",%b},{"id":"b","startTask":{"commandLine":"c"}}]}' % more
+    assert read_strictly(body) is not None
+    patient = flattener().values(read_page(body)[0], AT)
+    strict = flattened(body)
+    assert all(patient[name].equals(strict[name]) for name in patient)
