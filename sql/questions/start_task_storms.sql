@@ -7,12 +7,14 @@
 -- param:    to timestamptz = null: only runs that failed before this moment
 -- param:    nodes int = 3: at least so many nodes failed from the cause
 -- param:    minutes double = 30: within so many minutes
--- param:    rate double = 0.3: and of the pool's runs that ended in the storm this share failed
+-- param:    rate double = 0.3: and of the pool's runs at that time this share failed
 -- traps:    A storm goes on as long as every stretch of so many minutes has so many nodes that failed
 --           from the cause, and lasts from the first of those failures to the last; two whose
 --           stretches overlap are one. peak_nodes is the most in one stretch. A large pool that
---           starts many nodes at once has some that fail: the rate keeps it out, over all causes,
---           as one trouble may show as several. Retries are runs: those that began and ended between
+--           starts many nodes at once has some that fail: the rate keeps it out. It is that of all
+--           runs of the pool that were seen to end, of any part in the time from when the first of
+--           the failed runs began to when the last ended, and of all causes: one trouble may show as
+--           several. Retries are runs: those that began and ended between
 --           two listings were never seen, and neither was a node that came and went so; there were
 --           at least so many nodes. Of the time before a pool's first listing only the last run of
 --           nodes that lived on is known. Machines are counted, not ids.
@@ -24,6 +26,7 @@ with ended as (
         exit_code,
         concat_ws(' ', coalesce(failure_code, ''), cast(exit_code as varchar)) as cause,
         concat_ws('@', node_id, cast(allocation_time as varchar)) as machine,
+        start_time,
         coalesce(end_time, start_time) as run_ended_at,
         coalesce(result = 'failure', false) as has_failed,
         coalesce(
@@ -154,6 +157,7 @@ storms as (
         max(ended.exit_code) as exit_code,
         min(ended.run_ended_at) as started_at,
         max(ended.run_ended_at) as ended_at,
+        min(ended.start_time) as first_start_time,
         count(distinct ended.machine) as nodes,
         count(*) as failed_runs,
         count(distinct ended.image) as images,
@@ -182,7 +186,8 @@ rated as (
     join ended
         on ended.account = storms.account
         and ended.pool_id = storms.pool_id
-        and ended.run_ended_at between storms.started_at and storms.ended_at
+        and ended.run_ended_at >= storms.first_start_time
+        and ended.start_time <= storms.ended_at
     group by storms.account, storms.pool_id, storms.cause, storms.storm
 )
 select
