@@ -144,11 +144,14 @@ def _read(body: bytes) -> pa.Table:
     if is_escaped and (b"\\u0022" in body or b"\\u0000" in body):
         raise _Impatient
     page = pa.table(read_json(io.BytesIO(body), _PAGE_SCHEMA, batch_size=2))
-    if page.num_rows != 1 or body.count(b'"') != _quotes(
-        page.to_struct_array().chunk(0), is_escaped
-    ):
+    if page.num_rows != 1 or not _holds_all(page, body, is_escaped):
         raise _Impatient
     return page
+
+
+def _holds_all(page: pa.Table, body: bytes, is_escaped: bool) -> bool:
+    """Whether the columns account for every quote of the body."""
+    return body.count(b'"') == _quotes(page.to_struct_array().chunk(0), is_escaped)
 
 
 def _quotes(values: pa.Array, is_escaped: bool) -> int:

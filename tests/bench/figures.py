@@ -82,7 +82,8 @@ def machine() -> str:
     """The machine and what runs on it, in a line."""
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     packages = " ".join(
-        f"{name} {_version(name)}" for name in ("pyarrow", "duckdb", "orjson", "polars")
+        f"{name} {_version(name)}"
+        for name in "pyarrow arro3-io duckdb orjson azure-batch dlt pandas pyspark".split()
     )
     return (
         f"{os.cpu_count()} cores ({platform.machine()}), {gib:.0f} GiB, {platform.system()}, "

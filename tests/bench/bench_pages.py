@@ -1,0 +1,210 @@
+"""Page bytes in memory to Parquet: all tables, redacted, checked for drift, start tasks hashed.
+
+Against ``orjson.loads`` of the same bytes, which makes Python objects and no more of them; and
+against azure-batch, dlt and pandas, which do part of the work.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from importlib import util
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pyarrow.parquet as pq
+
+from pipeline import pages as page_reader
+from pipeline.columns import Origin
+from pipeline.flatten import NodeFlattener
+from pipeline.lake import Lake
+from pipeline.ledger import Ledger
+from pipeline.redact import Redactor
+from tests.bench import made_pages, rivals
+from tests.bench.figures import Figure, interleaved, medians
+
+AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
+ORIGIN = Origin("acct.westeurope", "20261121T120000Z-0123abcd", AT)
+Pools = Mapping[str, Sequence[bytes]]
+
+
+def store(pools: Pools, folder: Path, threads: int = 2) -> None:
+    """The whole page path: a snapshot of these pages in a lake of its own, committed."""
+    redactor = Redactor()
+    with Lake(folder).writer(ORIGIN.snapshot_id, ORIGIN.account) as writer:
+
+        def listing(pool: tuple[str, Sequence[bytes]]) -> None:
+            flattener = NodeFlattener(ORIGIN, pool[0], redactor)
+            for body in pool[1]:
+                writer.write(flattener.page(body, AT)[0])
+
+        with ThreadPoolExecutor(threads) as workers:
+            list(workers.map(listing, pools.items()))
+        ledger = Ledger(ORIGIN, AT, "live", "account")
+        ledger.status = ledger.pool_listing = "complete"
+        ledger.rows = dict(writer.rows)
+        writer.commit(ledger.table(AT))
+
+
+def facts(folder: Path) -> list[rivals.Fact]:
+    """The same facts as the rivals', from the files of the lake."""
+    columns = ["node_id", "state", "total_tasks_run", "allocation_time", "image_exact_version"]
+    nodes = _rows(folder, "nodes", columns)
+    found: list[rivals.Fact] = [
+        (node_id, -1, state, run, rivals.microseconds(at), image)
+        for node_id, state, run, at, image in nodes
+    ]
+    columns = ["node_id", "position", "task_id", "exit_code", "end_time", "failure_code"]
+    found += [
+        (*key, rivals.microseconds(end), code or "")
+        for *key, end, code in _rows(folder, "recent_tasks", columns)
+    ]
+    return sorted(found)
+
+
+def _rows(folder: Path, table: str, columns: list[str]) -> list[tuple[Any, ...]]:
+    (path,) = (folder / "landing" / table).rglob("*.parquet")
+    read = pq.read_table(path, columns=columns, partitioning=None)
+    return list(zip(*(read[name].to_pylist() for name in columns), strict=True))
+
+
+class Contender:
+    """A way from pages to facts: run it, look at what it made."""
+
+    def __init__(
+        self, run: Callable[[Path], Any], look: Callable[[Any], list[rivals.Fact]] | None
+    ) -> None:
+        self.run_in = run
+        self.look = look
+
+    def __call__(self) -> None:
+        """One run, in a folder of its own."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.run_in(Path(folder))
+
+    def facts(self) -> list[rivals.Fact] | None:
+        """What it makes of the pages; None where it makes nothing."""
+        with tempfile.TemporaryDirectory() as folder:
+            made = self.run_in(Path(folder))
+            return None if self.look is None else self.look(made)
+
+
+def ours(pools: Pools, threads: int = 2) -> Contender:
+    """The page path as a contender."""
+
+    def run(folder: Path) -> Path:
+        store(pools, folder, threads)
+        return folder
+
+    return Contender(run, facts)
+
+
+def contenders(pools: Pools) -> dict[str, Contender]:
+    """Every rival that is installed."""
+    pages = [body for pool in pools.values() for body in pool]
+    all_of_them = {
+        "orjson": Contender(lambda _: rivals.read_with_orjson(pages), None),
+        "azure.batch": Contender(lambda _: rivals.read_with_sdk(pages), rivals.facts_of_sdk),
+        "dlt": Contender(lambda folder: rivals.read_with_dlt(pages, folder), rivals.facts_of_dlt),
+        "pandas": Contender(lambda _: rivals.read_with_pandas(pages), rivals.facts_of_pandas),
+    }
+    return {name: each for name, each in all_of_them.items() if util.find_spec(name)}
+
+
+def check_equal(pools: Pools) -> list[str]:
+    """Holds what every contender makes of the pages to plain Python's reading; those it looked at."""
+    expected = rivals.facts_of_values(body for pool in pools.values() for body in pool)
+    looked_at = []
+    for name, each in (contenders(pools) | {"nodelake": ours(pools)}).items():
+        found = each.facts()
+        if found is not None:
+            assert expected == found, f"{name} makes something else of the pages"
+            looked_at.append(name)
+    return looked_at
+
+
+def _without_redaction(stack: ExitStack) -> None:
+    stack.enter_context(mock.patch.object(Redactor, "masks", return_value={}))
+
+
+def _without_checks(stack: ExitStack) -> None:
+    stack.enter_context(mock.patch.object(page_reader, "_holds_all", return_value=True))
+    stack.enter_context(mock.patch.object(page_reader, "_is_utf8", return_value=True))
+
+
+def shares(pools: Pools, rounds: int) -> dict[str, float]:
+    """What of the page path is redaction, and what the checks, each as a share of the whole.
+
+    By processor time of one thread: the part is left out, and what is saved is its cost.
+    """
+
+    def lacking(part: Callable[[ExitStack], None]) -> Callable[[], None]:
+        def run() -> None:
+            with ExitStack() as stack:
+                part(stack)
+                ours(pools, 1)()
+
+        return run
+
+    seconds = medians(
+        interleaved(
+            {
+                "whole": ours(pools, 1),
+                "redaction": lacking(_without_redaction),
+                "checks": lacking(_without_checks),
+            },
+            rounds,
+            time.process_time,
+        )
+    )
+    return {name: 1 - seconds[name] / seconds["whole"] for name in ("redaction", "checks")}
+
+
+def run(quick: bool) -> list[Figure]:
+    """The page path against its rivals."""
+    pages, few, rounds = (2, 2, 1) if quick else (100, 10, 5)
+    nodes = 20 if quick else made_pages.NODES_PER_PAGE
+    pools = made_pages.pools(pages, nodes)
+    # Two pools' worth, so that both threads have one.
+    half = made_pages.pools(few, nodes)["pool0"]
+    some = {"pool0": half[::2], "pool1": half[1::2]}
+    check_equal(some)
+
+    told = []
+    rival = contenders(pools)["orjson"]
+    seconds = interleaved({"nodelake": ours(pools), "orjson": rival}, rounds)
+    middle = medians(seconds)
+    gc.disable()
+    quiet = medians(interleaved({"orjson": rival}, min(rounds, 3)))["orjson"]
+    gc.enable()
+    details = {
+        "pages": pages,
+        "bytes": sum(len(body) for pool in pools.values() for body in pool),
+        "seconds": seconds,
+        "orjson_seconds_without_garbage_collector": quiet,
+    }
+    name = "page bytes in memory → all tables, redacted, checked, Parquet, 2 threads: wall against"
+    told.append(
+        Figure(f"{name} `orjson.loads`", middle["nodelake"] / middle["orjson"], 0.5, "", details)
+    )
+    for what, share in shares(some, rounds).items():
+        told.append(Figure(f"of the page path, {what}", share, None))
+    for package, shown, limit in (
+        ("azure.batch", "`azure-batch` `list_nodes`, all fields touched", 0.02),
+        ("dlt", "dlt, dicts to Parquet", 0.05),
+        ("pandas", "`pandas.json_normalize` to the same tables", 0.07),
+    ):
+        rivals_here = contenders(some)
+        if package in rivals_here:
+            pair = {"nodelake": ours(some), package: rivals_here[package]}
+            seconds = interleaved(pair, min(rounds, 3))
+            middle = medians(seconds)
+            ratio = middle["nodelake"] / middle[package]
+            told.append(Figure(f"the same against {shown}", ratio, limit, "", {"seconds": seconds}))
+    return told

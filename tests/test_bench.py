@@ -1,0 +1,43 @@
+"""The benchmarks run, on tiny inputs, and what is compared is the same; how fast is no test's matter."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bench import __main__ as runner
+from tests.bench import bench_pages, figures, made_pages
+from tests.bench.figures import Figure
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:azure", "ignore:datetime.datetime.utc")
+def test_every_rival_makes_the_same_of_the_pages() -> None:
+    """Before times are compared; those of the extra ``bench`` where they are installed."""
+    pools = {"pool0": made_pages.pools(2, 7)["pool0"]}
+
+    assert {"nodelake", "azure.batch"} <= {*bench_pages.check_equal(pools)}
+
+
+def test_pages_hold_what_they_are_made_for() -> None:
+    """No node twice in a pool, some 4 KB a node."""
+    pools = made_pages.pools(12, 20, distinct=2)
+    ids = [fact[0] for fact in bench_pages.rivals.facts_of_values(pools["pool0"]) if fact[1] == -1]
+
+    assert [10, 2] == [len(pages) for pages in pools.values()]
+    assert 200 == len(ids) == len(set(ids))
+    assert 3500 < sum(map(len, pools["pool1"])) / 40 < 4500
+
+
+def test_the_table_tells_what_is_met() -> None:
+    """A figure over its limit stands in bold."""
+    told = [Figure("a", 0.4567, 0.5), Figure("b", 1.2, 1.0, "s"), Figure("c", 0.00312)]
+
+    assert [
+        "| a | 0.50 | 0.46 |",
+        "| b | 1.00 s | **1.20 s** |",
+        "| c |  | 0.0031 |",
+    ] == figures.table(told).splitlines()[2:]
+
+
+def test_benchmarks_are_found_by_name() -> None:
+    """A module ``bench_<name>`` with a ``run``."""
+    assert {"pages"} <= runner.benchmarks().keys()
