@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -82,32 +83,32 @@ class Planted:
         """The records of one kind, in order of time."""
         return [record for record in self.records if type(record) is kind]
 
-    @property
+    @cached_property
     def states(self) -> list[StateInterval]:
         """Every interval of a node's state, exact, from two hours before the first poll."""
         return self.of(StateInterval)
 
-    @property
+    @cached_property
     def memberships(self) -> list[Membership]:
         """Every node's stay in its pool."""
         return self.of(Membership)
 
-    @property
+    @cached_property
     def task_runs(self) -> list[TaskRun]:
         """Every attempt at a task."""
         return self.of(TaskRun)
 
-    @property
+    @cached_property
     def start_task_runs(self) -> list[StartTaskRun]:
         """Every attempt at a start task."""
         return self.of(StartTaskRun)
 
-    @property
+    @cached_property
     def boots(self) -> list[Boot]:
         """Every boot."""
         return self.of(Boot)
 
-    @property
+    @cached_property
     def errors(self) -> list[ErrorEpisode]:
         """Every time a node showed an error."""
         return self.of(ErrorEpisode)
@@ -125,7 +126,7 @@ class Planted:
             if number not in OUTAGE and number != FAILED_POOLS and FAILED_NODES.get(number) != pool
         ]
 
-    @property
+    @cached_property
     def seen(self) -> dict[Key, list[datetime]]:
         """The listings that showed each node, by incarnation; nodes that none showed are not in it."""
         listings = {each.pool_id: self.listings(each.pool_id) for each in self.memberships}
@@ -139,7 +140,7 @@ class Planted:
         }
         return {key: moments for key, moments in found.items() if moments}
 
-    @property
+    @cached_property
     def reused_ids(self) -> set[tuple[str, str]]:
         """(pool, node id) that more than one machine had."""
         ids = Counter(incarnation(each)[:2] for each in self.memberships)
