@@ -11,7 +11,8 @@
 --           one, so it is counted in uncertain_runs and nowhere else. Runs that began before the
 --           first listing are taken to be of the definition it showed. A renewed signature or
 --           another value in the environment is no other definition. Each retry is a run; one that
---           came and went between two listings was never seen.
+--           came and went between two listings was never seen, and one that a retry followed before
+--           a listing showed its end counts in runs only, though most likely it failed.
 with timed as (
     select
         account,
