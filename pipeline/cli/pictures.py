@@ -1,4 +1,4 @@
-"""The command that draws a lake in the terminal: heatmap."""
+"""The commands that draw a lake: heatmap in the terminal, report as a page."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import os
 import shutil
 import sys
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.collect import _time
 from pipeline.cli.console import escape, say
 from pipeline.cli.options import connect, lake_option
+
+if TYPE_CHECKING:
+    from pipeline.query import Connection
 
 
 @click.command(
@@ -103,4 +108,95 @@ def _window(
     return first or max(min(listed), until - timedelta(days=1)), until
 
 
-COMMANDS = (heatmap,)
+@click.command(
+    epilog="""\b
+Examples:
+  nodelake report -o fleet.html                       the last seven days, every pool
+  nodelake report -o night.html --from 2026-11-20T18:00 --to 2026-11-21T06:00 --pool render
+  nodelake report -o costs.html --from 2026-11-01 --prices prices.csv"""
+)
+@click.option(
+    "-o",
+    "--output",
+    "file",
+    required=True,
+    metavar="FILE.html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The page to write; one that is there is replaced.",
+)
+@click.option("--from", "start", metavar="TIME", help="Begin here (UTC) [7 days before the end].")
+@click.option("--to", "end", metavar="TIME", help="End before this [after the last listing].")
+@click.option("--pool", metavar="ID", help="Only this pool [all].")
+@click.option(
+    "--prices",
+    metavar="FILE",
+    help="CSV: vm_size, kind (dedicated or spot), price_per_hour, currency. Hours are money too.",
+)
+@lake_option
+def report(
+    file: Path,
+    start: str | None,
+    end: str | None,
+    pool: str | None,
+    prices: str | None,
+    lake: str | None,
+) -> int:
+    """Write one HTML page: what became of the fleet, in pictures and tables.
+
+    It holds all it needs: no script, nothing to fetch; it opens from disk and prints. The range is
+    in whole hours. Where nothing was listed, nothing is written, exit 1.
+    """
+    first = _time("--from", start) if start else None
+    last = _time("--to", end) if end else None
+    if first and last and first >= last:
+        raise click.UsageError("--to must be after --from")
+    if not file.absolute().parent.is_dir():
+        raise click.BadParameter(f"{file.parent} is no directory", param_hint="-o")
+    with connect(lake) as connection:
+        if prices is not None:
+            from pipeline.prices import PriceError
+
+            try:
+                connection.use_prices(prices)
+            except PriceError as error:
+                raise click.BadParameter(str(error), param_hint="--prices") from None
+        told = write_report(connection, file, first, last, pool)
+    if told is None:
+        say("no pool was listed then" if start or end or pool else "no pool was listed yet")
+        return 1
+    click.echo(told)
+    return 0
+
+
+def write_report(
+    connection: Connection,
+    file: Path,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    pool: str | None = None,
+) -> str | None:
+    """Writes the page whole or not at all; returns a line about it, None where nothing was listed."""
+    from pipeline import report as page
+    from pipeline.report.text import duration
+
+    try:
+        found = page.gather(connection, start, end, pool, page.QUESTIONS)
+    except page.NothingListed:
+        return None
+    prices = connection.table("from prices")
+    text = page.render(found, prices if prices.num_rows else None)
+    data = text.encode()
+    staging = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        staging.write_bytes(data)
+        staging.replace(file)
+    except OSError as error:
+        raise click.ClickException(f"{file}: cannot be written: {error.strerror}") from None
+    finally:
+        staging.unlink(missing_ok=True)
+    span = found.span
+    size = f"{len(data) / 1e6:.1f} MB"
+    return f"{file}: {duration(span.end - span.start)} to {span.end:%Y-%m-%d %H:%M} UTC, {size}"
+
+
+COMMANDS = (heatmap, report)

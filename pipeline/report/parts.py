@@ -1,0 +1,35 @@
+"""The sections of the page, in order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.report import losses, overview, tables
+from pipeline.report.gather import Findings
+from pipeline.report.picture import Part
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def parts(found: Findings, prices: pa.Table | None, parameters: dict[str, str]) -> list[Part]:
+    """Every section that has something to show, in order."""
+    made = [
+        *overview.fleet_parts(found),
+        *overview.node_parts(found),
+        *losses.hours_parts(found, prices),
+        losses.ready_part(found),
+        losses.work_part(found),
+    ]
+    tell = {name: found.answers[name] for name in found.answers}
+    behind = [tables.of_answer(name, tell[name], parameters) for name in tell]
+    made.append(
+        Part(
+            "Answers",
+            "answers",
+            "The questions behind this page, with what to know before believing an answer. Each can "
+            "be asked again, of any range.",
+            tables=behind,
+        )
+    )
+    return made

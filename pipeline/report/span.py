@@ -1,0 +1,84 @@
+"""The time a report is of: whole hours, cut into equal bins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+_STEPS = (*(HOUR * n for n in (1, 2, 3, 6, 12)), *(DAY * n for n in (1, 2, 7, 14, 28, 91, 364)))
+_TICKS = (*_STEPS[:6], *(DAY * n for n in (2, 3, 4, 7, 14, 28, 91, 182, 364)))
+#: A picture of more bins than this has no more to show: of hours, and of nodes' states.
+_MOST_BINS, _MOST_FINE = 192, 170
+_EPOCH = datetime(2001, 1, 1, tzinfo=UTC)  # a Monday
+
+
+@dataclass(frozen=True)
+class Span:
+    """From a whole hour to a whole hour, UTC; ``step`` is a bin, the last one may be cut short."""
+
+    start: datetime
+    end: datetime
+    step: timedelta
+
+    @property
+    def bins(self) -> int:
+        """How many there are."""
+        return -((self.start - self.end) // self.step)
+
+    def edges(self, place: int, until: int | None = None) -> tuple[datetime, datetime]:
+        """When a bin begins and ends, or a stretch of them, ``until`` exclusive."""
+        last = place + 1 if until is None else until
+        return self.start + place * self.step, min(self.start + last * self.step, self.end)
+
+    def ticks(self, most: int) -> Iterator[datetime]:
+        """Round moments within, at most so many."""
+        each = next((n for n in _TICKS if (self.end - self.start) / n <= most), _TICKS[-1])
+        at = _EPOCH - ((_EPOCH - self.start) // each) * each
+        while at <= self.end:
+            if at >= self.start:
+                yield at
+            at += each
+
+    def finer(self, apart: timedelta) -> Span:
+        """The same time in bins that need not be hours, none narrower than snapshots lie apart."""
+        wide = max(apart * 1.02, (self.end - self.start) / _MOST_FINE)
+        fine = (*(timedelta(minutes=n) for n in (1, 2, 5, 10, 15, 20, 30)), *_STEPS)
+        return Span(self.start, self.end, next((n for n in fine if n >= wide), _STEPS[-1]))
+
+
+def floor(at: datetime, step: timedelta) -> datetime:
+    """The round moment at or before."""
+    return _EPOCH + (at - _EPOCH) // step * step
+
+
+def ceil(at: datetime, step: timedelta) -> datetime:
+    """The round moment at or after."""
+    return _EPOCH - (_EPOCH - at) // step * step
+
+
+def choose(
+    start: datetime | None,
+    end: datetime | None,
+    first: datetime,
+    last: datetime,
+    apart: timedelta,
+) -> Span:
+    """The span that was asked for, in whole hours; else the last seven UTC days of the record.
+
+    Args:
+        start: as asked for, or None.
+        end: as asked for, or None; exclusive.
+        first: the first listing there is.
+        last: the last one.
+        apart: how far snapshots usually lie apart: no bin is narrower.
+    """
+    until = ceil(end or last + timedelta(microseconds=1), HOUR)
+    # six whole days, and the day that the end is in
+    begin = floor(start, HOUR) if start else max(ceil(until, DAY) - 7 * DAY, floor(first, DAY))
+    begin = min(begin, until - HOUR)
+    wide = max(apart * 1.02, (until - begin) / _MOST_BINS)
+    # polls an hour apart now and then leave an hour out: the clock of cron is not exact
+    step = next((n for n in _STEPS if n >= wide), _STEPS[-1])
+    return Span(begin, until, step)

@@ -1,0 +1,129 @@
+"""What stands out: the trouble questions' answers as sentences, the worst first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+from pipeline.report.figures import Line
+from pipeline.report.gather import Findings, Row
+from pipeline.report.text import count, cut, duration, listed, percent, plain, short
+
+_ID = 24
+
+
+def standing_out(found: Findings) -> list[Line]:
+    """A sentence for each question that found something; nothing healthy is named."""
+    lines: list[Line] = []
+    for question, tell in _TELLERS.items():
+        table = found.answers.get(question)
+        if table is not None and table.num_rows:
+            anchor = f"q-{question}"
+            lines += [
+                Line(line.text, line.weight, anchor) for line in tell(found, table.to_pylist())
+            ]
+    return sorted(lines, key=lambda line: ("bad", "warn", "plain", "good").index(line.weight))
+
+
+def _where(found: Findings, rows: list[Row]) -> str:
+    """``render (2) and spot (1)``."""
+    pools = Counter(plain(found.name(row["account"], row["pool_id"])) for row in rows)
+    if len(pools) == 1:
+        return next(iter(pools))
+    return listed(f"{pool} ({times})" for pool, times in pools.most_common())
+
+
+def _node(row: Row) -> str:
+    return cut(plain(str(row["node_id"])), _ID)
+
+
+def _black_holes(found: Findings, rows: list[Row]) -> Iterator[Line]:
+    worst = max(rows, key=lambda row: row["short_failures"])
+    code = "without an exit code" if worst["exit_code"] is None else f"exit {worst['exit_code']}"
+    yield Line(
+        f"{count(len(rows), 'black hole')} in {_where(found, rows)}: nodes that swallow tasks. "
+        f"{_node(worst)} failed {count(worst['short_failures'], 'short run')} of "
+        f"{worst['ended_runs']:,} ({code}), where other nodes fail "
+        f"{percent(worst['others_rate'] or 0, 1)}.",
+        "bad",
+    )
+
+
+def _flapping(found: Findings, rows: list[Row]) -> Iterator[Line]:
+    worst = max(rows, key=lambda row: row["entries"])
+    yield Line(
+        f"{count(len(rows), 'flapping node')} in {_where(found, rows)}: in and out of trouble. "
+        f"{_node(worst)} fell into it {count(worst['entries'], 'time')}, "
+        f"{worst['trouble_hours']:,.0f} h in all.",
+        "bad",
+    )
+
+
+def _stuck(found: Findings, rows: list[Row]) -> Iterator[Line]:
+    now = [row for row in rows if row["is_stuck_now"]]
+    worst = max(now or rows, key=lambda row: row["certain_minutes"])
+    nodes = {(row["account"], row["pool_id"], row["node_id"]) for row in now or rows}
+    yield Line(
+        f"{count(len(nodes), 'node')} {'still' if now else 'for a while'} stuck in a state that "
+        f"should pass, in {_where(found, now or rows)}. {_node(worst)} was "
+        f"{plain(str(worst['state']))} for {worst['certain_minutes'] / 60:,.1f} h.",
+        "bad" if now else "warn",
+    )
+
+
+def _failure_rate(found: Findings, rows: list[Row]) -> Iterator[Line]:
+    runs: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    for row in rows:
+        pool = plain(found.name(row["account"], row["pool_id"]))
+        runs[pool] += row["runs"]
+        failed[pool] += row["failed_runs"]
+    bad = [p for p in failed if failed[p] >= 5 and failed[p] >= 0.1 * runs[p]]
+    if bad:
+        told = (
+            f"{pool} {percent(failed[pool], runs[pool])} of {count(runs[pool], 'run')}"
+            for pool in sorted(bad, key=lambda pool: -failed[pool] / runs[pool])
+        )
+        yield Line(f"Start tasks fail often: {listed(told)}.", "warn")
+
+
+def _storms(found: Findings, rows: list[Row]) -> Iterator[Line]:
+    worst = max(rows, key=lambda row: row["failed_runs"])
+    code = plain(str(worst["failure_code"] or "no code"))
+    yield Line(
+        f"{count(len(rows), 'storm')} of failing start tasks in {_where(found, rows)}. The worst, "
+        f"from {short(worst['started_at'])} on for "
+        f"{duration(timedelta(minutes=worst['storm_minutes']))}: {code} on "
+        f"{count(worst['nodes'], 'node')}.",
+        "bad",
+    )
+
+
+def _idle(found: Findings, rows: list[Row]) -> Iterator[Line]:
+    long = [row for row in rows if row["idle_hours"] >= 6]
+    if long:
+        worst = max(long, key=lambda row: row["idle_hours"])
+        yield Line(
+            f"{count(len(long), 'stretch', 'stretches')} of 6 idle hours and more, in "
+            f"{_where(found, long)}. {_node(worst)} idled {worst['idle_hours']:,.1f} h.",
+            "warn",
+        )
+
+
+def _drift(found: Findings, rows: list[Row]) -> Iterator[Line]:
+    pools = {(row["account"], row["pool_id"]): row["images"] for row in rows}
+    told = (f"{plain(found.name(*pool))} ({images})" for pool, images in pools.items())
+    yield Line(f"Nodes run several images at once in {listed(told)}.")
+
+
+#: The questions that are told as sentences, in the order of what hurts most.
+_TELLERS: dict[str, Callable[[Findings, list[Row]], Iterator[Line]]] = {
+    "black_hole_nodes": _black_holes,
+    "flapping_nodes": _flapping,
+    "stuck_nodes": _stuck,
+    "start_task_storms": _storms,
+    "start_task_failure_rate": _failure_rate,
+    "idle_streaks": _idle,
+    "image_drift": _drift,
+}

@@ -1,0 +1,104 @@
+"""The tables behind the pictures: rows as text, capped, with the command that gives them all."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.report.text import cell, count
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MOST_ROWS = 100
+_LONGEST = 400
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's name, and whether it holds numbers."""
+
+    name: str
+    is_number: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as the page shows it; ``size`` tells how many rows there are, and are shown."""
+
+    title: str
+    columns: list[Column]
+    rows: list[list[str]]
+    size: str
+    note: str = ""
+    anchor: str | None = None
+    command: str | None = None
+
+
+def of_rows(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    of: int | None = None,
+    note: str = "",
+    anchor: str | None = None,
+    command: str | None = None,
+    most: int = MOST_ROWS,
+) -> Table:
+    """A table of values, at most so many rows of them; ``of`` where there are more than given."""
+    shown = rows[:most]
+    whole = len(rows) if of is None else of
+    size = count(whole, "row")
+    if whole > len(shown):
+        size = f"first {len(shown):,} of {size}"
+    kinds = [
+        any(isinstance(row[place], int | float) for row in shown)
+        and not any(isinstance(row[place], bool) for row in shown)
+        for place in range(len(columns))
+    ]
+    return Table(
+        title,
+        [Column(name.replace("_", " "), kind) for name, kind in zip(columns, kinds, strict=True)],
+        [[_cell(value) for value in row] for row in shown],
+        size,
+        note,
+        anchor,
+        command,
+    )
+
+
+def _cell(value: object) -> str:
+    text = cell(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} letters)"
+
+
+def of_answer(name: str, answer: pa.Table, parameters: Mapping[str, str]) -> Table:
+    """A question's answer, with what it asks and its traps."""
+    from pipeline.query import question
+
+    asked = question(name)
+    known = {each.name for each in asked.parameters}
+    flags = [
+        f"--{key} {shlex.quote(value)}" if key in ("from", "to") else f"--param {key}={value}"
+        for key, value in parameters.items()
+        if key in known
+    ]
+    # an account that is alone says nothing
+    columns = [
+        column
+        for column in answer.column_names
+        if column != "account" or len(set(answer["account"].to_pylist())) > 1
+    ]
+    rows = answer.slice(0, MOST_ROWS).select(columns)
+    return of_rows(
+        asked.question,
+        columns,
+        [list(row.values()) for row in rows.to_pylist()],
+        of=answer.num_rows,
+        note=asked.traps,
+        anchor=f"q-{name}",
+        command=" ".join(["nodelake ask", name, *flags]),
+    )

@@ -1,0 +1,27 @@
+-- answers: how many nodes were preempted, over time
+-- grain:   account x pool x bin
+-- columns: account, pool_id, bin, preemptions, nodes
+-- param:   from timestamptz: the start of bin 0
+-- param:   to timestamptz: only preemptions before this moment
+-- param:   step double: seconds of a bin
+-- param:   pool varchar = null: only this pool
+-- traps:   A preemption is the start of the state preempted, exact; one whose node was back before
+--          the next listing was not seen.
+select
+    account,
+    pool_id,
+    cast(
+        floor(
+            (epoch(state_transition_time) - epoch(cast($from as timestamptz)))
+            / cast($step as double)
+        ) as integer
+    ) as bin,
+    count(*) as preemptions,
+    count(distinct node_id) as nodes
+from node_states
+where state = 'preempted'
+    and state_transition_time >= cast($from as timestamptz)
+    and state_transition_time < cast($to as timestamptz)
+    and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+group by 1, 2, 3
+order by 1, 2, 3;
