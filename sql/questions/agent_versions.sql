@@ -10,7 +10,8 @@
 --           from when a newer version was first seen in the account to the moment asked about, or
 --           to the account's last listing: null for the newest. Versions are compared number by
 --           number, three of them; what is no number counts as 0. An agent changed between two
---           listings: the later one is taken for it.
+--           listings: the later one is taken for it. A node has gone once two complete listings
+--           lack it.
 with intervals as (
     select
         account,

@@ -6,12 +6,12 @@
 -- param:    at timestamptz = null: as of this moment; null for the end of the record
 -- param:    images int = 2: only pools with at least so many (1 lists every pool)
 -- traps:    An image is a publisher, offer, SKU and exact version, or the id of a custom or gallery
---           image, whose version is told only where it is part of the id. Nodes that had not told
---           theirs by then (they are creating or starting) are left out. first_observed_at is when
---           it was first seen in the pool. is_newest marks the one that was first seen last there;
---           of those already there at the pool's first listing, the one allocated last. A pool keeps
---           its old image on a node until that is reimaged or replaced: some drift is usual
---           wherever a pool asks for the latest version.
+--           image, whose version is told only where it is part of the id. Nodes that tell none are
+--           left out; a node has gone once two complete listings lack it. first_observed_at is when
+--           the image was first seen in the pool. is_newest marks the one that was first seen last
+--           there; of those seen first together, the one allocated last. A node keeps its image
+--           until it is reimaged or replaced: some drift is usual where a pool asks for the latest
+--           version.
 with intervals as (
     select
         account,
