@@ -240,6 +240,28 @@ NODE_LIVES = Fact("node_lives", "date x incarnation", "Every node, told once: on
     _column("last", "ended_by", TEXT, "What proves it: absent, pool_absent, id_reused, as in node_incarnations; null while it is not known to have gone."),
 ), is_daily=True)
 
+_JOB = _column("key", "job_id", TEXT, "Job of the tasks.")
+TASK_FAILURES = Fact("task_failures", "date x incarnation x job_id x task_id x subtask_id x start_time", "Every task run that was seen to fail, told once: on the day that listed it last.", (
+    *_NODE,
+    _JOB,
+    _column("key", "task_id", TEXT, "Id of the task."),
+    _column("key", "subtask_id", INT, "Subtask, for a multi-instance task."),
+    _column("key", "start_time", TIME, "When the attempt began."),
+    _column("last", "end_time", TIME, "When the task completed."),
+    _column("last", "exit_code", INT, "Its exit code."),
+    _column("last", "failure_category", TEXT, "Whose fault it was."),
+    _column("last", "failure_code", TEXT, "Code of the failure."),
+    _column("last", "failure_message", TEXT, "Message of the failure."),
+), is_daily=True)
+
+NODE_JOBS = Fact("node_jobs", "date x incarnation x job_id", "How many task runs of each job ended on each node, each told on the day that listed it last.", (
+    *_NODE,
+    _JOB,
+    _column("last", "ended_runs", COUNT, "Runs that were seen to end."),
+    _column("last", "first_end_time", TIME, "When the first of them ended."),
+    _column("last", "last_end_time", TIME, "When the last of them ended."),
+), is_daily=True)
+
 _COUNTED = (*schema.NODE_STATES, "other")
 POOL_HOURS = Fact("pool_hours", "date x hour x account x pool", "A pool hour by hour: its nodes, its slots and its tasks.", (
     *_POOL,
@@ -270,6 +292,8 @@ FACTS: dict[str, Fact] = {
         POOL_HOURS,
         NODE_STAYS,
         NODE_LIVES,
+        TASK_FAILURES,
+        NODE_JOBS,
     )
 }
 
