@@ -52,6 +52,7 @@ _ANSWERS = (
 _ROWS_SHOWN = 16
 _DEMO_LAKE = "data/demo-lake"
 _MARK = ".nodelake-demo"
+_REPORT = "report.html"
 
 
 @click.command(
@@ -79,10 +80,11 @@ def demo(seed: int, snapshots: int, day: datetime | None, lake: str | None) -> N
 
     An emulated Batch account of three pools and some 300 nodes lives through yesterday while
     nodelake takes 288 snapshots of it over a real socket, into data/demo-lake; then the day is
-    compacted.
+    compacted, and drawn as a page.
     """
     from pipeline import compact, history, query
     from pipeline.cli.output import show
+    from pipeline.cli.pictures import write_report
     from pipeline.lake import Lake
 
     into = Lake(lake or _shared_lake() or _DEMO_LAKE)
@@ -104,6 +106,10 @@ def demo(seed: int, snapshots: int, day: datetime | None, lake: str | None) -> N
             of = f", first {_ROWS_SHOWN} of {len(rows)} rows" if len(rows) > _ROWS_SHOWN else ""
             click.echo(f"\n{heading}  (nodelake ask {name}{of})\n")
             show(rows.slice(0, _ROWS_SHOWN), "table")
+        # in the lake's own directory, which the next demo empties: it overwrites nothing else
+        write_report(connection, into.root / _REPORT)
+    page = Path(_shown(into)) / _REPORT
+    click.echo(f"\nThe day in pictures, a page for any browser: {page}")
     here = shlex.quote(_shown(into))
     click.echo("\nAsk your own:")
     click.echo(f"  nodelake sql --lake {here} 'from nodes_latest limit 3'")
