@@ -29,6 +29,8 @@ from pipeline.view import View, look
 __all__ = ["Changed", "Lake", "LakeError", "Locked", "Missing", "Refused", "SnapshotWriter", "View"]
 
 _SNAPSHOT_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+#: What differs from row to row of one snapshot, beside the service's times.
+_ADDRESSES = {"node_id", "url", "affinity_id", "task_url"}
 _LATE = re.compile(r"(.+)-late-(\d{8}T\d{6}Z-[0-9a-f]{8})")
 
 
@@ -268,18 +270,20 @@ class SnapshotWriter:
         Raises:
             LakeError: the disk refused; nothing of the snapshot is visible.
         """
-        with self._lock:
-            for name, rows in tables.items():
-                if rows.num_rows == 0:
-                    continue
+        for name, rows in tables.items():
+            if rows.num_rows == 0:
+                continue
+            with self._lock:
                 if name not in self._files:
                     self._files[name] = self._begin(name)
-                self._files[name].write(rows)
                 self.rows[name] += rows.num_rows
+            self._files[name].write(rows)  # one thread gathers rows while another compresses some
 
-    def _begin(self, table: str) -> TableFile:
-        key = self.lake.key(table, self.snapshot_id)
-        return TableFile(self.lake.storage, key, schema.TABLES[table].schema)
+    def _begin(self, name: str) -> TableFile:
+        key, table = self.lake.key(name, self.snapshot_id), schema.TABLES[name]
+        times = (column.name for column in table.from_json if column.type == schema.TIME)
+        distinct = (*times, *_ADDRESSES.intersection(table.schema.names))
+        return TableFile(self.lake.storage, key, table.schema, distinct=distinct)
 
     def commit(self, ledger: pa.Table) -> None:
         """Makes the snapshot visible: its data first, its ledger row last.
