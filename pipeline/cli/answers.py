@@ -13,6 +13,8 @@ from pipeline.cli.options import connect, lake_option
 from pipeline.cli.output import format_option, plain, show
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from pipeline.query import Connection
 
 
@@ -138,7 +140,8 @@ def questions(form: str | None) -> None:
 Examples:
   nodelake ask latest_states
   nodelake ask start_task_failures --param pool=render --from 2026-11-20
-  nodelake ask idle_cost --from 2026-11-01 --to 2026-12-01 --prices prices.csv"""
+  nodelake ask idle_cost --from 2026-11-01 --to 2026-12-01 --prices prices.csv
+  nodelake ask node_hours --engine spark --spark-master spark://head:7077"""
 )
 @click.argument("name")
 @click.option(
@@ -152,6 +155,18 @@ Examples:
     metavar="FILE",
     help="CSV: vm_size, kind (dedicated or spot), price_per_hour, currency [no money, hours only].",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(("duckdb", "spark")),
+    default="duckdb",
+    help="What answers [duckdb]; spark needs pip install 'nodelake[spark]' and Java 17.",
+)
+@click.option(
+    "--spark-master",
+    "master",
+    metavar="URL",
+    help="With --engine spark: spark://HOST:7077 [local[*], this machine].",
+)
 @format_option
 @lake_option
 def ask(
@@ -160,6 +175,8 @@ def ask(
     start: str | None,
     end: str | None,
     prices: str | None,
+    engine: str,
+    master: str | None,
     form: str | None,
     lake: str | None,
 ) -> None:
@@ -175,7 +192,23 @@ def ask(
         check_values(connection, name, given)
         if prices is not None:
             _use(connection, prices)
+        if engine == "spark":
+            show(_on_spark(connection, master, name, given), form)
+            return
+        if master is not None:
+            raise click.UsageError("--spark-master goes with --engine spark")
         show(connection.ask(name, **given), form)
+
+
+def _on_spark(
+    connection: Connection, master: str | None, name: str, given: Mapping[str, object]
+) -> pa.Table:
+    """The same question, asked by Spark; the connection has checked the values and the prices."""
+    from pipeline import spark
+
+    with spark.connect(connection.lake, master or spark.LOCAL) as session:
+        session.add("prices", connection.table("from prices"))
+        return session.ask(name, **given)
 
 
 def _use(connection: Connection, prices: str) -> None:

@@ -1,0 +1,270 @@
+"""The lake on Apache Spark: the same views and the same questions, asked of the same files.
+
+Spark only reads. It is given the committed files that a DuckDB connection would read, and DuckDB's
+views and questions in its own SQL (``translate``). Needs ``nodelake[spark]``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+
+from pipeline import facts, schema
+from pipeline.lake import Lake, View
+from pipeline.query import Outdated, Question, QuestionError, question
+from pipeline.spark.session import LOCAL, MEANING, SparkError, SparkSettingsError, first_line, need
+from pipeline.spark.session import start as start
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+__all__ = ["LOCAL", "Spark", "SparkError", "SparkSettingsError", "connect", "start"]
+
+#: What a query meets whose files have been replaced since the lake was looked at.
+_GONE = re.compile(r"FILE_NOT_EXIST|PATH_NOT_FOUND|FileNotFoundException")
+
+
+def connect(
+    lake: Lake,
+    master: str = LOCAL,
+    session: SparkSession | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Spark:
+    """Opens a lake on Spark; use as a context manager, or ``close()``.
+
+    Args:
+        lake: every worker must see its files at the same place as this machine.
+        master: where to start a session: ``local[*]``, or ``spark://host:7077``.
+        session: one that is there already, such as a notebook's ``spark``: used, and left running.
+        options: of Spark's own, for a session that is started here.
+
+    Raises:
+        SparkError: pyspark, sqlglot or Java is missing, or the master cannot be reached.
+    """
+    need()
+    if session is not None:
+        return Spark(lake, session.newSession(), is_own=False)
+    return Spark(lake, start(master, options), is_own=True)
+
+
+class Spark:
+    """A Spark session whose temporary views read the lake as it stood when this was made.
+
+    ``session`` has every view that was asked for so far; ``view(name)`` makes one.
+    """
+
+    def __init__(self, lake: Lake, session: SparkSession, *, is_own: bool) -> None:
+        from pipeline.spark import catalogue, translate
+
+        self.lake = lake
+        self.session = session
+        self._is_own = is_own
+        self._catalogue, self._translate = catalogue, translate
+        self._given: dict[str, pa.Table] = {}
+        self._made: set[str] = set()
+        for key, value in MEANING.items():
+            session.conf.set(key, value)
+        self.seen: View
+        self.refresh()
+
+    def __enter__(self) -> Spark:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of what is kept in the cluster; ends the session if it was started here."""
+        self._let_go()
+        if self._is_own:
+            self.session.stop()
+
+    def _let_go(self) -> None:
+        for name in self._made:
+            self.session.catalog.dropTempView(name)
+        self._made.clear()
+
+    def refresh(self) -> None:
+        """Looks at the lake anew."""
+        self._let_go()
+        self.seen = self.lake.view()
+        self._views = self._catalogue.catalogue(self.seen)
+
+    def add(self, name: str, rows: pa.Table) -> None:
+        """Gives the session a table of its own, such as prices."""
+        self._given[name] = rows
+        self._made.discard(name)
+
+    def view(self, name: str) -> None:
+        """Makes a temporary view, and all that it reads, so that ``session.sql`` finds it."""
+        if name in self._made:
+            return
+        if name in self._given:
+            frame = self.session.createDataFrame(self._given[name])
+        elif name == "history_days":
+            frame = self._history_days()
+        elif name in self._views.queries:
+            text, reads = self._views.spark(self._views.queries[name])
+            for each in reads:
+                self.view(each)
+            frame = self.session.sql(text)
+            if name.startswith(self._catalogue.BY_THE_WAY) or name == "wanted_days":
+                # worked out now, once: what is made from it does not carry the way it was made
+                frame = frame.localCheckpoint()
+        else:
+            found = self._files(name)
+            if found is None:
+                return  # not ours: Spark says so
+            frame = found
+        frame.createOrReplaceTempView(name)
+        self._made.add(name)
+
+    def _history_days(self) -> DataFrame:
+        rows = pa.table(
+            {
+                "account": pa.array(
+                    [account for account, _ in self.seen.history_days], pa.string()
+                ),
+                "date": pa.array([day for _, day in self.seen.history_days], pa.date32()),
+            }
+        )
+        return self.session.createDataFrame(rows)
+
+    def _files(self, name: str) -> DataFrame | None:
+        """The files of a table or of a fact, under the name that the views know them by."""
+        for table in schema.TABLES.values():
+            if name == self._catalogue.rows_of(table.name):
+                return self._read(table.schema, self.seen.files[table.name])
+        for fact in facts.FACTS.values():
+            if name == self._catalogue.history_of(fact.name):
+                return self._read(fact.schema, self.seen.history[fact.name])
+        return None
+
+    def _read(self, columns: pa.Schema, files: Iterable[str]) -> DataFrame:
+        """Just these files, their columns as declared, ``date`` from their paths."""
+        declared = ", ".join([*(f"`{f.name}` {_ddl(f.type)}" for f in columns), "`date` date"])
+        folders: dict[str, list[str]] = defaultdict(list)
+        for file in files:
+            folders[file.rpartition("/date=")[0]].append(file)
+        read = [
+            self.session.read.schema(declared)
+            .option("basePath", self._place(folder))
+            .parquet(*(_literally(self._place(file)) for file in found))
+            for folder, found in sorted(folders.items())
+        ]
+        whole = read[0]
+        for other in read[1:]:
+            whole = whole.unionByName(other)
+        return whole
+
+    def _place(self, file: str) -> str:
+        """A file's name as Hadoop knows it: a blob's is ``abfss://``."""
+        if not file.startswith("az://"):
+            return file if "://" in file else f"file://{file}"
+        address: Any = self.lake.storage
+        where = address.address
+        host = where.endpoint.partition("://")[2].replace(".blob.", ".dfs.", 1)
+        return f"abfss://{where.container}@{host}{file.removeprefix('az://' + where.container)}"
+
+    def table(self, query: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
+        """The answer to a query in DuckDB's SQL as an Arrow table; ``$name`` is bound, never pasted.
+
+        Where history was made anew meanwhile, the lake is looked at anew, once, and asked again.
+
+        Raises:
+            SparkError: Spark cannot answer it.
+            Outdated: files it needs are gone, or history keeps changing.
+        """
+        for _ in range(2):
+            answer = self._table(query, parameters)
+            if answer is not None:
+                return answer
+            self.refresh()
+        raise Outdated
+
+    def _table(self, query: str, parameters: Mapping[str, object] | None) -> pa.Table | None:
+        """The answer; None where history was replaced while it was read."""
+        from pyspark.errors import PySparkException
+
+        try:
+            text, reads = self._views.spark(self._translate.parse(query))
+            for each in reads:
+                self.view(each)
+            answer = self.session.sql(text, args=dict(parameters or {})).toArrow()
+        except self._translate.Untranslatable as error:
+            raise SparkError(f"not for Spark: {error}") from None
+        except PySparkException as error:
+            if self._has_new_history():
+                return None
+            if _GONE.search(str(error)):
+                raise Outdated from error
+            raise SparkError(f"Spark: {first_line(error)}") from error
+        return None if self._has_new_history() else answer
+
+    def _has_new_history(self) -> bool:
+        read = [f for f in facts.FACTS if self._catalogue.history_of(f) in self._made]
+        return self.lake.has_new_history(self.seen, read)
+
+    def ask(self, name: str, **parameters: object) -> pa.Table:
+        """The answer to a named question as an Arrow table.
+
+        Raises:
+            QuestionError: no such question or parameter, or a value that does not fit.
+        """
+        asked = question(name)
+        return self.table(asked.sql, typed(asked, asked.bind(parameters)))
+
+
+def typed(asked: Question, values: Mapping[str, object]) -> dict[str, object]:
+    """Values of a question's parameters as DuckDB reads them: text has become times and numbers.
+
+    Raises:
+        QuestionError: a value that does not fit its parameter.
+    """
+    read: dict[str, object] = {}
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        for each in asked.parameters:
+            value = values.get(each.name)
+            if value is not None:
+                sql = f"select cast($value as {each.type})"
+                try:
+                    (value,) = connection.execute(sql, {"value": value}).fetchone() or (None,)
+                except duckdb.ConversionException:
+                    problem = f"{asked.name}: {each.name}: {value!r} is no {each.type}"
+                    raise QuestionError(problem) from None
+            read[each.name] = value
+    return read
+
+
+def _ddl(kind: pa.DataType) -> str:
+    """Spark's name of an Arrow type."""
+    if pa.types.is_list(kind):
+        return f"array<{_ddl(kind.value_type)}>"
+    if pa.types.is_struct(kind):
+        members = (kind.field(number) for number in range(kind.num_fields))
+        return f"struct<{', '.join(f'`{each.name}`: {_ddl(each.type)}' for each in members)}>"
+    return {
+        schema.TIME: "timestamp",
+        schema.INT: "int",
+        schema.COUNT: "bigint",
+        schema.REAL: "double",
+        schema.FLAG: "boolean",
+        schema.TEXT: "string",
+    }[kind]
+
+
+def _literally(path: str) -> str:
+    """A path in which Hadoop finds no pattern."""
+    return re.sub(r"([\\{}\[\]*?])", r"\\\1", path)
