@@ -262,6 +262,18 @@ NODE_JOBS = Fact("node_jobs", "date x incarnation x job_id", "How many task runs
     _column("last", "last_end_time", TIME, "When the last of them ended."),
 ), is_daily=True)
 
+NODE_STARTS = Fact("node_starts", "date x incarnation", "How nodes came up: of a day, those that were new or not up yet when it first listed them.", (
+    *_NODE,
+    _column("last", "first_observed_at", TIME, "First listing of the day, or the last one before it, that showed the node."),
+    _column("last", "last_observed_at", TIME, "Last listing that the day knows of that showed it."),
+    *_MACHINE,
+    _column("last", "boot_time", TIME, "Its earliest boot that the day's listings showed."),
+    *_IMAGE,
+    _column("last", "started_at", TIME, "Start of its earliest start-task run that they showed."),
+    _column("last", "succeeded_at", TIME, "End of its earliest successful one that they showed."),
+    _column("last", "idle_at", TIME, "When it first became idle or running, as they showed it."),
+), is_daily=True)
+
 _COUNTED = (*schema.NODE_STATES, "other")
 POOL_HOURS = Fact("pool_hours", "date x hour x account x pool", "A pool hour by hour: its nodes, its slots and its tasks.", (
     *_POOL,
@@ -294,6 +306,7 @@ FACTS: dict[str, Fact] = {
         NODE_LIVES,
         TASK_FAILURES,
         NODE_JOBS,
+        NODE_STARTS,
     )
 }
 
