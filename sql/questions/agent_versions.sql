@@ -55,6 +55,12 @@ compared as (
         max_by(node_agent_version, number) over (partition by account) as newest_version
     from versions
 ),
+-- one that came back after it was thought gone is told twice
+alive as (
+    select distinct account, pool_id, node_id, allocation_time
+    from node_lives
+    where ended_before is null or ended_before > cast($at as timestamptz)
+),
 present as (
     select
         intervals.account,
@@ -62,18 +68,14 @@ present as (
         intervals.node_agent_version,
         count(*) as nodes
     from intervals
-    join node_incarnations
-        on node_incarnations.account = intervals.account
-        and node_incarnations.pool_id = intervals.pool_id
-        and node_incarnations.node_id = intervals.node_id
-        and node_incarnations.allocation_time is not distinct from intervals.allocation_time
+    join alive
+        on alive.account = intervals.account
+        and alive.pool_id = intervals.pool_id
+        and alive.node_id = intervals.node_id
+        and alive.allocation_time is not distinct from intervals.allocation_time
     where (cast($pool as varchar) is null or intervals.pool_id = cast($pool as varchar))
         and (
             intervals.ended_before is null or intervals.ended_before > cast($at as timestamptz)
-        )
-        and (
-            node_incarnations.ended_before is null
-            or node_incarnations.ended_before > cast($at as timestamptz)
         )
     group by intervals.account, intervals.pool_id, intervals.node_agent_version
 )

@@ -19,22 +19,18 @@
 --           missed_runs came and went on the node between two listings of that time: a fast black
 --           hole has many. The totals are the node's own since its allocation. Failures without
 --           an exit code (the task could not start) are a group of their own.
-with ended as (
-    select
-        account,
-        pool_id,
-        node_id,
-        allocation_time,
-        job_id,
-        exit_code,
-        start_time,
-        end_time,
-        (result = 'failure' or (result is null and exit_code <> 0))
-            and epoch(end_time) - epoch(start_time) <= cast($seconds as double) as is_hit
-    from task_runs
-    where end_time is not null
+with hits as (
+    select account, pool_id, node_id, allocation_time, job_id, exit_code, start_time, end_time
+    from task_failures
+    where epoch(end_time) - epoch(start_time) <= cast($seconds as double)
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-        and (cast($from as timestamptz) is null or end_time >= cast($from as timestamptz))
+        and (
+            cast($from as timestamptz) is null
+            or (
+                end_time >= cast($from as timestamptz)
+                and date >= cast(cast($from as timestamptz) - interval 1 day as date)
+            )
+        )
         and (cast($to as timestamptz) is null or end_time < cast($to as timestamptz))
 ),
 by_code as (
@@ -45,8 +41,7 @@ by_code as (
         allocation_time,
         exit_code,
         count(*) as runs
-    from ended
-    where is_hit
+    from hits
     group by account, pool_id, node_id, allocation_time, exit_code
 ),
 placed as (
@@ -62,6 +57,52 @@ suspects as (
     from placed
     where place = 1 and runs >= cast($failures as int)
 ),
+looked_at as (
+    select distinct account, pool_id from suspects
+),
+-- without a range the days' sums are enough; within one every run has to be looked at
+sums as (
+    select account, pool_id, node_id, allocation_time, job_id, ended_runs
+    from node_jobs
+    where cast($from as timestamptz) is null
+        and cast($to as timestamptz) is null
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+    union all
+    select account, pool_id, node_id, allocation_time, job_id, 1 as ended_runs
+    from task_runs
+    where not (cast($from as timestamptz) is null and cast($to as timestamptz) is null)
+        and end_time is not null
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($from as timestamptz) is null or end_time >= cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or end_time < cast($to as timestamptz))
+),
+ended as (
+    select
+        sums.account,
+        sums.pool_id,
+        sums.job_id,
+        sums.node_id,
+        sums.allocation_time,
+        cast(sum(sums.ended_runs) as bigint) as runs
+    from sums
+    join looked_at
+        on looked_at.account = sums.account and looked_at.pool_id = sums.pool_id
+    group by sums.account, sums.pool_id, sums.job_id, sums.node_id, sums.allocation_time
+),
+failed as (
+    select
+        account,
+        pool_id,
+        job_id,
+        node_id,
+        allocation_time,
+        count(*) as hits,
+        sum(epoch(end_time) - epoch(start_time)) as hit_seconds,
+        min(start_time) as first_start_time,
+        max(end_time) as last_end_time
+    from hits
+    group by account, pool_id, job_id, node_id, allocation_time
+),
 by_job as (
     select
         ended.account,
@@ -69,15 +110,18 @@ by_job as (
         ended.job_id,
         ended.node_id,
         ended.allocation_time,
-        count(*) as runs,
-        count(*) filter (where is_hit) as hits,
-        sum(epoch(end_time) - epoch(start_time)) filter (where is_hit) as hit_seconds,
-        min(start_time) filter (where is_hit) as first_start_time,
-        max(end_time) filter (where is_hit) as last_end_time
+        ended.runs,
+        coalesce(failed.hits, 0) as hits,
+        failed.hit_seconds,
+        failed.first_start_time,
+        failed.last_end_time
     from ended
-    join (select distinct account, pool_id from suspects) as looked_at
-        on looked_at.account = ended.account and looked_at.pool_id = ended.pool_id
-    group by ended.account, ended.pool_id, ended.job_id, ended.node_id, ended.allocation_time
+    left join failed
+        on failed.account = ended.account
+        and failed.pool_id = ended.pool_id
+        and failed.job_id is not distinct from ended.job_id
+        and failed.node_id = ended.node_id
+        and failed.allocation_time is not distinct from ended.allocation_time
 ),
 compared as (
     select
@@ -126,6 +170,23 @@ judged as (
         end as others_rate
     from beside
 ),
+totals as (
+    select
+        node_lives.account,
+        node_lives.pool_id,
+        node_lives.node_id,
+        node_lives.allocation_time,
+        max(total_tasks_run) as total_tasks_run,
+        max(total_tasks_succeeded) as total_tasks_succeeded
+    from node_lives
+    join suspects
+        on suspects.account = node_lives.account
+        and suspects.pool_id = node_lives.pool_id
+        and suspects.node_id = node_lives.node_id
+        and suspects.allocation_time is not distinct from node_lives.allocation_time
+    group by
+        node_lives.account, node_lives.pool_id, node_lives.node_id, node_lives.allocation_time
+),
 missed as (
     select
         task_gaps.account,
@@ -161,8 +222,8 @@ select
     coalesce(missed.runs, 0) as missed_runs,
     judged.first_start_time,
     judged.last_end_time,
-    node_incarnations.total_tasks_run,
-    node_incarnations.total_tasks_succeeded
+    totals.total_tasks_run,
+    totals.total_tasks_succeeded
 from judged
 join suspects
     on suspects.account = judged.account
@@ -174,11 +235,11 @@ left join missed
     and missed.pool_id = judged.pool_id
     and missed.node_id = judged.node_id
     and missed.allocation_time is not distinct from judged.allocation_time
-left join node_incarnations
-    on node_incarnations.account = judged.account
-    and node_incarnations.pool_id = judged.pool_id
-    and node_incarnations.node_id = judged.node_id
-    and node_incarnations.allocation_time is not distinct from judged.allocation_time
+left join totals
+    on totals.account = judged.account
+    and totals.pool_id = judged.pool_id
+    and totals.node_id = judged.node_id
+    and totals.allocation_time is not distinct from judged.allocation_time
 where judged.rate >= cast($rate as double)
     and judged.others_rate <= cast($others as double)
 order by short_failures desc, judged.account, judged.pool_id, judged.node_id,

@@ -58,10 +58,16 @@ with occurrences as (
         allocation_time,
         end_time as happened_at,
         failure_message as message
-    from task_runs
+    from task_failures
     where end_time is not null
-        and (result = 'failure' or (result is null and exit_code <> 0))
-        and (cast($from as timestamptz) is null or end_time >= cast($from as timestamptz))
+        -- a run stands under the day that listed it last
+        and (
+            cast($from as timestamptz) is null
+            or (
+                end_time >= cast($from as timestamptz)
+                and date >= cast(cast($from as timestamptz) - interval 1 day as date)
+            )
+        )
         and (cast($to as timestamptz) is null or end_time < cast($to as timestamptz))
         and coalesce(cast($source as varchar), 'task') = 'task'
 ),

@@ -32,10 +32,23 @@ with stays as (
             next_state in ('unusable', 'unknown', 'starttaskfailed', 'rebooting', 'reimaging'),
             false
         ) as is_trouble_next
-    from node_states
+    from node_stays
     where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (
+            state in ('unusable', 'unknown', 'starttaskfailed', 'rebooting', 'reimaging')
+            or next_state in ('unusable', 'unknown', 'starttaskfailed', 'rebooting', 'reimaging')
+        )
 ),
--- only stays in trouble and those just before them
+told as (
+    select
+        *,
+        -- told once more where the node was absent and came back in the same state
+        row_number() over (
+            partition by account, pool_id, node_id, allocation_time, state, state_transition_time
+            order by last_observed_at desc
+        ) as place
+    from stays
+),
 changes as (
     select
         account,
@@ -55,8 +68,8 @@ changes as (
         case when is_trouble then state_transition_time end as trouble_began_at,
         case when is_trouble then coalesce(ended_before, last_observed_at) end as trouble_ended_at,
         is_trouble and ended_before is null as is_open
-    from stays
-    where is_trouble or is_trouble_next
+    from told
+    where place = 1
 ),
 ranged as (
     select

@@ -34,6 +34,12 @@ known as (
     where image is not null
     group by account, pool_id, image
 ),
+-- one that came back after it was thought gone is told twice
+alive as (
+    select distinct account, pool_id, node_id, allocation_time
+    from node_lives
+    where ended_before is null or ended_before > cast($at as timestamptz)
+),
 present as (
     select
         intervals.account,
@@ -43,18 +49,14 @@ present as (
         min(intervals.allocation_time) as first_allocation_time,
         max(intervals.allocation_time) as last_allocation_time
     from intervals
-    join node_incarnations
-        on node_incarnations.account = intervals.account
-        and node_incarnations.pool_id = intervals.pool_id
-        and node_incarnations.node_id = intervals.node_id
-        and node_incarnations.allocation_time is not distinct from intervals.allocation_time
+    join alive
+        on alive.account = intervals.account
+        and alive.pool_id = intervals.pool_id
+        and alive.node_id = intervals.node_id
+        and alive.allocation_time is not distinct from intervals.allocation_time
     where intervals.image is not null
         and (
             intervals.ended_before is null or intervals.ended_before > cast($at as timestamptz)
-        )
-        and (
-            node_incarnations.ended_before is null
-            or node_incarnations.ended_before > cast($at as timestamptz)
         )
     group by intervals.account, intervals.pool_id, intervals.image
 ),

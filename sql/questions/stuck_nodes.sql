@@ -15,6 +15,31 @@
 --           two stays. A node that goes round through several such states is none of these: see
 --           flapping_nodes. How long is too long differs: a large image or a long start task takes
 --           its time, and a start task that never ends keeps its node in waitingforstarttask.
+with stays as (
+    select
+        *,
+        -- told once more where the node was absent and came back in the same state
+        row_number() over (
+            partition by account, pool_id, node_id, allocation_time, state, state_transition_time
+            order by last_observed_at desc
+        ) as place
+    from node_stays
+    where state in (
+            'creating', 'starting', 'waitingforstarttask', 'rebooting', 'reimaging',
+            'leavingpool', 'deallocating', 'upgradingos'
+        )
+        and (cast($state as varchar) is null or state = cast($state as varchar))
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($to as timestamptz) is null or state_transition_time < cast($to as timestamptz))
+        and (
+            cast($from as timestamptz) is null
+            or (
+                last_observed_at >= cast($from as timestamptz)
+                and date >= cast(cast($from as timestamptz) as date)
+            )
+        )
+        and epoch(ended_after) - epoch(state_transition_time) > 60 * cast($minutes as double)
+)
 select
     account,
     pool_id,
@@ -29,14 +54,6 @@ select
     ended_before is null as is_stuck_now,
     last_observed_at,
     next_state
-from node_states
-where state in (
-        'creating', 'starting', 'waitingforstarttask', 'rebooting', 'reimaging', 'leavingpool',
-        'deallocating', 'upgradingos'
-    )
-    and (cast($state as varchar) is null or state = cast($state as varchar))
-    and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-    and (cast($to as timestamptz) is null or state_transition_time < cast($to as timestamptz))
-    and (cast($from as timestamptz) is null or last_observed_at >= cast($from as timestamptz))
-    and epoch(ended_after) - epoch(state_transition_time) > 60 * cast($minutes as double)
+from stays
+where place = 1
 order by is_stuck_now desc, certain_minutes desc, account, pool_id, node_id, allocation_time;

@@ -199,6 +199,9 @@ def test_black_holes_are_of_their_time(fleet: Planted, lake: query.Connection) -
     assert key_of(row) == fleet.odd("black_hole")
     assert at("12:00") <= row["last_end_time"] < at("13:00")
     assert row["jobs"] <= 2
+    whole = ask(lake, "black_hole_nodes", failures=1, rate=0, others=1)
+    assert whole == ask(lake, "black_hole_nodes", failures=1, rate=0, others=1, to="2100-01-01")
+    assert len(whole) >= 3
     assert ask(lake, "black_hole_nodes", failures=1000) == []
     assert ask(lake, "black_hole_nodes", seconds=1) == []
     for pool in ("spot", "training", "calm"):
