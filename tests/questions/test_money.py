@@ -257,6 +257,13 @@ def test_broken_hours_are_the_truth_and_accuse_no_calm_pool(
         amount, currency = price(row) or (None, None)
         assert pytest.approx(row["broken_hours"] * amount) == row["broken_cost"]
         assert currency == row["currency"]
+    paid = {
+        (row["pool_id"], row["is_dedicated"]): row["paid_hours"]
+        for row in priced.ask("idle_cost").to_pylist()
+    }
+    for (pool, is_dedicated, _), row in told.items():
+        share = row["broken_hours"] / paid[pool, is_dedicated]
+        assert pytest.approx(share) == row["share_of_paid_hours"]
 
 
 def test_most_of_the_unusable_hours_are_the_flapping_nodes(
@@ -381,3 +388,63 @@ def test_cores_are_read_from_the_name_of_a_size_and_never_guessed(tmp_path: Path
     assert {vcpus and "name" for vcpus in SIZES.values()} == {row["vcpus_from"] for row in rows}
     hour = timedelta(minutes=5) / HOUR
     assert all(pytest.approx(hour) == row["node_hours"] for row in rows)
+
+
+# ranges and pools, of every question of this pack
+
+#: What adds up over disjoint ranges, and over pools.
+ADDITIVE = {
+    "node_hours": ("hours", "certain_hours"),
+    "idle_cost": ("idle_hours", "certain_idle_hours", "paid_hours"),
+    "broken_cost": ("broken_hours", "certain_broken_hours"),
+    "idle_streaks": ("idle_hours",),
+    "boot_latency": ("nodes",),
+    "start_task_durations": ("runs", "succeeded", "failed", "uncertain_runs"),
+    "preemptions": ("preemptions", "recovered", "node_hours"),
+    "preemptions_by_hour": ("preemptions", "node_hours"),
+    "usage_reconciliation": ("node_hours", "service_core_hours"),
+    "census": ("listings",),
+}
+
+
+def summed(lake: query.Connection, name: str, **parameters: object) -> list[float]:
+    """The sums of what adds up; idle streaks of any length."""
+    given = {"hours": 0} if name == "idle_streaks" else {}
+    rows = lake.ask(name, **given, **parameters).to_pylist()
+    return [sum(row[column] or 0 for row in rows) for column in ADDITIVE[name]]
+
+
+@pytest.mark.parametrize("name", ADDITIVE)
+def test_two_ranges_add_up_to_the_whole(lake: query.Connection, name: str) -> None:
+    """What lies before midnight and what lies after it, nothing twice and nothing lost."""
+    whole = summed(lake, name)
+    before = summed(lake, name, to="2026-11-17")
+    after = summed(lake, name, **{"from": "2026-11-17"})
+    both = [sum(pair) for pair in zip(before, after, strict=True)]
+    assert pytest.approx(whole, abs=1e-6) == both
+    assert any(before)
+    assert any(after)
+
+
+@pytest.mark.parametrize("name", ADDITIVE)
+def test_the_pools_add_up_to_the_whole(lake: query.Connection, name: str) -> None:
+    """pool= gives the rows of that pool and no others."""
+    pools = [summed(lake, name, pool=pool) for pool in ("render", "spot", "training", "calm")]
+    assert pytest.approx(summed(lake, name), abs=1e-6) == [
+        sum(each) for each in zip(*pools, strict=True)
+    ]
+    assert 0 == sum(summed(lake, name, pool="' or true --"))
+
+
+@pytest.mark.parametrize("name", ADDITIVE)
+def test_no_row_stands_twice(lake: query.Connection, name: str) -> None:
+    """The grain that the header tells is that of the rows."""
+    keys = (
+        *("account", "day", "pool_id", "node_id", "allocation_time", "vm_size", "is_dedicated"),
+        *("state", "started_at", "start_task_definition_id", "image", "step", "hour_of_day"),
+    )
+    found = [
+        tuple(row.get(key) for key in keys)
+        for row in lake.ask(name, **({"hours": 0} if name == "idle_streaks" else {})).to_pylist()
+    ]
+    assert len(found) == len(set(found)) > 0
