@@ -364,6 +364,33 @@ def test_every_question_is_listed_and_asked(
     printed(capsys, "ask", name, "--lake", lake)
 
 
+@pytest.mark.parametrize("name", query.questions())
+def test_a_question_is_told_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """`nodelake questions NAME` tells each word of its header, wrapped at 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    text = printed(capsys, "questions", name, "--format", "table")
+    assert max(len(line) for line in text.splitlines()) <= 80
+    told = query.questions()[name]
+    parts = [told.question, told.grain, ", ".join(told.columns), told.traps]
+    parts += [f"{p.name} ({p.type}): {p.doc}" for p in told.parameters]
+    squeezed = re.sub(r"\s", "", text)
+    for part in parts:
+        assert re.sub(r"\s", "", part) in squeezed
+    assert json.loads(printed(capsys, "questions", name))[0]["traps"] == told.traps
+
+
+def test_questions_fit_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names and questions only; one that there is not is exit 2 and names those there are."""
+    monkeypatch.setenv("COLUMNS", "80")
+    text = printed(capsys, "questions", "--format", "table")
+    assert text.split()[:2] == ["name", "question"]
+    assert "coverage" in logged(capsys, "questions", "nothing", code=2)[0]["message"]
+
+
 def test_parameters_of_a_question(capsys: pytest.CaptureFixture[str], lake: str) -> None:
     """--param binds one by name; one that there is not is exit 2 and names those there are."""
     ask = ("ask", "latest_states", "--lake", lake, "--param")

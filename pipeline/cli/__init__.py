@@ -15,7 +15,7 @@ from types import FrameType
 import click
 
 from pipeline import __version__
-from pipeline.cli import answers, collect, health, keep, made_up, node, pictures
+from pipeline.cli import answers, collect, health, keep, made_up, node, pictures, questions
 from pipeline.cli.console import say, set_up_logging
 
 USAGE, FAILED, LOCKED = 2, 1, 4
@@ -51,6 +51,7 @@ for command in (
     *collect.COMMANDS,
     *keep.COMMANDS,
     *answers.COMMANDS,
+    *questions.COMMANDS,
     *node.COMMANDS,
     *health.COMMANDS,
     *pictures.COMMANDS,

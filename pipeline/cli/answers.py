@@ -1,4 +1,4 @@
-"""The commands that ask a lake, or the schema: sql, shell, questions, ask, schema."""
+"""The commands that ask a lake, or the schema: sql, shell, ask, schema."""
 
 from __future__ import annotations
 
@@ -111,28 +111,6 @@ def init_sql(lake: str | None) -> None:
         click.echo("set TimeZone = 'UTC';")
         for statement in statements(connection.view):
             click.echo(f"{statement};")
-
-
-@click.command(epilog="Example: nodelake questions --format json")
-@format_option
-def questions(form: str | None) -> None:
-    """List the named questions."""
-    import pyarrow as pa
-
-    from pipeline.query import questions as known
-
-    rows = [
-        {
-            "name": each.name,
-            "question": each.question,
-            "grain": each.grain,
-            "parameters": ", ".join(
-                f"{p.name}={p.default or ''}" if p.default else p.name for p in each.parameters
-            ),
-        }
-        for each in known().values()
-    ]
-    show(pa.Table.from_pylist(rows), form)
 
 
 @click.command(
@@ -289,4 +267,4 @@ def _member(parent: Any, field: Any) -> Any:
     return replace(field, name=f"{parent.name}[].{field.name}", path=path)
 
 
-COMMANDS = (sql, shell, init_sql, questions, ask, schema)
+COMMANDS = (sql, shell, init_sql, ask, schema)
