@@ -94,28 +94,32 @@ wanted as (
         is_dedicated,
         max_by(current_nodes, snapshot_at) as current_nodes,
         max_by(target_nodes, snapshot_at) as target_nodes,
+        max(target_nodes) as most_wanted,
         count(*) as listings,
         count(*) filter (where current_nodes < target_nodes) as listings_below_target
     from told
     group by account, pool_id, is_dedicated
 )
 select
-    counted.account,
-    counted.pool_id,
-    counted.is_dedicated,
-    counted.nodes_at_start,
-    counted.joined,
-    counted.left_pool,
-    counted.nodes_at_end,
-    counted.reused_ids,
+    coalesce(counted.account, wanted.account) as account,
+    coalesce(counted.pool_id, wanted.pool_id) as pool_id,
+    case when counted.account is null then wanted.is_dedicated else counted.is_dedicated end
+        as is_dedicated,
+    coalesce(counted.nodes_at_start, 0) as nodes_at_start,
+    coalesce(counted.joined, 0) as joined,
+    coalesce(counted.left_pool, 0) as left_pool,
+    coalesce(counted.nodes_at_end, 0) as nodes_at_end,
+    coalesce(counted.reused_ids, 0) as reused_ids,
     counted.p50_lifetime_hours,
     wanted.current_nodes,
     wanted.target_nodes,
     coalesce(wanted.listings, 0) as listings,
     coalesce(wanted.listings_below_target, 0) as listings_below_target
 from counted
-left join wanted
+full join wanted
     on wanted.account = counted.account
     and wanted.pool_id = counted.pool_id
     and wanted.is_dedicated = counted.is_dedicated
+-- a pool that never got a node it wanted is told too
+where counted.account is not null or wanted.most_wanted > 0
 order by account, pool_id, is_dedicated desc;

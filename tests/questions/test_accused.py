@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import query
 from pipeline.lake import Lake
-from tests.lakes import MONDAY, at, node, put, task
+from tests.lakes import MONDAY, Listing, at, node, put, task
 
 
 @pytest.fixture
@@ -270,3 +270,20 @@ def test_images_and_agents_of_a_moment(lake: Lake) -> None:
     assert agents(at=first.isoformat()) == [("p", "1.9.27", 0, None)]
     assert agents(at=second.isoformat()) == [("p", "1.9.27", 1, 0.5), ("p", "1.12.6", 0, None)]
     assert agents(at="2020-01-01") == []
+
+
+def test_a_pool_that_never_got_a_node_is_in_the_census(lake: Lake) -> None:
+    """It wanted five all the time; a kind that nobody wanted is not told."""
+    wanted = {
+        "current_dedicated_nodes": 0,
+        "target_dedicated_nodes": 5,
+        "current_low_priority_nodes": 0,
+        "target_low_priority_nodes": 0,
+    }
+    for when in ("01:00", "02:00"):
+        put(lake, when, {"p": Listing(columns=wanted), "q": [node("x", is_dedicated=None)]})
+    rows = [
+        (row["pool_id"], row["is_dedicated"], row["nodes_at_end"], row["listings_below_target"])
+        for row in ask(lake, "census")
+    ]
+    assert rows == [("p", True, 0, 2), ("q", None, 1, 0)]
