@@ -61,6 +61,15 @@ def test_a_value_that_fits(capsys: pytest.CaptureFixture[str], lake: str) -> Non
     assert cli.run(["ask", "idle_nodes", "--param", "hours=0.5", "--lake", lake]) == 0
 
 
+def test_only_some_columns_of_an_answer(capsys: pytest.CaptureFixture[str], lake: str) -> None:
+    """In the order they are named; one that there is not is exit 2 and names those there are."""
+    asked = ["ask", "latest_states", "--lake", lake, "--columns"]
+    assert cli.run([*asked, "nodes, pool_id"]) == 0
+    assert {(*row,) for row in json.loads(capsys.readouterr().out)} == {("nodes", "pool_id")}
+    assert cli.run([*asked, "nodes,pol"]) == 2
+    assert "no column 'pol'; it has: account" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("query_text", "expected"),
     [

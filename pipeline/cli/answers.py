@@ -119,6 +119,7 @@ Examples:
   nodelake ask latest_states
   nodelake ask start_task_failures --param pool=render --from 2026-11-20
   nodelake ask idle_cost --from 2026-11-01 --to 2026-12-01 --prices prices.csv
+  nodelake ask black_hole_nodes --columns pool_id,node_id,exit_code,short_failures
   nodelake ask node_hours --engine spark --spark-master spark://head:7077"""
 )
 @click.argument("name")
@@ -133,6 +134,7 @@ Examples:
     metavar="FILE",
     help="CSV: vm_size, kind (dedicated or spot), price_per_hour, currency [no money, hours only].",
 )
+@click.option("--columns", metavar="c,c", help="Only these columns, in this order [all].")
 @click.option(
     "--engine",
     type=click.Choice(("duckdb", "spark")),
@@ -153,6 +155,7 @@ def ask(
     start: str | None,
     end: str | None,
     prices: str | None,
+    columns: str | None,
     engine: str,
     master: str | None,
     form: str | None,
@@ -166,16 +169,34 @@ def ask(
             raise click.BadParameter(f"{each!r} is not K=V", param_hint="--param")
         given[key] = value
     given |= {key: value for key, value in (("from", start), ("to", end)) if value is not None}
+    wanted = _columns(name, columns)
     with connect(lake) as connection:
         check_values(connection, name, given)
         if prices is not None:
             _use(connection, prices)
         if engine == "spark":
-            show(_on_spark(connection, master, name, given), form)
+            show(_on_spark(connection, master, name, given).select(wanted), form)
             return
         if master is not None:
             raise click.UsageError("--spark-master goes with --engine spark")
-        show(connection.ask(name, **given), form)
+        show(connection.ask(name, **given).select(wanted), form)
+
+
+def _columns(name: str, listed: str | None) -> list[str]:
+    """The columns wanted of a question's answer.
+
+    Raises:
+        click.BadParameter: it does not have one of them.
+    """
+    from pipeline.query import question
+
+    there = question(name).columns
+    wanted = [each.strip() for each in listed.split(",")] if listed is not None else [*there]
+    for each in wanted:
+        if each not in there:
+            problem = f"{name} has no column {each!r}; it has: {', '.join(there)}"
+            raise click.BadParameter(problem, param_hint="--columns")
+    return wanted
 
 
 def _on_spark(
