@@ -1,0 +1,74 @@
+"""The machines of the many-writers test: ``python -m tests.writers ROLE LAKE NOTES [ACCOUNT…]``.
+
+``snapshot`` records its emulated accounts in turn; ``compact`` compacts whatever it finds, again and
+again, until the file ``NOTES/stop`` is there.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pipeline import compact as compaction
+from pipeline import history
+from pipeline.emulator import Emulator, Fleet
+from pipeline.lake import Changed, Lake
+from tests.service import Service, small_fleet
+
+START = datetime(2026, 11, 19, 6, tzinfo=UTC)
+#: Hours after START: three snapshots of one day, one of the next.
+HOURS = (0, 8, 17, 20)
+#: When those days are over.
+AFTER = START + timedelta(days=3)
+
+
+def snapshots(lake: Lake, notes: Path, accounts: list[str]) -> None:
+    """All snapshots of some accounts; notes each id once it is committed."""
+    services = [
+        Service(
+            Emulator(
+                Fleet(small_fleet(alpha=4, beta=2), seed=seed, start=START),
+                account=account,
+                page_limit=3,
+            )
+        )
+        for seed, account in enumerate(accounts)
+    ]
+    for hour in HOURS:
+        for service in services:
+            service.emulator.fleet.advance(START + timedelta(hours=hour))
+            outcome = service.run(lake)
+            assert outcome.row["status"] == "complete", outcome.row
+            told = f"{outcome.row['account']} {outcome.row['snapshot_id']}\n"
+            with (notes / "committed").open("a") as file:
+                file.write(told)
+
+
+def compactions(lake: Lake, notes: Path) -> None:
+    """Compactions, one after another, beside the others; notes what each of them closed."""
+    while True:
+        is_last = (notes / "stop").exists()
+        try:
+            report = compaction.compact(lake, clock=lambda: AFTER, history=history)
+        except Changed:
+            continue  # another one wrote the same file first: nothing is broken, run again
+        with (notes / "compacted").open("a") as file:
+            file.write(f"{report.days} {report.late} {report.history_days}\n")
+        if is_last:
+            return
+        time.sleep(1)
+
+
+def main() -> None:
+    """One machine."""
+    role, uri, notes, *accounts = sys.argv[1:]
+    if role == "snapshot":
+        snapshots(Lake(uri), Path(notes), accounts)
+    else:
+        compactions(Lake(uri), Path(notes))
+
+
+if __name__ == "__main__":
+    main()
