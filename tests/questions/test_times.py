@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline import query
 from pipeline.emulator.truth import Boot, StartTaskRun
+from pipeline.lake import Lake
+from tests.lakes import node, put
 from tests.questions.planted import START, Key, Planted, at, incarnation
 from tests.questions.truths import ALLOWED, HOUR, kinds, percentile, seconds
 
@@ -304,6 +307,43 @@ def test_preemptions_of_a_range(fleet: Planted, lake: query.Connection) -> None:
     hours = lake.ask("preemptions_by_hour", **limits).to_pylist()
     assert {16} == {each["hour_of_day"] for each in hours if each["node_hours"]}
     assert pytest.approx(row["node_hours"]) == sum(each["node_hours"] for each in hours)
+
+
+def test_a_node_that_was_away_when_first_listed_is_no_preemption(tmp_path: Path) -> None:
+    """Nor is its time away at risk; the other one was preempted, and back after 75 minutes."""
+    lake = Lake(tmp_path)
+
+    def spot(name: str, state: str, since: str) -> dict[str, Any]:
+        return node(name, state, since, is_dedicated=False, allocated="08:00")
+
+    listings = {
+        "10:00": [spot("a", "preempted", "09:00"), spot("b", "idle", "09:00")],
+        "11:00": [spot("a", "idle", "10:30"), spot("b", "preempted", "10:30")],
+        "12:00": [spot("a", "idle", "10:30"), spot("b", "running", "11:45")],
+    }
+    for when, nodes in listings.items():
+        put(lake, when, {"p": nodes})
+    with query.connect(lake) as connection:
+        (row,) = connection.ask("preemptions").to_pylist()
+        hours = connection.ask("preemptions_by_hour").to_pylist()
+    assert {
+        "account": "acc",
+        "pool_id": "p",
+        "vm_size": "small",
+        "node_hours": 1.5 + 0.75,
+        "preemptions": 1,
+        "nodes_preempted": 1,
+        "preemptions_per_node_hour": 1 / 2.25,
+        "p50_hours_to_preempt": 2.5,
+        "recovered": 1,
+        "p50_minutes_to_recover": 75,
+        "p95_minutes_to_recover": 75,
+    } == row
+    assert {10: (1.0, 1), 11: (1.25, 0)} == {
+        each["hour_of_day"]: (each["node_hours"], each["preemptions"])
+        for each in hours
+        if each["node_hours"]
+    }
 
 
 # census and fleet_at
