@@ -3,7 +3,7 @@
 -- columns:  account, pool_id, node_agent_version, nodes, share, first_observed_at,
 --           newer_versions, behind_hours, newest_version
 -- param:    pool varchar = null: only this pool
--- param:    at timestamptz = null: as of this moment; null for the end of the record
+-- param:    moment timestamptz = null: as of this moment; null for the end of the record
 -- traps:    Nodes that had not told their agent by then (they are creating or starting) stand under
 --           a null version. first_observed_at is when any node of the account was first seen with
 --           it: where that is the record's first listing the version is older. behind_hours runs
@@ -23,10 +23,10 @@ with intervals as (
         last_observed_at,
         ended_before
     from node_config_intervals
-    where cast($at as timestamptz) is null or first_observed_at <= cast($at as timestamptz)
+    where cast($moment as timestamptz) is null or first_observed_at <= cast($moment as timestamptz)
 ),
 accounts as (
-    select account, coalesce(cast($at as timestamptz), max(last_observed_at)) as asked_at
+    select account, coalesce(cast($moment as timestamptz), max(last_observed_at)) as asked_at
     from intervals
     group by account
 ),
@@ -59,7 +59,7 @@ compared as (
 alive as (
     select distinct account, pool_id, node_id, allocation_time
     from node_lives
-    where ended_before is null or ended_before > cast($at as timestamptz)
+    where ended_before is null or ended_before > cast($moment as timestamptz)
 ),
 present as (
     select
@@ -75,7 +75,7 @@ present as (
         and alive.allocation_time is not distinct from intervals.allocation_time
     where (cast($pool as varchar) is null or intervals.pool_id = cast($pool as varchar))
         and (
-            intervals.ended_before is null or intervals.ended_before > cast($at as timestamptz)
+            intervals.ended_before is null or intervals.ended_before > cast($moment as timestamptz)
         )
     group by intervals.account, intervals.pool_id, intervals.node_agent_version
 )

@@ -3,7 +3,7 @@
 -- columns:  account, pool_id, image, nodes, share, images, first_observed_at, first_allocation_time,
 --           last_allocation_time, is_newest
 -- param:    pool varchar = null: only this pool
--- param:    at timestamptz = null: as of this moment; null for the end of the record
+-- param:    moment timestamptz = null: as of this moment; null for the end of the record
 -- param:    images int = 2: only pools with at least so many (1 lists every pool)
 -- traps:    An image is a publisher, offer, SKU and exact version, or the id of a custom or gallery
 --           image, whose version is told only where it is part of the id. Nodes that tell none are
@@ -26,7 +26,10 @@ with intervals as (
         ended_before
     from node_config_intervals
     where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-        and (cast($at as timestamptz) is null or first_observed_at <= cast($at as timestamptz))
+        and (
+            cast($moment as timestamptz) is null
+            or first_observed_at <= cast($moment as timestamptz)
+        )
 ),
 known as (
     select account, pool_id, image, min(first_observed_at) as first_observed_at
@@ -38,7 +41,7 @@ known as (
 alive as (
     select distinct account, pool_id, node_id, allocation_time
     from node_lives
-    where ended_before is null or ended_before > cast($at as timestamptz)
+    where ended_before is null or ended_before > cast($moment as timestamptz)
 ),
 present as (
     select
@@ -56,7 +59,7 @@ present as (
         and alive.allocation_time is not distinct from intervals.allocation_time
     where intervals.image is not null
         and (
-            intervals.ended_before is null or intervals.ended_before > cast($at as timestamptz)
+            intervals.ended_before is null or intervals.ended_before > cast($moment as timestamptz)
         )
     group by intervals.account, intervals.pool_id, intervals.image
 ),

@@ -264,12 +264,12 @@ def test_images_and_agents_of_a_moment(lake: Lake) -> None:
     first, second = MONDAY + timedelta(hours=1.25), MONDAY + timedelta(hours=2.5)
     assert images() == []
     assert images(images=1) == [("p", "c o s 2", 1, True), ("q", "c o s 1", 1, True)]
-    assert images(at=first.isoformat()) == [("p", "c o s 1", 1, False), ("p", "c o s 2", 1, True)]
-    assert images(at=second.isoformat()) == [("p", "/g/3", 1, True), ("p", "c o s 2", 1, False)]
+    assert images(moment=first.isoformat()) == [("p", "c o s 1", 1, False), ("p", "c o s 2", 1, True)]
+    assert images(moment=second.isoformat()) == [("p", "/g/3", 1, True), ("p", "c o s 2", 1, False)]
     assert agents() == [("p", None, None, None), ("q", None, None, None)]
-    assert agents(at=first.isoformat()) == [("p", "1.9.27", 0, None)]
-    assert agents(at=second.isoformat()) == [("p", "1.9.27", 1, 0.5), ("p", "1.12.6", 0, None)]
-    assert agents(at="2020-01-01") == []
+    assert agents(moment=first.isoformat()) == [("p", "1.9.27", 0, None)]
+    assert agents(moment=second.isoformat()) == [("p", "1.9.27", 1, 0.5), ("p", "1.12.6", 0, None)]
+    assert agents(moment="2020-01-01") == []
 
 
 def test_a_pool_that_never_got_a_node_is_in_the_census(lake: Lake) -> None:

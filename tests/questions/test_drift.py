@@ -71,7 +71,7 @@ def test_agents_of_every_pool_at_a_moment(
     """The versions that its nodes had, and how long a newer one has been about."""
     moment = poll(number)
     expected = Counter((key[0], agent) for key, (agent, _) in setups_at(fleet, number).items())
-    asked = {} if number == POLLS - 1 else {"at": moment.isoformat()}
+    asked = {} if number == POLLS - 1 else {"moment": moment.isoformat()}
     rows = ask(lake, "agent_versions", **asked)
     assert {(r["pool_id"], r["node_agent_version"]): r["nodes"] for r in rows} == expected
     first: dict[str, datetime] = {}
@@ -108,7 +108,7 @@ def test_images_of_every_pool_at_a_moment(
     expected = Counter(
         (key[0], image_of(image)) for key, (_, image) in setups_at(fleet, number).items()
     )
-    asked = {} if number == POLLS - 1 else {"at": moment.isoformat()}
+    asked = {} if number == POLLS - 1 else {"moment": moment.isoformat()}
     rows = ask(lake, "image_drift", images=1, **asked)
     assert {(r["pool_id"], r["image"]): r["nodes"] for r in rows} == expected
     several = ask(lake, "image_drift", **asked)
