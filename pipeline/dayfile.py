@@ -6,15 +6,16 @@ range of its nodes. Texts stay dictionary-encoded until they are written.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema
-from pipeline.schema import Table
+from pipeline.schema import Column, Table
 from pipeline.storage import LakeError, Storage
-from pipeline.tablefile import count_rows, read
+from pipeline.tablefile import read, survey
 
 #: Arrow memory that one pass over a day may take; a process needs about a gigabyte more.
 BUDGET_BYTES = 1_500_000_000
@@ -73,26 +74,39 @@ def _sorted_rows(
     budget_bytes: int,
 ) -> Iterator[pa.Table]:
     total = 0
+    values: Counter[str] = Counter()
     for key, expected in files:
-        rows = count_rows(storage, key)
+        rows, found = survey(storage, key)
         if expected is not None and rows != expected:
             told = f"the ledger says {expected} rows, the file has {rows}"
             raise Damaged(f"{storage.url(key)}: {told}")
         total += rows
-    passes = max(1, -(-total * _row_bytes(table) // budget_bytes))
+        values.update(found)
     keys = ORDER[table.name][:2]
+    # A fifth of the columns and more are null in every row of a day: those are not read.
+    used = [
+        column
+        for column in table.stored
+        if values[column.name] or column.name in ORDER[table.name] or _is_list(column)
+    ]
+    size = sum(_size(column, total, values[column.name]) for column in used)
+    passes = max(1, -(-size // budget_bytes))
     bounds = _bounds(storage, files, keys, passes) if passes > 1 else []
     for lowest, limit in zip([None, *bounds], [*bounds, None], strict=True):
-        yield from _in_order(_gather(storage, table, files, lowest, limit), table)
+        yield from _in_order(_gather(storage, used, keys, files, lowest, limit), table)
         pa.default_memory_pool().release_unused()
 
 
-def _row_bytes(table: Table) -> int:
-    """About what a row takes in Arrow with dictionaries: 4 bytes a text, 8 a number, 40 a list."""
-    return sum(
-        4 if column.type == schema.TEXT else 40 if pa.types.is_list(column.type) else 8
-        for column in table.stored
-    )
+def _is_list(column: Column) -> bool:
+    return bool(pa.types.is_list(column.type))
+
+
+def _size(column: Column, rows: int, values: int) -> int:
+    """About how many bytes of Arrow a column takes, texts as dictionaries."""
+    if _is_list(column):
+        return 5 * rows + 20 * values
+    bits = 32 if column.type == schema.TEXT else column.type.bit_width
+    return rows * (bits + 1) // 8
 
 
 def _range_key(rows: pa.Table, keys: Sequence[str]) -> pa.ChunkedArray:
@@ -113,18 +127,19 @@ def _bounds(
 
 def _gather(
     storage: Storage,
-    table: Table,
+    columns: Sequence[Column],
+    keys: Sequence[str],
     files: Sequence[tuple[str, int | None]],
     lowest: str | None,
     limit: str | None,
 ) -> pa.Table:
-    """The rows of one range of nodes, of every file."""
-    texts = [column.name for column in table.stored if column.type == schema.TEXT]
-    keys = ORDER[table.name][:2]
+    """The rows of one range of nodes, of every file; of the columns, those given."""
+    names = [column.name for column in columns]
+    texts = [column.name for column in columns if column.type == schema.TEXT]
     done: list[pa.Table] = []
     waiting: list[pa.Table] = []
     for key, _ in files:
-        rows = _conform(read(storage, key, dictionaries=texts), table)
+        rows = _conform(read(storage, key, names, dictionaries=texts), columns)
         if lowest is not None or limit is not None:
             place = _range_key(rows, keys)
             chosen = pa.scalar(True)
@@ -139,26 +154,26 @@ def _gather(
             waiting = []
     done += waiting
     waiting.clear()  # nothing but ``done`` may hold the rows while they are made one
-    return _whole(done, table)
+    return _whole(done, columns)
 
 
-def _whole(parts: list[pa.Table], table: Table) -> pa.Table:
+def _whole(parts: list[pa.Table], columns: Sequence[Column]) -> pa.Table:
     """The parts as one table without chunks, column by column: never two copies of all of them."""
-    columns = []
-    for column in table.stored:
+    arrays = []
+    for column in columns:
         chunks = [chunk for part in parts for chunk in part[column.name].chunks]
         parts[:] = [part.drop_columns([column.name]) for part in parts]
         kind = chunks[0].type if chunks else column.type
-        columns.append(pa.chunked_array(chunks, kind).unify_dictionaries().combine_chunks())
+        arrays.append(pa.chunked_array(chunks, kind).unify_dictionaries().combine_chunks())
         del chunks
     pa.default_memory_pool().release_unused()
-    return pa.table(columns, [column.name for column in table.stored])
+    return pa.table(arrays, [column.name for column in columns])
 
 
-def _conform(rows: pa.Table, table: Table) -> pa.Table:
+def _conform(rows: pa.Table, columns: Sequence[Column]) -> pa.Table:
     """A file's rows under today's columns: what an older schema did not have is null."""
     arrays, names = [], []
-    for column in table.stored:
+    for column in columns:
         kind = column.type
         if kind == schema.TEXT:
             kind = pa.dictionary(pa.int32(), schema.TEXT)
@@ -177,7 +192,16 @@ def _in_order(rows: pa.Table, table: Table) -> Iterator[pa.Table]:
     order = pc.sort_indices(by, sort_keys=[(name, "ascending") for name in keys])
     del by
     for start in range(0, len(order), ROWS_PER_GROUP):
-        yield rows.take(order.slice(start, ROWS_PER_GROUP)).cast(table.schema)
+        found = rows.take(order.slice(start, ROWS_PER_GROUP))
+        yield pa.table(
+            [
+                found[field.name].cast(field.type)
+                if field.name in found.column_names
+                else pa.nulls(found.num_rows, field.type)
+                for field in table.schema
+            ],
+            table.schema,
+        )
 
 
 def _ranks(values: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:

@@ -5,9 +5,86 @@
 --          between them shows others
 -- traps:   The service tells no start of these: it lies between two listings. The agent's version
 --          is absent while a node starts, so a reboot shows as a stretch without one.
-with valued as (
+with kept as (
+    select
+        date,
+        account,
+        pool_id,
+        node_id,
+        allocation_time,
+        snapshot_id,
+        observed_at,
+        node_agent_version,
+        image_publisher,
+        image_offer,
+        image_sku,
+        image_exact_version,
+        image_virtual_machine_image_id,
+        start_task_id,
+        start_task_definition_id,
+        scheduling_state,
+        vm_size,
+        is_dedicated
+    from made_observations
+    where not is_malformed
+),
+-- Most nodes have the same values all day, or other ones from some time on: then all listings with
+-- the same values are one stretch.
+alike as (
+    select
+        date,
+        account,
+        pool_id,
+        node_id,
+        allocation_time,
+        node_agent_version,
+        image_publisher,
+        image_offer,
+        image_sku,
+        image_exact_version,
+        image_virtual_machine_image_id,
+        start_task_id,
+        max(start_task_definition_id) as start_task_definition_id,
+        scheduling_state,
+        min(observed_at) as first_observed_at,
+        max(observed_at) as last_observed_at,
+        max_by(vm_size, observed_at) filter (where vm_size is not null) as vm_size,
+        max_by(is_dedicated, observed_at) filter (where is_dedicated is not null) as is_dedicated
+    from kept
+    group by
+        date,
+        account,
+        pool_id,
+        node_id,
+        allocation_time,
+        node_agent_version,
+        image_publisher,
+        image_offer,
+        image_sku,
+        image_exact_version,
+        image_virtual_machine_image_id,
+        start_task_id,
+        scheduling_state
+),
+compared as (
     select
         *,
+        max(last_observed_at) over (
+            partition by date, account, pool_id, node_id, allocation_time
+            order by first_observed_at, last_observed_at
+            rows between unbounded preceding and 1 preceding
+        ) as observed_before
+    from alike
+),
+-- Values that came back: those nodes are looked at listing by listing.
+returned as (
+    select distinct date, account, pool_id, node_id, allocation_time
+    from compared
+    where observed_before >= first_observed_at
+),
+valued as (
+    select
+        kept.*,
         concat(
             coalesce(node_agent_version, '~'), '|',
             coalesce(image_publisher, '~'), '|',
@@ -18,8 +95,13 @@ with valued as (
             coalesce(start_task_id, '~'), '|',
             coalesce(scheduling_state, '~')
         ) as config
-    from made_observations
-    where not is_malformed
+    from kept
+    join returned
+        on returned.date = kept.date
+        and returned.account = kept.account
+        and returned.pool_id = kept.pool_id
+        and returned.node_id = kept.node_id
+        and returned.allocation_time is not distinct from kept.allocation_time
 ),
 marked as (
     select
@@ -64,3 +146,31 @@ select
     max_by(is_dedicated, observed_at) filter (where is_dedicated is not null) as is_dedicated
 from numbered
 group by date, account, pool_id, node_id, allocation_time, island
+union all
+select
+    alike.date,
+    alike.account,
+    alike.pool_id,
+    alike.node_id,
+    alike.allocation_time,
+    alike.node_agent_version,
+    alike.image_publisher,
+    alike.image_offer,
+    alike.image_sku,
+    alike.image_exact_version,
+    alike.image_virtual_machine_image_id,
+    alike.start_task_id,
+    alike.start_task_definition_id,
+    alike.scheduling_state,
+    alike.first_observed_at,
+    alike.last_observed_at,
+    alike.vm_size,
+    alike.is_dedicated
+from alike
+left join returned
+    on returned.date = alike.date
+    and returned.account = alike.account
+    and returned.pool_id = alike.pool_id
+    and returned.node_id = alike.node_id
+    and returned.allocation_time is not distinct from alike.allocation_time
+where returned.date is null

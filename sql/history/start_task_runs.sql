@@ -8,15 +8,41 @@
 --          listings was never seen; retry_count tells of them. A node carries the definition it will
 --          run next, so the run's is that of its first observation; where the listing just before
 --          had another one, the run may be of that.
-with compared as (
+with kept as (
+    select * from made_observations where not is_malformed
+),
+-- Few nodes show another definition than before: only those are looked at listing by listing.
+changed as (
+    select date, account, pool_id, node_id, allocation_time
+    from kept
+    group by date, account, pool_id, node_id, allocation_time
+    having min(start_task_definition_id) <> max(start_task_definition_id)
+        or count(start_task_definition_id) between 1 and count(*) - 1
+),
+compared as (
     select
-        *,
+        kept.*,
         lag(start_task_definition_id) over (
-            partition by date, account, pool_id, node_id, allocation_time
+            partition by kept.date, kept.account, kept.pool_id, kept.node_id, kept.allocation_time
             order by observed_at, snapshot_id
         ) as definition_before
-    from made_observations
-    where not is_malformed
+    from kept
+    join changed
+        on changed.date = kept.date
+        and changed.account = kept.account
+        and changed.pool_id = kept.pool_id
+        and changed.node_id = kept.node_id
+        and changed.allocation_time is not distinct from kept.allocation_time
+    union all
+    select kept.*, start_task_definition_id as definition_before
+    from kept
+    left join changed
+        on changed.date = kept.date
+        and changed.account = kept.account
+        and changed.pool_id = kept.pool_id
+        and changed.node_id = kept.node_id
+        and changed.allocation_time is not distinct from kept.allocation_time
+    where changed.date is null
 ),
 runs as (
     select
