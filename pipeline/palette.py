@@ -30,21 +30,21 @@ class Look:
 # fmt: off
 #: Every state of the API, the most troubling first.
 STATES: dict[str, Look] = {
-    "unusable":            Look("trouble", "U", "1;97;41", "#a8123c", "#e5386b"),
-    "starttaskfailed":     Look("trouble", "F", "1;31",    "#dd5427", "#f4774a"),
+    "unusable":            Look("trouble", "U", "1;97;41", "#a8123c", "#c2184f"),
+    "starttaskfailed":     Look("trouble", "F", "1;31",    "#dd5427", "#e65a30"),
     "unknown":             Look("trouble", "K", "1;35",    "#74378c", "#b583cf"),
     "offline":             Look("trouble", "O", "35",      "#c477ad", "#d99cc8"),
-    "preempted":           Look("gone",    "P", "1;33",    "#857a6b", "#968b7b"),
+    "preempted":           Look("gone",    "P", "1;33",    "#857a6b", "#aaa092"),
     "leavingpool":         Look("passing", "l", "90",      "#cfd8dc", "#2f3d46"),
     "rebooting":           Look("passing", "b", "36",      "#6f8a99", "#8ca6b5"),
     "reimaging":           Look("passing", "m", "36",      "#5d7887", "#9db5c2"),
     "upgradingos":         Look("passing", "g", "36",      "#4b6573", "#b0c5d0"),
     "creating":            Look("passing", "c", "34",      "#bccad2", "#3d4f5a"),
     "starting":            Look("passing", "s", "34",      "#a6b9c4", "#4f6573"),
-    "waitingforstarttask": Look("passing", "w", "1;34",    "#8ba3b0", "#647f8e"),
+    "waitingforstarttask": Look("passing", "w", "1;34",    "#8ba3b0", "#5f7886"),
     "deallocating":        Look("gone",    "e", "90",      "#b8aea1", "#655d52"),
     "deallocated":         Look("gone",    "d", "90",      "#d5cec3", "#49433b"),
-    "idle":                Look("idle",    "i", "33",      "#ecb93f", "#d8a32c"),
+    "idle":                Look("idle",    "i", "33",      "#ecb93f", "#e9c456"),
     "running":             Look("working", "r", "32",      "#2c6cb0", "#5795d6"),
 }
 # fmt: on

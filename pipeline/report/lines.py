@@ -183,7 +183,7 @@ def ready(rows: Sequence[tuple[str, Row]], frame: Frame) -> Chart:
         labels.append({"y": at, "l": label, "t": told})
     # boots take minutes, some of them hours: by ratios, both can be read
     low = max(min((row["p5"] for _, row in rows), default=1) * 0.8, 0.05)
-    most = max((row["p95"] for _, row in rows), default=10) * 1.2
+    most = max(max((row["p95"] for _, row in rows), default=10) * 1.2, 4 * low)
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[frame.height, 0], nice=False))
     x = alt.X(
         "x:Q",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import altair as alt
+
 from pipeline.report import losses, overview, tables
 from pipeline.report.gather import Findings
 from pipeline.report.picture import Part
@@ -14,13 +16,15 @@ if TYPE_CHECKING:
 
 def parts(found: Findings, prices: pa.Table | None, parameters: dict[str, str]) -> list[Part]:
     """Every section that has something to show, in order."""
-    made = [
-        *overview.fleet_parts(found),
-        *overview.node_parts(found),
-        *losses.hours_parts(found, prices),
-        losses.ready_part(found),
-        losses.work_part(found),
-    ]
+    # Altair checks each piece against Vega-Lite's schema as it is made: half of the time. A test does.
+    with alt.utils.schemapi.debug_mode(False):
+        made = [
+            *overview.fleet_parts(found),
+            *overview.node_parts(found),
+            *losses.hours_parts(found, prices),
+            losses.ready_part(found),
+            losses.work_part(found),
+        ]
     tell = {name: found.answers[name] for name in found.answers}
     behind = [tables.of_answer(name, tell[name], parameters) for name in tell]
     made.append(

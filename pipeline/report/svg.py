@@ -57,7 +57,9 @@ def draw(chart: alt.Chart | alt.LayerChart, label: str, *, has_titles: bool = Tr
     """
     import vl_convert
 
-    text = vl_convert.vegalite_to_svg(json.dumps(chart.to_dict()), allowed_base_urls=[])
+    text = vl_convert.vegalite_to_svg(
+        json.dumps(chart.to_dict(validate=False)), allowed_base_urls=[]
+    )
     root = ElementTree.fromstring(text)  # noqa: S314 - vl-convert's own output, without a DTD
     _, _, width, height = root.attrib["viewBox"].split()
     clean = ElementTree.Element(

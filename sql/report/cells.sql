@@ -1,7 +1,7 @@
 -- answers: which states the most eventful nodes were in, bin by bin
 -- grain:   account x pool x node x state x stretch of bins, of so many nodes
 -- columns: account, pool_id, node_id, rank, of_nodes, state, first_bin, last_bin, begins, ends,
---          seconds (begins and ends count from bin 0 on)
+--          seconds
 -- param:   from timestamptz: the start of bin 0
 -- param:   to timestamptz: the end of the last bin
 -- param:   step double: seconds of a bin
@@ -12,7 +12,8 @@
 --          (between idle and running they count little);
 --          pools take turns, so that one bad pool does not hide the others. A state is drawn to its
 --          end, or to its last observation where a gap of more than 15 minutes (or of more than a
---          bin) leaves open when it ended. Stretches within one bin are one: seconds is their sum.
+--          bin) leaves open when it ended. Stretches within one bin are one: seconds is their sum;
+--          begins and ends are seconds from bin 0 on.
 --          An id that was used again is one row.
 with pieces as (
     select

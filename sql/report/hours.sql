@@ -1,15 +1,18 @@
 -- answers: how many nodes were in each state, how busy their slots were, and what was not watched
 -- grain:   account x pool x bin
--- columns: account, pool_id (null: the account, where no pool was listed), bin, watched_hours,
---          span_hours, listed_hours, node-hours by state: one column each, and other; slot_hours,
---          busy_slot_hours, tasks_finished, tasks_failed
+-- columns: account, pool_id, bin, watched_hours, span_hours, listed_hours, running, idle,
+--          leavingpool, rebooting, reimaging, upgradingos, creating, starting,
+--          waitingforstarttask, unusable, starttaskfailed, unknown, offline, preempted,
+--          deallocating, deallocated, other, slot_hours, busy_slot_hours, tasks_finished,
+--          tasks_failed
 -- param:   from timestamptz: the start of bin 0, a whole hour
 -- param:   to timestamptz: only hours before this moment
 -- param:   step double: seconds of a bin, whole hours
 -- param:   pool varchar = null: only this pool
--- traps:   watched_hours: hours in which a complete listing of any pool of the account ended;
---          span_hours: those of them between the pool's first and last; listed_hours: those in
---          which it was listed itself. Node-hours and slot-hours are of listed_hours only.
+-- traps:   pool_id is null in rows that tell when the account was watched. watched_hours: hours
+--          in which a complete listing of any pool of the account ended; span_hours: those of
+--          them between the pool's first and last; listed_hours: those in which it was listed
+--          itself. Node-hours by state, one column each, and slot-hours are of listed_hours only.
 with hourly as (
     select
         *,

@@ -1,10 +1,10 @@
 -- answers: how long nodes took from their allocation until they could run tasks
 -- grain:   account x pool x vm_size
--- columns: account, pool_id, vm_size, nodes, boot_p50, boot_p95, p5, p25, p50, p75, p95 (minutes)
+-- columns: account, pool_id, vm_size, nodes, boot_p50, boot_p95, p5, p25, p50, p75, p95
 -- param:   from timestamptz: only nodes that were allocated at or after this moment
 -- param:   to timestamptz: only nodes that were allocated before this moment
 -- param:   pool varchar = null: only this pool
--- traps:   Ready is the start of the first idle or running state that a listing showed: one that
+-- traps:   Minutes. Ready is the start of the first idle or running state that a listing showed: one that
 --          came and went between two listings is not known. Nodes that were not seen ready are not
 --          counted.
 with ready as (

@@ -1,12 +1,12 @@
 -- answers: how often start tasks failed over time, and of what
 -- grain:   bin x cause (the commonest causes, then the others together)
--- columns: bin, cause (null: did not fail), is_other, runs, nodes
+-- columns: bin, cause, is_other, runs, nodes
 -- param:   from timestamptz: the start of bin 0
 -- param:   to timestamptz: only runs that began before this moment
 -- param:   step double: seconds of a bin
 -- param:   causes bigint = 5: so many causes one by one
 -- param:   pool varchar = null: only this pool
--- traps:   A run counts in the bin it began in; a retry is a run. A cause is the failure code, with
+-- traps:   cause is null where a run did not fail, and of other causes. A run counts in the bin it began in; a retry is a run. A cause is the failure code, with
 --          the exit code where there is one. Runs that came and went between two listings were
 --          never seen.
 with runs as (

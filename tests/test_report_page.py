@@ -1,0 +1,217 @@
+"""The report opened in a real Chromium: it asks for nothing, runs nothing, and can be read."""
+
+from __future__ import annotations
+
+import http.server
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from pipeline import cli
+from tests.report_lake import EVIL, make
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+# Without these it looks up hosts of its own at every start.
+FLAGS = """
+    --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+    --disable-component-update --disable-sync
+""".split()
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM, reason="needs Chromium: apt-get install -y chromium (as root)"
+)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a small lake with hostile ids, codes and messages."""
+    folder = tmp_path_factory.mktemp("page")
+    page = folder / "page.html"
+    assert cli.run(["report", "-o", str(page), "--lake", str(make(folder / "lake"))]) == 0
+    return page
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One headless Chromium for all."""
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+@dataclass
+class Opened:
+    """A page that was opened, and what it said and asked for meanwhile."""
+
+    page: Page
+    said: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def does(self, script: str) -> Any:
+        """What a script answers in the page."""
+        return self.page.evaluate(script)
+
+
+@contextmanager
+def opened(browser: Browser, file: Path, width: int = 1280, **settings: Any) -> Iterator[Opened]:
+    """The page in a window of that width, from disk; every request and message is kept."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, **settings)
+    seen = Opened(context.new_page())
+    seen.page.on("console", lambda message: seen.said.append(message.text))
+    seen.page.on("pageerror", lambda error: seen.said.append(str(error)))
+    context.on("request", lambda request: seen.asked.append(request.url))
+    seen.page.goto(file.as_uri())
+    try:
+        yield seen
+    finally:
+        context.close()
+
+
+def test_it_says_nothing_asks_for_nothing_and_runs_nothing(browser: Browser, file: Path) -> None:
+    """The only request is that of the file itself; the planted script is words, and did not run."""
+    with opened(browser, file) as seen:
+        for table in seen.page.locator("summary").all():
+            table.click()
+        seen.page.wait_for_load_state("networkidle")
+        assert [] == seen.said
+        assert [file.as_uri()] == seen.asked
+        assert seen.does("typeof window.pwned") == "undefined"
+        assert EVIL in seen.page.locator("body").inner_text()
+        assert 0 == seen.page.locator("script, img, iframe, object, link").count()
+        assert 1 == seen.page.locator("style").count()
+
+
+def test_its_policy_holds_where_something_did_get_in(browser: Browser, file: Path) -> None:
+    """Were text ever to become markup: no script runs, nothing is fetched, nothing is styled."""
+    asked: list[str] = []
+
+    class Listener(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        outside = f"http://127.0.0.1:{server.server_port}/"
+        with opened(browser, file) as seen:
+            seen.page.evaluate(_INTRUDE, outside)
+            seen.page.wait_for_timeout(300)
+            assert seen.does("typeof window.pwned") == "undefined"
+            assert seen.does("getComputedStyle(document.body).display") == "block"
+            assert 6 == len([said for said in seen.said if "Content Security Policy" in said])
+            assert [] == asked
+        context = browser.new_context()  # the listener does hear who is not held back
+        context.new_page().goto(outside + "heard")
+        context.close()
+        server.shutdown()
+    assert "/heard" in asked
+
+
+_INTRUDE = """outside => {
+    for (const [tag, name, value] of [
+        ['script', 'textContent', 'window.pwned = 4'],
+        ['script', 'src', outside + 'x.js'],
+        ['img', 'src', outside + 'x.png'],
+        ['iframe', 'src', outside + 'x.html'],
+        ['style', 'textContent', 'body { display: none }'],
+    ]) {
+        const made = document.createElement(tag)
+        made[name] = value
+        document.body.append(made)
+    }
+    document.body.insertAdjacentHTML('beforeend', '<b onclick="window.pwned = 5">b</b>')
+    document.querySelector('b').click()
+}"""
+
+
+def test_every_picture_has_marks_that_can_be_seen(browser: Browser, file: Path) -> None:
+    """Shapes with a size and a colour, axes with words; and what is pointed at tells its numbers."""
+    with opened(browser, file) as seen:
+        pictures = seen.does(
+            """() => [...document.querySelectorAll('figure svg')]
+                .filter(svg => svg.checkVisibility() && svg.getAttribute('role') == 'img')
+                .map(svg => [svg.getAttribute('aria-label'), svg.querySelectorAll('text').length,
+                    [...svg.querySelectorAll('.mark path, .mark line')].filter(mark => {
+                        const box = mark.getBoundingClientRect()
+                        const looks = getComputedStyle(mark)
+                        const nothing = ['rgba(0, 0, 0, 0)', 'none', 'rgb(0, 0, 0)']
+                        return box.width > 0 && box.height > 0 && !nothing.includes(looks.fill)
+                            || box.width + box.height > 0 && !nothing.includes(looks.stroke)
+                    }).length])"""
+        )
+        labels = [label for label, _, _ in pictures]
+        assert [label for label, texts, marks in pictures if not texts or not marks] == []
+        for each in (
+            "Nodes by state over time",
+            "most eventful nodes of pool",
+            "Node-hours of each",
+        ):
+            assert [label for label in labels if each in label], each
+        assert "1.0 idle" in seen.page.locator("figure title").first.evaluate(
+            "title => [...document.querySelectorAll('figure title')].map(t => t.textContent).join()"
+        )
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_it_can_be_read(browser: Browser, file: Path, theme: Any, width: int) -> None:
+    """Words stand out from the ground by 4.5 to 1 (WCAG AA), marks by 1.2; nothing scrolls sideways."""
+    with opened(browser, file, width, color_scheme=theme) as seen:
+        found = seen.does(_CONTRASTS)
+        assert (min(found["ground"]) > 200) == (theme == "light")
+        assert {} == {what: r for what, r in found["words"].items() if r < 4.5}
+        assert len(found["words"]) >= 6
+        assert {} == {what: r for what, r in found["marks"].items() if r < 1.2}
+        assert len(found["marks"]) >= 3
+        assert seen.does("document.documentElement.scrollWidth") <= width
+        narrow = seen.page.locator(".narrow").first.is_visible()
+        assert narrow == (width == 400)
+
+
+_CONTRASTS = """() => {
+    const rgb = colour => colour.match(/[\\d.]+/g).map(Number)
+    const light = ([r, g, b]) => [r, g, b].map(c => c / 255)
+        .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, c, n) => sum + c * [0.2126, 0.7152, 0.0722][n], 0)
+    const ground = rgb(getComputedStyle(document.body).backgroundColor)
+    const ratio = colour => {
+        const [a, b] = [light(rgb(colour)), light(ground)].sort((x, y) => y - x)
+        return (a + 0.05) / (b + 0.05)
+    }
+    const words = {}, marks = {}
+    for (const what of ['h1', 'h2', '.made', '.more', '.note', 'summary', '.out li', 'th', 'footer p'])
+        for (const each of document.querySelectorAll(what))
+            words[what] = ratio(getComputedStyle(each).color)
+    for (const each of document.querySelectorAll('figure text'))
+        words['text ' + each.getAttribute('class')] = ratio(getComputedStyle(each).fill)
+    for (const each of document.querySelectorAll('.mark path')) {
+        const name = each.getAttribute('class')
+        if (!/gap|hover/.test(name)) marks[name] = ratio(getComputedStyle(each).fill)
+    }
+    return {ground: ground.slice(0, 3), words, marks}
+}"""
+
+
+def test_it_prints(browser: Browser, file: Path) -> None:
+    """On paper it is light whatever the screen is, a few pages, with its pictures."""
+    with opened(browser, file, color_scheme="dark") as seen:
+        paper = seen.page.pdf(prefer_css_page_size=True)
+        pages = len(re.findall(rb"/Type\s*/Page\b", paper))
+        assert paper.startswith(b"%PDF-")
+        assert 2 <= pages <= 8
+        seen.page.emulate_media(media="print", color_scheme="dark")
+        assert seen.does("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert seen.page.locator(".wide").first.is_visible()
