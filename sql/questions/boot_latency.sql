@@ -15,20 +15,16 @@
 --           nodes too. Only a node's first boot counts: not that after a preemption or reboot. Where
 --           a pool does not wait for its start task, step 4 is left out. image is that of the first
 --           boot; null where no boot was seen.
-with new_nodes as (
-    select account, pool_id, node_id, allocation_time, vm_size, is_dedicated
-    from node_incarnations
-    where epoch(first_observed_at) - epoch(allocation_time) <= 60 * cast($minutes as double)
-        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-        and (cast($from as timestamptz) is null or allocation_time >= cast($from as timestamptz))
-        and (cast($to as timestamptz) is null or allocation_time < cast($to as timestamptz))
-),
-boots as (
+with starts as (
+    -- a start that took more than a day is told by each of its days
     select
         account,
         pool_id,
         node_id,
         allocation_time,
+        max_by(vm_size, last_observed_at) as vm_size,
+        max_by(is_dedicated, last_observed_at) as is_dedicated,
+        min(first_observed_at) as first_observed_at,
         min(boot_time) as boot_time,
         min_by(
             coalesce(
@@ -38,68 +34,29 @@ boots as (
                 )
             ),
             boot_time
-        ) as image
-    from node_boots
+        ) as image,
+        min(started_at) as started_at,
+        min(succeeded_at) as succeeded_at,
+        min(idle_at) as idle_at
+    from node_starts
     where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-        and (cast($from as timestamptz) is null or allocation_time >= cast($from as timestamptz))
-        and (cast($to as timestamptz) is null or allocation_time < cast($to as timestamptz))
-    group by account, pool_id, node_id, allocation_time
-),
-runs as (
-    select
-        account,
-        pool_id,
-        node_id,
-        allocation_time,
-        min(start_time) as started_at,
-        min(end_time) filter (where result = 'success') as ended_at
-    from start_task_runs
-    where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-        and (cast($from as timestamptz) is null or allocation_time >= cast($from as timestamptz))
-        and (cast($to as timestamptz) is null or allocation_time < cast($to as timestamptz))
-    group by account, pool_id, node_id, allocation_time
-),
-ready as (
-    select
-        account,
-        pool_id,
-        node_id,
-        allocation_time,
-        min(state_transition_time) as idle_at
-    from node_states
-    where state in ('idle', 'running')
-        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (cast($from as timestamptz) is null or allocation_time >= cast($from as timestamptz))
         and (cast($to as timestamptz) is null or allocation_time < cast($to as timestamptz))
     group by account, pool_id, node_id, allocation_time
 ),
 lives as (
     select
-        new_nodes.account,
-        new_nodes.vm_size,
-        new_nodes.is_dedicated,
-        boots.image,
-        epoch(new_nodes.allocation_time) as allocated_at,
-        epoch(boots.boot_time) as booted_at,
-        epoch(runs.started_at) as started_at,
-        epoch(runs.ended_at) as ended_at,
-        epoch(ready.idle_at) as idle_at
-    from new_nodes
-    left join boots
-        on boots.account = new_nodes.account
-        and boots.pool_id = new_nodes.pool_id
-        and boots.node_id = new_nodes.node_id
-        and boots.allocation_time = new_nodes.allocation_time
-    left join runs
-        on runs.account = new_nodes.account
-        and runs.pool_id = new_nodes.pool_id
-        and runs.node_id = new_nodes.node_id
-        and runs.allocation_time = new_nodes.allocation_time
-    left join ready
-        on ready.account = new_nodes.account
-        and ready.pool_id = new_nodes.pool_id
-        and ready.node_id = new_nodes.node_id
-        and ready.allocation_time = new_nodes.allocation_time
+        account,
+        vm_size,
+        is_dedicated,
+        image,
+        epoch(allocation_time) as allocated_at,
+        epoch(boot_time) as booted_at,
+        epoch(started_at) as started_at,
+        epoch(succeeded_at) as ended_at,
+        epoch(idle_at) as idle_at
+    from starts
+    where epoch(first_observed_at) - epoch(allocation_time) <= 60 * cast($minutes as double)
 ),
 steps as (
     select account, vm_size, is_dedicated, image, '1 allocation to boot' as step,

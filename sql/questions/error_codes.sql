@@ -37,8 +37,9 @@ with occurrences as (
         allocation_time,
         coalesce(end_time, start_time) as happened_at,
         failure_message as message
-    from start_task_runs
-    where result = 'failure'
+    from daily_start_task_runs
+    where cast(last_observed_at as date) = date  -- each run once: by the day that listed it last
+        and result = 'failure'
         and (
             cast($from as timestamptz) is null
             or coalesce(end_time, start_time) >= cast($from as timestamptz)
@@ -71,7 +72,7 @@ with occurrences as (
         and (cast($to as timestamptz) is null or end_time < cast($to as timestamptz))
         and coalesce(cast($source as varchar), 'task') = 'task'
 ),
-counted as (
+by_node as (
     select
         account,
         date_trunc(cast($step as varchar), happened_at) as started_at,
@@ -79,12 +80,29 @@ counted as (
         code,
         pool_id,
         count(*) as occurrences,
-        count(distinct concat_ws('@', node_id, cast(allocation_time as varchar))) as nodes,
         min(happened_at) as first_at,
         max(happened_at) as last_at,
-        max_by(message, happened_at) filter (where message is not null) as message
+        max_by(message, happened_at) filter (where message is not null) as message,
+        max(happened_at) filter (where message is not null) as told_at
     from occurrences
-    group by account, date_trunc(cast($step as varchar), happened_at), source, code, pool_id
+    group by
+        account, date_trunc(cast($step as varchar), happened_at), source, code, pool_id,
+        node_id, allocation_time
+),
+counted as (
+    select
+        account,
+        started_at,
+        source,
+        code,
+        pool_id,
+        cast(sum(occurrences) as bigint) as occurrences,
+        count(*) as nodes,
+        min(first_at) as first_at,
+        max(last_at) as last_at,
+        max_by(message, told_at) filter (where message is not null) as message
+    from by_node
+    group by account, started_at, source, code, pool_id
 ),
 shared as (
     select

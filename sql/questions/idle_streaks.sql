@@ -6,6 +6,7 @@
 -- param:    from timestamptz = null: only idle time from this moment on
 -- param:    to timestamptz = null: only idle time before this moment
 -- param:    hours double = 1: at least so many hours at a stretch
+-- param:    rows bigint = 1000: the longest so many
 -- traps:    A stretch starts exactly when the service says and lasted at least to ended_after, its
 --           last listing; it was over by ended_before (null while it goes on). idle_hours are those
 --           to ended_after, within from and to: a lower bound. A task that came and went between two
@@ -30,29 +31,47 @@ with streaks as (
                 )
             )
         ) / 3600 as idle_hours
-    from node_states
+    from node_stays
     where state = 'idle'
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (cast($from as timestamptz) is null or ended_after > cast($from as timestamptz))
         and (cast($to as timestamptz) is null or state_transition_time < cast($to as timestamptz))
+),
+longest as (
+    select *
+    from streaks
+    where idle_hours >= cast($hours as double)
+    order by idle_hours desc, account, pool_id, node_id, started_at
+    limit 2 * cast($rows as bigint)
+),
+-- told once more where the node was absent and came back in the same stretch
+placed as (
+    select
+        *,
+        row_number() over (
+            partition by account, pool_id, node_id, allocation_time, started_at
+            order by idle_hours desc, ended_after desc
+        ) as place
+    from longest
 )
 select
-    streaks.account,
-    streaks.pool_id,
-    streaks.node_id,
-    streaks.allocation_time,
-    streaks.vm_size,
-    streaks.is_dedicated,
-    streaks.started_at,
-    streaks.ended_after,
-    streaks.ended_before,
-    streaks.idle_hours,
-    streaks.ended_before is null as is_idle_still,
-    streaks.idle_hours * prices.price_per_hour as idle_cost,
+    placed.account,
+    placed.pool_id,
+    placed.node_id,
+    placed.allocation_time,
+    placed.vm_size,
+    placed.is_dedicated,
+    placed.started_at,
+    placed.ended_after,
+    placed.ended_before,
+    placed.idle_hours,
+    placed.ended_before is null as is_idle_still,
+    placed.idle_hours * prices.price_per_hour as idle_cost,
     prices.currency
-from streaks
+from placed
 left join prices
-    on prices.vm_size = lower(streaks.vm_size)
-    and prices.is_dedicated = streaks.is_dedicated
-where streaks.idle_hours >= cast($hours as double)
-order by idle_hours desc, account, pool_id, node_id, started_at;
+    on prices.vm_size = lower(placed.vm_size)
+    and prices.is_dedicated = placed.is_dedicated
+where placed.place = 1
+order by idle_hours desc, account, pool_id, node_id, started_at
+limit cast($rows as bigint);

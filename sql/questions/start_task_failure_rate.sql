@@ -20,7 +20,7 @@ with first_snapshots as (
 ),
 seen as (
     select
-        start_task_runs.account,
+        daily_start_task_runs.account,
         cast(start_time as date) as day,
         pool_id,
         coalesce(
@@ -32,11 +32,12 @@ seen as (
         coalesce(result = 'failure', false) as has_failed,
         concat_ws(' ', coalesce(failure_code, 'no code'), 'exit ' || cast(exit_code as varchar))
             as cause
-    from start_task_runs
+    from daily_start_task_runs
     join first_snapshots
-        on first_snapshots.account = start_task_runs.account
-        and first_snapshots.snapshot_at <= start_task_runs.start_time
-    where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        on first_snapshots.account = daily_start_task_runs.account
+        and first_snapshots.snapshot_at <= daily_start_task_runs.start_time
+    where cast(last_observed_at as date) = date  -- each run once: by the day that listed it last
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (cast($from as timestamptz) is null or start_time >= cast($from as timestamptz))
         and (cast($to as timestamptz) is null or start_time < cast($to as timestamptz))
 ),

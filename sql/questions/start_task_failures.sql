@@ -18,8 +18,9 @@ select
     min(start_time) as first_start_time,
     max(start_time) as last_start_time,
     max_by(failure_message, start_time) as message
-from start_task_runs
-where result = 'failure'
+from daily_start_task_runs
+where cast(last_observed_at as date) = date  -- each run once: by the day that listed it last
+    and result = 'failure'
     and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
     and (cast($from as timestamptz) is null or start_time >= cast($from as timestamptz))
     and (cast($to as timestamptz) is null or start_time < cast($to as timestamptz))

@@ -34,8 +34,9 @@ with ended as (
             concat_ws(' ', image_publisher, image_offer, image_sku, image_exact_version)
         ) as image,
         failure_message
-    from start_task_runs
-    where (result is not null or end_time is not null)
+    from daily_start_task_runs
+    where cast(last_observed_at as date) = date  -- each run once: by the day that listed it last
+        and (result is not null or end_time is not null)
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (
             cast($from as timestamptz) is null
