@@ -196,6 +196,7 @@ def read_page(body: bytes, member: str = "value") -> tuple[list[object], str | N
             body.decode("utf-8-sig"),
             object_pairs_hook=shape.unique_members,
             parse_constant=refuse_constant,
+            parse_int=_integer,
         )
     except ValueError as error:
         raise BadPage(f"not JSON: {error}") from None
@@ -223,6 +224,11 @@ def elements(page: object, member: str = "value") -> tuple[list[object], str | N
 def refuse_constant(name: str) -> object:
     """For json.loads, which would take NaN and Infinity. Raises ValueError."""
     raise ValueError(f"{name} is not JSON")
+
+
+def _integer(text: str) -> int | float:
+    """For json.loads: what Python would not read, thousands of digits, is the matter of its node."""
+    return int(text) if len(text) < 400 else float(text)
 
 
 def is_id(value: object) -> bool:

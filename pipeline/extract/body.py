@@ -49,6 +49,8 @@ class _Error(msgspec.Struct):
     values: list[_Detail] | None = None
 
 
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+
 _LISTING = msgspec.json.Decoder(_Listing)
 _SINGLE = msgspec.json.Decoder(_Single)
 _ERROR = msgspec.json.Decoder(_Error)
@@ -138,8 +140,15 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     if not body.strip():
         raise BadResponse("EmptyBody", "the body is empty")
     try:
-        body.decode("utf-8")  # msgspec skips over strings without looking at their encoding
-        return decoder.decode(body)
+        if not body.isascii():
+            body.decode("utf-8")  # msgspec skips over strings without looking at their encoding
+        try:
+            return decoder.decode(body)
+        except msgspec.DecodeError:
+            # Half a surrogate pair is the matter of the node it stands in, as an odd number is.
+            if not (repaired := _SURROGATE.subn(rb"\\ufffd", body))[1]:
+                raise
+            return decoder.decode(repaired[0])
     except UnicodeDecodeError:
         raise BadResponse("NotUtf8", "the body is not UTF-8") from None
     except msgspec.ValidationError as error:

@@ -202,3 +202,13 @@ class TestBodies:
 
         with pytest.raises(BadResponse):
             client.node("p", "n")
+
+
+@pytest.mark.parametrize("text", [rb"\ud800", rb"\uDFFF x", rb"\ud83d\ude80 \udc00", rb"\\ud800"])
+def test_half_a_surrogate_pair_is_the_matter_of_its_node(text: bytes) -> None:
+    """The page is whole, and its link is followed; a body that is cut short stays refused."""
+    body = b'{"value":[{"id":"a","vmSize":"%b"}],"odata.nextLink":"https://a/b"}' % text
+
+    assert "https://a/b" == read_listing(body)
+    with pytest.raises(BadResponse):
+        read_listing(body[:-1])
