@@ -19,32 +19,41 @@ with record as (
     select
         account,
         coalesce(cast($from as timestamptz), min(first_observed_at)) as begins_at
-    from node_incarnations
+    from daily_node_incarnations
     group by account
 ),
-lives as (
+-- without an allocation time a node joined when it was first seen
+unallocated as (
+    select account, pool_id, node_id, min(first_observed_at) as first_observed_at
+    from daily_node_incarnations
+    where allocation_time is null
+    group by account, pool_id, node_id
+),
+joined_lives as (
     select
-        node_incarnations.account,
-        node_incarnations.pool_id,
-        node_incarnations.node_id,
-        node_incarnations.is_dedicated,
-        -- without an allocation time it joined when it was first seen
-        coalesce(node_incarnations.allocation_time, node_incarnations.first_observed_at)
-            as joined_at,
-        node_incarnations.ended_after,
-        node_incarnations.ended_before,
-        record.begins_at
-    from node_incarnations
-    join record on record.account = node_incarnations.account
-    where (cast($pool as varchar) is null or node_incarnations.pool_id = cast($pool as varchar))
-        and (
-            node_incarnations.ended_before is null
-            or node_incarnations.ended_before >= record.begins_at
-        )
+        node_lives.account,
+        node_lives.pool_id,
+        node_lives.node_id,
+        node_lives.is_dedicated,
+        coalesce(node_lives.allocation_time, unallocated.first_observed_at) as joined_at,
+        node_lives.ended_after,
+        node_lives.ended_before
+    from node_lives
+    left join unallocated
+        on node_lives.allocation_time is null
+        and unallocated.account = node_lives.account
+        and unallocated.pool_id = node_lives.pool_id
+        and unallocated.node_id = node_lives.node_id
+    where cast($pool as varchar) is null or node_lives.pool_id = cast($pool as varchar)
+),
+lives as (
+    select joined_lives.*, record.begins_at
+    from joined_lives
+    join record on record.account = joined_lives.account
+    where (joined_lives.ended_before is null or joined_lives.ended_before >= record.begins_at)
         and (
             cast($to as timestamptz) is null
-            or coalesce(node_incarnations.allocation_time, node_incarnations.first_observed_at)
-                < cast($to as timestamptz)
+            or joined_lives.joined_at < cast($to as timestamptz)
         )
 ),
 counted as (
