@@ -8,16 +8,19 @@ has no ledger file does not exist for a reader.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.storage import Changed, Lock, Locked, Missing, Storage, open_storage
@@ -92,7 +95,7 @@ class Lake:
 
     def __init__(self, uri: str | Path, storage: Storage | None = None) -> None:
         self.storage = storage or open_storage(str(uri))
-        self._compacted_ids: dict[str, tuple[str, ...]] = {}
+        self._compacted_files: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {}
         self._ledger_rows: dict[str, LedgerRow] = {}
 
     def __str__(self) -> str:
@@ -194,10 +197,43 @@ class Lake:
 
     def compacted_ids(self, place: Place) -> tuple[str, ...]:
         """The snapshots of a committed compacted file, sorted. It never changes: read once."""
-        if place.key not in self._compacted_ids:
-            ids = read(self.storage, place.key, ["snapshot_id"])["snapshot_id"].to_pylist()
-            self._compacted_ids[place.key] = tuple(sorted(ids))
-        return self._compacted_ids[place.key]
+        return self._compacted(place)[0]
+
+    def compacted_tables(self, place: Place) -> frozenset[str]:
+        """The tables that have rows of a committed compacted file's snapshots."""
+        return self._compacted(place)[1]
+
+    def _compacted(self, place: Place) -> tuple[tuple[str, ...], frozenset[str]]:
+        if place.key not in self._compacted_files:
+            names = {table.name: f"{table.name}_rows" for table in schema.DATA_TABLES}
+            rows = read(self.storage, place.key, ["snapshot_id", *names.values()])
+            there = {name: rows[c] for name, c in names.items() if c in rows.column_names}
+            tables = frozenset(
+                name for name, counts in there.items() if (pc.sum(counts).as_py() or 0)
+            )
+            ids = tuple(sorted(rows["snapshot_id"].to_pylist()))
+            self._compacted_files[place.key] = ids, tables
+        return self._compacted_files[place.key]
+
+    def missing(self, view: View, tables: Iterable[str]) -> str | None:
+        """The first file of these tables that the ledger has rows for and that is not there."""
+        for table in tables:
+            if lacking := view.lacking.get(table):
+                return lacking[0]
+            # one request each on Blob, so many at a time
+            with ThreadPoolExecutor(16) as pool:
+                waiting = view.without_rows.get(table, ())
+                counts = pool.map(self._landed_rows, waiting, itertools.repeat(table))
+                for snapshot_id, rows in zip(waiting, counts, strict=True):
+                    if rows and not self.storage.find(self.key(table, snapshot_id)):
+                        return self.storage.url(self.key(table, snapshot_id))
+        return None
+
+    def _landed_rows(self, snapshot_id: str, table: str) -> int:
+        try:
+            return self.ledger_row(snapshot_id).rows.get(table) or 0
+        except Missing:
+            return 0  # swept since: a query will say so
 
     def ledger_row(self, snapshot_id: str) -> LedgerRow:
         """The ledger row of a snapshot in landing. It never changes: read once.

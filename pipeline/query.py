@@ -86,6 +86,7 @@ class Connection:
         self._duckdb.execute("set TimeZone = 'UTC'")
         lake.storage.register(self._duckdb)
         self._made: set[str] = set()
+        self._whole: set[str] = set()  # tables of which no file is missing
         self._history: history.History
         self.view: View
         self.refresh()
@@ -133,6 +134,7 @@ class Connection:
         """Looks at the lake anew: snapshots committed since are in every view from now on."""
         self.view = self.lake.view()
         self._made.clear()
+        self._whole.clear()
         for statement in _tables(self.view):
             self._duckdb.execute(statement)
 
@@ -157,15 +159,24 @@ class Connection:
         self._make(history.mentioned(query))
         return self._duckdb.sql(query, params=parameters or None)
 
-    def table(self, query: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
+    def table(
+        self,
+        query: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        may_lack: bool = False,
+    ) -> pa.Table:
         """The answer to a query as an Arrow table; empty for a statement that answers nothing.
 
         Where a compaction made a day's history anew meanwhile, the lake is looked at anew, once, and
-        the query asked again.
+        the query asked again. ``may_lack``: a file that is missing reads as no rows.
 
         Raises:
             Outdated: files it needs are gone, or history keeps changing.
+            LakeError: the ledger has rows of a table that it names, and their file is missing.
         """
+        if not may_lack:
+            self._refuse_missing(query)
         try:
             return self._table(query, parameters)
         except _HistoryChanged:
@@ -173,6 +184,17 @@ class Connection:
                 raise
         self.refresh()
         return self._table(query, parameters)
+
+    def _refuse_missing(self, query: str) -> None:
+        named = {table.name for table in schema.DATA_TABLES if table.name in query.lower()}
+        if named - self._whole:
+            file = self.lake.missing(self.view, sorted(named - self._whole))
+            if file:
+                raise LakeError(
+                    f"{file}: the file is missing, and the ledger has rows for it: bring it back from "
+                    "a backup; nodelake check tells what else is"
+                )
+            self._whole |= named
 
     def _table(self, query: str, parameters: Mapping[str, object] | None) -> pa.Table:
         storage = self.lake.storage

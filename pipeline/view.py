@@ -43,6 +43,10 @@ class View:
     """The account-days whose history holds: made from the very ids seen of that day, or expired."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """What names the version of each of those files."""
+    lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Compacted files, by table, that the ledger has rows for and that are not there."""
+    without_rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Snapshots in landing, by table, that have no file: their ledger rows tell whether they should."""
     older: frozenset[str] = frozenset()
     """Tables with files that lack a column of today's schema: read them by name."""
 
@@ -109,12 +113,30 @@ def _look(lake: Lake) -> View:
         {fact: _urls(lake, places) for fact, places in holding.items()},
         tuple(sorted(current)),
         {lake.storage.url(each.key): each.etag for places in holding.values() for each in places},
+        _lacking(lake, closed, chosen),
+        {
+            table: tuple(sorted(waiting.keys() - in_landing.keys()))
+            for table, (in_landing, _) in data.items()
+        },
         frozenset(table for table, places in chosen.items() if _is_older(lake, table, places)),
     )
 
 
 def _urls(lake: Lake, places: Iterable[Place]) -> tuple[str, ...]:
     return tuple(lake.storage.url(key) for key in sorted(place.key for place in places))
+
+
+def _lacking(
+    lake: Lake, closed: list[Place], chosen: Mapping[str, list[Place]]
+) -> dict[str, tuple[str, ...]]:
+    lacking: dict[str, list[str]] = defaultdict(list)
+    there = {place.key for places in chosen.values() for place in places}
+    for place in closed:
+        for table in sorted(lake.compacted_tables(place)):
+            key = place.key.replace("/snapshots/", f"/{table}/", 1)
+            if key not in there:
+                lacking[table].append(lake.storage.url(key))
+    return {table: tuple(sorted(urls)) for table, urls in lacking.items()}
 
 
 def _facts(lake: Lake) -> dict[str, list[Place]]:

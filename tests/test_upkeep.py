@@ -1,0 +1,147 @@
+"""What stays right while a lake is kept up: missing files are named, history is made anew in time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from pipeline import compact as compaction
+from pipeline import facts, history, query
+from pipeline.lake import Lake, LakeError
+from tests.days import ACCOUNT, DAY, store_days
+from tests.lakes import MONDAY, node, put
+
+
+def compact(lake: Lake, **options: Any) -> compaction.Report:
+    """Long after everything, no grace."""
+    return compaction.compact(
+        lake,
+        clock=lambda: MONDAY + timedelta(days=30),
+        file_clock=lambda: datetime.now(UTC) + timedelta(days=3),
+        grace=timedelta(0),
+        history=history,
+        **options,
+    )
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """An empty one."""
+    return Lake(tmp_path / "lake")
+
+
+@pytest.mark.parametrize("is_compacted", [False, True], ids=["landing", "compacted"])
+@pytest.mark.parametrize("table", ["nodes", "recent_tasks"])
+def test_a_missing_file_is_named(lake: Lake, table: str, is_compacted: bool) -> None:
+    """Where the ledger has rows for it; queries of other tables go on, and the check finds it."""
+    (snapshot_id,) = store_days(lake, days=1, each=1)
+    if is_compacted:
+        compact(lake)
+    key = f"compacted/{table}/date={DAY}/{ACCOUNT}.parquet"
+    path = lake.root / (key if is_compacted else lake.key(table, snapshot_id))
+    path.unlink()
+    with query.connect(Lake(lake.root)) as connection:
+        with pytest.raises(LakeError, match="missing") as told:
+            connection.table(f"select count(*) from {table}")
+        assert str(path) in str(told.value)
+        for other in {"snapshots", "pools", "nodes", "recent_tasks", "node_errors"} - {table}:
+            assert connection.table(f"from {other}").num_rows == 8 * (other == "recent_tasks") + (
+                4 * (other == "nodes") + (other in ("snapshots", "pools"))
+            )
+        from pipeline import checks
+
+        found = {each["name"]: each["rows"] for each in checks.run(connection)}
+        assert found["ledger_counts"] == 1
+
+
+def node_hours(lake: Lake) -> list[dict[str, Any]]:
+    """Every row, and by which days history holds them."""
+    with query.connect(lake) as connection:
+        rows = connection.table(
+            "select date, state, hours, certain_hours from node_hours order by all"
+        )
+        return rows.to_pylist()
+
+
+def a_week(lake: Lake, days: int = 4) -> None:
+    """A node that changes its state each night, unobserved for hours."""
+    for day in range(days):
+        for clock, state, since in (
+            ("03:00", "idle", "02:00"),
+            ("12:00", "idle", "02:00"),
+            ("21:00", "running", "20:00"),
+        ):
+            put(lake, f"{day} {clock}", {"p": [node("a", state, f"{day} {since}")]})
+
+
+def test_a_query_whose_history_is_made_anew_meanwhile_is_asked_again(lake: Lake) -> None:
+    """Once: what it answers is of the lake as it is then."""
+    a_week(lake)
+    compact(lake)
+    with query.connect(lake) as connection:
+        asked: list[str] = []
+
+        class Late:
+            """A late snapshot is compacted as soon as the query has been answered."""
+
+            def __init__(self, answer: Any) -> None:
+                self.answer = answer
+
+            def to_arrow_table(self) -> pa.Table:
+                found = self.answer.to_arrow_table()
+                if len(asked) == 1:
+                    put(lake, "1 15:00", {"p": [node("a", "idle", "1 02:00")]})
+                    compact(lake)
+                return found
+
+        plain = connection.sql
+
+        def sql(text: str, parameters: Any = None) -> Any:
+            asked.append(text)
+            return Late(plain(text, parameters))
+
+        connection.sql = sql  # type: ignore[method-assign,assignment]
+        answer = connection.table("select sum(listings) as listings from pool_hours").to_pylist()
+        assert answer == [{"listings": 13}]
+        assert len(asked) == 2
+        assert connection.table("select listings from pool_hours").num_rows == 13
+        assert len(asked) == 3
+
+
+def test_history_that_keeps_changing_asks_for_a_refresh(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked again once, then told; a statement that writes is not repeated."""
+    a_week(lake)
+    compact(lake)
+    with query.connect(lake) as connection:
+        monkeypatch.setattr(lake, "has_new_history", lambda *_: True)
+        with pytest.raises(query.Outdated, match="refresh"):
+            connection.table("from node_states")
+        with pytest.raises(query.Outdated):
+            connection.table("create table mine as from node_states")
+        monkeypatch.undo()
+        assert connection.table("from mine").num_rows > 0
+
+
+def test_a_fact_that_is_added_later_is_made_for_days_that_were_current(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one whose SQL answers otherwise now; until then its days are answered from rows."""
+    a_week(lake)
+    assert compact(lake).history_days == 4
+    assert compact(lake).history_days == 0
+    before = node_hours(lake)
+    changed = replace(facts.NODE_HOURS, version=2)
+    monkeypatch.setitem(facts.FACTS, "node_hours", changed)
+    assert lake.view().history_days == ()
+    assert node_hours(lake) == before
+    assert compact(lake).history_days == 4
+    assert len(lake.view().history_days) == 4
+    assert node_hours(lake) == before
+    assert compact(lake).history_days == 0
