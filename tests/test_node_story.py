@@ -297,7 +297,7 @@ def test_a_time_without_a_listing_is_a_gap(lake: Lake) -> None:
     put(lake, "01:30", {"p": [node("m")]})
     put(lake, "01:40", {})
     put(lake, "02:00", {"p": [node("n")]})
-    gaps = [row for row in asked(lake) if row[0] == "gap"]
+    gaps = [row for row in asked(lake, gap_minutes=15) if row[0] == "gap"]
     assert gaps == [
         ("gap", "not seen", "no snapshot was taken", None, "0:05", "1:00", "1:00"),
         (
@@ -311,6 +311,14 @@ def test_a_time_without_a_listing_is_a_gap(lake: Lake) -> None:
         ),
     ]  # fmt: skip
     assert [row for row in asked(lake, gap_minutes=60) if row[0] == "gap"] == []
+
+
+def test_rare_polls_are_no_gaps(lake: Lake) -> None:
+    """Where listings are an hour apart, an hour is no gap; five are."""
+    for hour in (0, 1, 2, 3, 8, 9, 10):
+        put(lake, f"{hour:02}:00", {"p": [node("n")]})
+    gaps = [row[1:] for row in asked(lake) if row[0] == "gap"]
+    assert gaps == [("not seen", "no snapshot was taken", None, "3:00", "8:00", "8:00")]
 
 
 def test_changes_of_its_setup_are_told_one_by_one(lake: Lake) -> None:

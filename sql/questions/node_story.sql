@@ -8,7 +8,8 @@
 -- param:    from timestamptz = null: only what had not ended before this moment
 -- param:    to timestamptz = null: only what began before this moment
 -- param:    tasks boolean = false: each task run and each idle and running state in a row of its own
--- param:    gap_minutes double = 15: tell where the node was not seen for longer than this
+-- param:    gap_minutes double = null: tell where the node was not seen for longer than this; by
+--           default 15 minutes, or three times the usual time between two listings if that is more
 -- traps:    It began after began_after and by began_at (began_after is null: at began_at exactly); it
 --           ended between ended_after and ended_before (both the same: then exactly; ended_before is
 --           null: not known to have ended). Kinds life, boot and config are moments and have no end.
@@ -44,10 +45,29 @@ seen as (
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (cast($node as varchar) is null or node_id = cast($node as varchar))
 ),
-unseen as (
-    select *
+paces as (
+    select
+        account,
+        pool_id,
+        node_id,
+        coalesce(
+            60 * cast($gap_minutes as double),
+            greatest(900, 3 * percentile_cont(0.5) within group (
+                order by epoch(next_observed_at) - epoch(observed_at)
+            ))
+        ) as gap_seconds
     from seen
-    where epoch(next_observed_at) - epoch(observed_at) > 60 * cast($gap_minutes as double)
+    where next_observed_at is not null
+    group by account, pool_id, node_id
+),
+unseen as (
+    select seen.*
+    from seen
+    join paces
+        on paces.account = seen.account
+        and paces.pool_id = seen.pool_id
+        and paces.node_id = seen.node_id
+    where epoch(seen.next_observed_at) - epoch(seen.observed_at) > paces.gap_seconds
 ),
 listed_meanwhile as (
     select
@@ -144,10 +164,14 @@ told as (
             ', ',
             vm_size,
             case when is_dedicated then 'dedicated' when not is_dedicated then 'spot' end,
-            case
-                when concat_ws('', image_offer, image_sku) <> ''
-                    then concat_ws(' ', image_publisher, image_offer, image_sku, image_exact_version)
-            end,
+            nullif(
+                concat_ws(
+                    ' ',
+                    image_publisher, image_offer, image_sku, image_exact_version,
+                    image_virtual_machine_image_id
+                ),
+                ''
+            ),
             case when life_before is not null then 'another machine under the id' end
         ) as detail,
         cast(null as timestamptz) as began_after,
@@ -164,7 +188,8 @@ told as (
         1, 'gap', 'not watched yet', 'first listed at the end of this',
         null, allocation_time, first_observed_at, first_observed_at, null, 1
     from lives
-    where epoch(first_observed_at) - epoch(allocation_time) > 60 * cast($gap_minutes as double)
+    where epoch(first_observed_at) - epoch(allocation_time)
+        > 60 * coalesce(cast($gap_minutes as double), 15)
     union all
     select
         account, pool_id, node_id, allocation_time,
