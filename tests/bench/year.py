@@ -278,6 +278,8 @@ def ledger_rows(made: DayFacts) -> pa.Table:
         for seen in (made.tasks, made.segments.take(made.segments.rows["error"] > 0))
     )
     first = made.truth.day * shape.polls
+    if made.truth.day < shape.days - shape.kept:  # what is not there was not written
+        nodes = tasks = errors = [0] * shape.polls
     rows = []
     for number, snapshot_id in enumerate(snapshot_ids(shape, first, first + shape.polls - 1)):
         at = midnight + timedelta(microseconds=shape.tick * (first + number))
