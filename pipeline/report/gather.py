@@ -25,8 +25,8 @@ Row = dict[str, Any]
 Pool = tuple[str, str]
 """An account and a pool of it."""
 
-#: So many nodes in the picture of nodes and time, so many causes one by one.
-_NODES, _CAUSES = 40, 5
+#: So many nodes in the picture of nodes and time, of so many pools; so many causes one by one.
+_NODES, _POOLS, _CAUSES = 40, 6, 5
 _STATES = (*palette.stacked(), "other")
 
 
@@ -157,6 +157,7 @@ def gather(
             **{**of, "step": fine.step.total_seconds()},
             bins=fine.bins,
             nodes=_NODES,
+            pools=_POOLS,
         ),
         start_tasks=ask("start_tasks", **of, causes=_CAUSES),
         ready=ask("ready", **of),

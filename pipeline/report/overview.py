@@ -127,11 +127,13 @@ def node_parts(found: Findings) -> Iterator[Part]:
         pictures.append(_nodes_of(found, nodes, bins, found.name(*key), rows[0]["of_nodes"]))
         shown += len(nodes)
         whole += rows[0]["of_nodes"]
+    of_pools = f" in the {len(by_pool)} most eventful pools"
+    where = of_pools if len(by_pool) < len(found.pools) else ""
     yield Part(
         "The most eventful nodes",
         "nodes",
-        f"{shown:,} of {whole:,} nodes that were there, those with the most trouble and change: a "
-        "line is a node, a colour the state it was in for most of "
+        f"{shown:,} of {whole:,} nodes that were there{where}, those with the most trouble and "
+        "change: a line is a node, a colour the state it was in for most of "
         f"{duration(found.fine.step)}, or any trouble it was in meanwhile; empty is not in the "
         "pool.",
         pictures=pictures,

@@ -17,7 +17,9 @@ def plain(text: str) -> str:
     SVG cannot even hold some of them.
     """
     return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        letter
+        if letter.isprintable() or letter == "\u00a0"
+        else letter.encode("unicode_escape").decode()
         for letter in text
     )
 
@@ -74,13 +76,13 @@ def count(number: float, name: str, many: str | None = None) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """``12 %``, ``0.4 %``; a dash of nothing."""
+    """``12 %``, ``0.4 %``, never broken over two lines; a dash of nothing."""
     if not whole:
         return NOTHING
     share = 100 * part / whole
     if 0 < share < 0.05:
-        return "under 0.1 %"
-    return f"{share:.1f} %" if 0 < share < 9.95 else f"{share:.0f} %"
+        return "under 0.1\u00a0%"
+    return f"{share:.1f}\u00a0%" if 0 < share < 9.95 else f"{share:.0f}\u00a0%"
 
 
 def listed(words: Iterable[str], most: int = 3) -> str:

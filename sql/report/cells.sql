@@ -7,14 +7,14 @@
 -- param:   step double: seconds of a bin
 -- param:   bins bigint: how many bins there are
 -- param:   nodes bigint: how many nodes to tell of
+-- param:   pools bigint: of at most so many pools
 -- param:   pool varchar = null: only this pool
 -- traps:   The most eventful are those with the most bins' worth of trouble and the most changes
---          (between idle and running they count little);
---          pools take turns, so that one bad pool does not hide the others. A state is drawn to its
---          end, or to its last observation where a gap of more than 15 minutes (or of more than a
---          bin) leaves open when it ended. Stretches within one bin are one: seconds is their sum;
---          begins and ends are seconds from bin 0 on.
---          An id that was used again is one row.
+--          (between idle and running they count little); pools take turns, so that one bad pool
+--          does not hide the others. A state is drawn to its end, or to its last observation
+--          where a gap of more than 15 minutes (or of more than a bin) leaves open when it ended.
+--          Stretches within one bin are one: seconds is their sum; begins and ends are seconds
+--          from bin 0 on. An id that was used again is one row.
 with pieces as (
     select
         account,
@@ -61,14 +61,20 @@ placed as (
         row_number() over (
             partition by account, pool_id order by score desc, node_id
         ) as place,
-        count(*) over (partition by account, pool_id) as of_nodes
+        count(*) over (partition by account, pool_id) as of_nodes,
+        max(score) over (partition by account, pool_id) as pool_score
     from scored
+),
+pooled as (
+    select *, dense_rank() over (order by pool_score desc, account, pool_id) as pool_place
+    from placed
 ),
 chosen as (
     select
         *,
         row_number() over (order by place, score desc, account, pool_id, node_id) as rank
-    from placed
+    from pooled
+    where pool_place <= cast($pools as bigint)
 ),
 seen as (
     select
