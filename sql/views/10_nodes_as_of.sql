@@ -9,7 +9,8 @@ with account_listings as (
     select
         account,
         max(pool_listing_finished_at) as listed_at,
-        max_by(snapshot_id, pool_listing_finished_at) as snapshot_id
+        max_by(snapshot_id, pool_listing_finished_at) as snapshot_id,
+        max_by(date, pool_listing_finished_at) as date
     from snapshots
     where scope = 'account' and pool_listing = 'complete' and pool_listing_finished_at <= until
     group by account
@@ -19,7 +20,8 @@ pool_listings as (
         account,
         pool_id,
         max(listing_finished_at) as listed_at,
-        max_by(snapshot_id, listing_finished_at) as snapshot_id
+        max_by(snapshot_id, listing_finished_at) as snapshot_id,
+        max_by(date, listing_finished_at) as date
     from pools
     where listing = 'complete' and listing_finished_at <= until
     group by account, pool_id
@@ -31,7 +33,8 @@ present as (
         on account_listings.account = pool_listings.account
         and account_listings.listed_at > pool_listings.listed_at
     left join pools
-        on pools.account = account_listings.account
+        on pools.date = account_listings.date
+        and pools.account = account_listings.account
         and pools.snapshot_id = account_listings.snapshot_id
         and pools.pool_id = pool_listings.pool_id
     where account_listings.account is null or pools.pool_id is not null
@@ -41,6 +44,7 @@ select
     epoch(cast(reference as timestamptz)) - epoch(present.listed_at) as age_seconds
 from nodes
 join present
-    on present.account = nodes.account
+    on present.date = nodes.date  -- only the files of those days are read
+    and present.account = nodes.account
     and present.snapshot_id = nodes.snapshot_id
     and present.pool_id = nodes.pool_id;
