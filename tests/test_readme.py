@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,8 @@ def still(text: str) -> str:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder a whole `nodelake demo` was run in, and what it printed."""
     folder = tmp_path_factory.mktemp("newcomer")
+    (folder / "data").mkdir()
+    shutil.copy(PROJECT / "data" / "prices.csv", folder / "data")
     return folder, run(folder, "demo", "--day", DAY)
 
 
@@ -68,7 +71,7 @@ def test_a_command_prints_what_the_readme_shows(demo: tuple[Path, str], block: s
     """Each `$ nodelake …` on the demo's lake."""
     command, _, shown = block.partition("\n")
     arguments = shlex.split(command.removeprefix("$ nodelake "))
-    if arguments[0] in ("sql", "ask", "status", "heatmap"):
+    if arguments[0] in ("sql", "ask", "node", "status", "heatmap"):
         arguments += ["--lake", "data/demo-lake"]
     assert still(run(demo[0], *arguments)) == still(shown)
 
