@@ -22,7 +22,7 @@ MOMENTS = ("life", "boot", "config")
 _STYLES = {"life": "bold", "boot": "cyan", "start task": "", "work": "green", "task": "green"}
 _STYLES |= {"config": "magenta", "error": "bold red", "gap": "dim"}
 _KIND = max(len(kind) for kind in _STYLES)
-_SPAN = 11
+_SPAN = 13
 _INDENT = 1 + 9 + 1 + _SPAN + 2 + _KIND + 2
 _LEGEND = (
     "! trouble; ? not watched; ~ it began after the listing before and by this time; "
