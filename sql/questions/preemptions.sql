@@ -15,13 +15,51 @@
 --           them. Minutes to recover last from the preemption to the
 --           first idle or running state that a listing showed, so they are too long by less than
 --           the time between listings; nodes that left without coming back are not in it.
-with spot as (
-    select account, pool_id, node_id, allocation_time, vm_size, first_observed_at, last_observed_at
-    from node_incarnations
+with watched_nodes as (
+    select
+        account,
+        pool_id,
+        node_id,
+        allocation_time,
+        max_by(vm_size, last_observed_at) as vm_size,
+        min(first_observed_at) as first_observed_at,
+        max(last_observed_at) as last_observed_at
+    from daily_node_incarnations
     where not is_dedicated
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-        and (cast($from as timestamptz) is null or last_observed_at >= cast($from as timestamptz))
+    group by account, pool_id, node_id, allocation_time
+),
+spot as (
+    select account, pool_id, node_id, allocation_time, vm_size, first_observed_at, last_observed_at
+    from watched_nodes
+    where (cast($from as timestamptz) is null or last_observed_at >= cast($from as timestamptz))
         and (cast($to as timestamptz) is null or first_observed_at < cast($to as timestamptz))
+),
+-- only nodes that were away at some time, and of their stays only those before they worked again
+away_nodes as (
+    select distinct account, pool_id, node_id, allocation_time
+    from node_stays
+    where not is_dedicated
+        and state in ('preempted', 'deallocated')
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+),
+stays as (
+    select
+        node_stays.*,
+        -- told once more where the node was absent and came back in the same state
+        row_number() over (
+            partition by
+                node_stays.account, node_stays.pool_id, node_stays.node_id,
+                node_stays.allocation_time, state, state_transition_time
+            order by last_observed_at desc
+        ) as place
+    from node_stays
+    join away_nodes
+        on away_nodes.account = node_stays.account
+        and away_nodes.pool_id = node_stays.pool_id
+        and away_nodes.node_id = node_stays.node_id
+        and away_nodes.allocation_time is not distinct from node_stays.allocation_time
+    where not node_stays.is_dedicated and state not in ('idle', 'running')
 ),
 followed as (
     select
@@ -32,19 +70,18 @@ followed as (
         state,
         state_transition_time,
         coalesce(ended_before, ended_after) as ended_at,
-        min(case when state in ('idle', 'running') then state_transition_time end) over (
+        min(case when next_state in ('idle', 'running') then ended_before end) over (
             partition by account, pool_id, node_id, allocation_time
-            order by state_transition_time, first_observed_at
-            rows between 1 following and unbounded following
+            order by state_transition_time, last_observed_at
+            rows between current row and unbounded following
         ) as recovered_at,
         max(case when state = 'preempted' then ended_before end) over (
             partition by account, pool_id, node_id, allocation_time
-            order by state_transition_time, first_observed_at
+            order by state_transition_time, last_observed_at
             rows between unbounded preceding and 1 preceding
         ) as created_at
-    from node_states
-    where not is_dedicated
-        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+    from stays
+    where place = 1
 ),
 away as (
     select followed.*, spot.vm_size, spot.first_observed_at, spot.last_observed_at

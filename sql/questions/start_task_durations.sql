@@ -13,7 +13,56 @@
 --           another value in the environment is no other definition. Each retry is a run; one that
 --           came and went between two listings was never seen, and one that a retry followed before
 --           a listing showed its end counts in runs only, though most likely it failed.
-with timed as (
+with firsts as (
+    select *
+    from daily_start_task_runs
+    where cast(first_observed_at as date) = date
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($from as timestamptz) is null or start_time >= cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or start_time < cast($to as timestamptz))
+),
+-- Most runs begin and end within the day that saw them first; several days tell of the others.
+spread as (
+    select distinct account, pool_id, node_id, allocation_time, start_time
+    from firsts
+    where end_time is null or cast(start_time as date) <> date
+),
+runs as (
+    select
+        firsts.account,
+        firsts.pool_id,
+        firsts.start_task_definition_id,
+        firsts.start_time,
+        firsts.result,
+        firsts.is_definition_certain,
+        firsts.end_time
+    from firsts
+    left join spread
+        on spread.account = firsts.account
+        and spread.pool_id = firsts.pool_id
+        and spread.node_id = firsts.node_id
+        and spread.allocation_time is not distinct from firsts.allocation_time
+        and spread.start_time = firsts.start_time
+    where spread.start_time is null
+    union all
+    select
+        told.account,
+        told.pool_id,
+        min_by(told.start_task_definition_id, struct_pack(a := first_observed_at, b := date)),
+        told.start_time,
+        max_by(told.result, told.last_observed_at),
+        min_by(told.is_definition_certain, struct_pack(a := first_observed_at, b := date)),
+        max_by(told.end_time, told.last_observed_at)
+    from daily_start_task_runs as told
+    join spread
+        on spread.account = told.account
+        and spread.pool_id = told.pool_id
+        and spread.node_id = told.node_id
+        and spread.allocation_time is not distinct from told.allocation_time
+        and spread.start_time = told.start_time
+    group by told.account, told.pool_id, told.node_id, told.allocation_time, told.start_time
+),
+timed as (
     select
         account,
         pool_id,
@@ -22,10 +71,7 @@ with timed as (
         result,
         is_definition_certain,
         epoch(end_time) - epoch(start_time) as seconds
-    from start_task_runs
-    where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-        and (cast($from as timestamptz) is null or start_time >= cast($from as timestamptz))
-        and (cast($to as timestamptz) is null or start_time < cast($to as timestamptz))
+    from runs
 ),
 summed as (
     select
