@@ -14,15 +14,15 @@
 --           lack it.
 with intervals as (
     select
+        date,
         account,
         pool_id,
         node_id,
         allocation_time,
         node_agent_version,
         first_observed_at,
-        last_observed_at,
-        ended_before
-    from node_config_intervals
+        last_observed_at
+    from daily_node_config_intervals
     where cast($moment as timestamptz) is null or first_observed_at <= cast($moment as timestamptz)
 ),
 accounts as (
@@ -57,27 +57,46 @@ compared as (
 ),
 -- one that came back after it was thought gone is told twice
 alive as (
-    select distinct account, pool_id, node_id, allocation_time
+    select account, pool_id, node_id, allocation_time, max(date) as date
     from node_lives
     where ended_before is null or ended_before > cast($moment as timestamptz)
+    group by account, pool_id, node_id, allocation_time
 ),
-present as (
-    select
-        intervals.account,
-        intervals.pool_id,
-        intervals.node_agent_version,
-        count(*) as nodes
+-- what each node that is there was set up with last: while none is asked for, its last day tells
+told as (
+    select intervals.*
+    from intervals
+    join alive
+        on alive.date = intervals.date
+        and alive.account = intervals.account
+        and alive.pool_id = intervals.pool_id
+        and alive.node_id = intervals.node_id
+        and alive.allocation_time is not distinct from intervals.allocation_time
+    where cast($moment as timestamptz) is null
+    union all
+    select intervals.*
     from intervals
     join alive
         on alive.account = intervals.account
         and alive.pool_id = intervals.pool_id
         and alive.node_id = intervals.node_id
         and alive.allocation_time is not distinct from intervals.allocation_time
-    where (cast($pool as varchar) is null or intervals.pool_id = cast($pool as varchar))
-        and (
-            intervals.ended_before is null or intervals.ended_before > cast($moment as timestamptz)
-        )
-    group by intervals.account, intervals.pool_id, intervals.node_agent_version
+    where cast($moment as timestamptz) is not null
+),
+placed as (
+    select
+        *,
+        row_number() over (
+            partition by account, pool_id, node_id, allocation_time
+            order by first_observed_at desc, last_observed_at desc
+        ) as place
+    from told
+),
+present as (
+    select account, pool_id, node_agent_version, count(*) as nodes
+    from placed
+    where place = 1 and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+    group by account, pool_id, node_agent_version
 )
 select
     present.account,
