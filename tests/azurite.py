@@ -91,8 +91,11 @@ def _mac(text: str) -> str:
 
 
 @contextmanager
-def azurite(folder: Path) -> Iterator[Azurite]:
-    """Starts Azurite on a free port; ends it."""
+def azurite(folder: Path, *, tls: tuple[Path, Path] | None = None) -> Iterator[Azurite]:
+    """Starts Azurite on a free port; ends it.
+
+    ``tls``: a certificate and its key; then it takes bearer tokens, unsigned ones too.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -104,18 +107,21 @@ def azurite(folder: Path) -> Iterator[Azurite]:
         "--disableTelemetry",
         "--silent",
     ]
+    if tls:
+        command += ["--oauth", "basic", "--cert", str(tls[0]), "--key", str(tls[1])]
+    scheme = "https" if tls else "http"
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
         while True:
             try:
-                httpx.get(f"http://127.0.0.1:{port}/", timeout=5)
+                httpx.get(f"{scheme}://127.0.0.1:{port}/", timeout=5)
                 break
             except httpx.TransportError:
                 if time.monotonic() > deadline or process.poll() is not None:
                     raise
                 time.sleep(0.1)
-        yield Azurite(f"http://127.0.0.1:{port}/{ACCOUNT}")
+        yield Azurite(f"{scheme}://127.0.0.1:{port}/{ACCOUNT}")
     finally:
         process.terminate()
         process.wait()
