@@ -217,10 +217,16 @@ def test_idle_streaks_are_clipped_to_the_range(lake: query.Connection) -> None:
     for limit in ("from", "to"):
         half = [
             row["idle_hours"]
-            for row in lake.ask("idle_streaks", hours=0, **{limit: middle}).to_pylist()
+            for row in lake.ask("idle_streaks", **ALL_STREAKS, **{limit: middle}).to_pylist()
             if (row["node_id"], row["started_at"]) == (whole["node_id"], whole["started_at"])
         ]
         assert [pytest.approx(whole["idle_hours"] / 2)] == half
+
+
+def test_idle_streaks_are_the_longest(lake: query.Connection) -> None:
+    """Asked for three, it tells the three longest."""
+    whole = lake.ask("idle_streaks", **ALL_STREAKS).to_pylist()
+    assert whole[:3] == lake.ask("idle_streaks", hours=0, rows=3).to_pylist()
 
 
 # broken
@@ -409,9 +415,13 @@ ADDITIVE = {
 }
 
 
+#: However short, however many.
+ALL_STREAKS = {"hours": 0, "rows": 1_000_000}
+
+
 def summed(lake: query.Connection, name: str, **parameters: object) -> list[float]:
     """The sums of what adds up; idle streaks of any length."""
-    given = {"hours": 0} if name == "idle_streaks" else {}
+    given = ALL_STREAKS if name == "idle_streaks" else {}
     rows = lake.ask(name, **given, **parameters).to_pylist()
     return [sum(row[column] or 0 for row in rows) for column in ADDITIVE[name]]
 
@@ -447,6 +457,6 @@ def test_no_row_stands_twice(lake: query.Connection, name: str) -> None:
     )
     found = [
         tuple(row.get(key) for key in keys)
-        for row in lake.ask(name, **({"hours": 0} if name == "idle_streaks" else {})).to_pylist()
+        for row in lake.ask(name, **(ALL_STREAKS if name == "idle_streaks" else {})).to_pylist()
     ]
     assert len(found) == len(set(found)) > 0
