@@ -220,6 +220,14 @@ def test_a_trickle_is_no_storm_and_two_storms_are_two(lake: Lake) -> None:
     ]
 
 
+def test_a_storms_half_hour_has_both_its_ends(lake: Lake) -> None:
+    """The third node fails 30 minutes after the first, to the second: a storm."""
+    start_tasks(lake, {"a": [10], "b": [25], "c": [40]})
+    (row,) = ask(lake, "start_task_storms")
+    assert (row["nodes"], row["storm_minutes"]) == (3, 30)
+    assert ask(lake, "start_task_storms", minutes=29.9) == []
+
+
 def test_many_starts_of_which_few_fail_are_no_storm(lake: Lake) -> None:
     """Three of thirty nodes that start together fail: a tenth, as on any day."""
     nodes = [
@@ -264,7 +272,10 @@ def test_images_and_agents_of_a_moment(lake: Lake) -> None:
     first, second = MONDAY + timedelta(hours=1.25), MONDAY + timedelta(hours=2.5)
     assert images() == []
     assert images(images=1) == [("p", "c o s 2", 1, True), ("q", "c o s 1", 1, True)]
-    assert images(moment=first.isoformat()) == [("p", "c o s 1", 1, False), ("p", "c o s 2", 1, True)]
+    assert images(moment=first.isoformat()) == [
+        ("p", "c o s 1", 1, False),
+        ("p", "c o s 2", 1, True),
+    ]
     assert images(moment=second.isoformat()) == [("p", "/g/3", 1, True), ("p", "c o s 2", 1, False)]
     assert agents() == [("p", None, None, None), ("q", None, None, None)]
     assert agents(moment=first.isoformat()) == [("p", "1.9.27", 0, None)]
@@ -287,3 +298,14 @@ def test_a_pool_that_never_got_a_node_is_in_the_census(lake: Lake) -> None:
         for row in ask(lake, "census")
     ]
     assert rows == [("p", True, 0, 2), ("q", None, 1, 0)]
+
+
+def test_an_error_counts_in_the_step_it_began_in(lake: Lake) -> None:
+    """Over midnight it is one; shown again after a listing without it, it is another."""
+    for when, errors in (("23:50", ["E"]), ("1 00:10", ["E"]), ("1 00:20", []), ("1 00:30", ["E"])):
+        put(lake, when, {"p": [node("x", errors=errors)], "q": [node("y")]})
+    rows = ask(lake, "error_codes")
+    assert [(row["started_at"], row["occurrences"], row["pools"]) for row in rows] == [
+        (MONDAY, 1, 1),
+        (MONDAY + timedelta(days=1), 1, 1),
+    ]
