@@ -123,14 +123,12 @@ class Ran:
     proxied: int
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def run_again(folder: Path) -> Ran:
     """node_history.ipynb beside no lake: its first cell makes one, of fewer snapshots than usual.
 
     Pictures are drawn as SVG, in which marks can be counted. Whatever goes out meets a proxy that
     only counts.
     """
-    folder = tmp_path_factory.mktemp("project")
     for name in ("notebooks", "data", "site", "state"):
         (folder / name).mkdir()
     shutil.copy(PROJECT / "data" / "prices.csv", folder / "data")
@@ -202,19 +200,22 @@ def _run(folder: Path, proxy: str) -> None:
 
 
 @needs_kernel
-def test_it_runs_top_to_bottom(ran: Ran) -> None:
-    """Every code cell ran, in order, on a lake that its first cell made."""
+def test_a_notebook_runs_offline_top_to_bottom(tmp_path: Path) -> None:
+    """On a lake that its first cell makes; every picture has marks; nobody else is called.
+
+    One test, as running it takes half a minute.
+    """
+    ran = run_again(tmp_path)
     cells = code_cells(ran.notebook)
     assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)]
     assert "72 snapshots" in json.dumps(cells[0]["outputs"])
+    # no name was looked up, no other machine called, no proxy used
+    assert (ran.called, ran.proxied) == ("", 0)
 
-
-@needs_kernel
-def test_every_picture_has_marks(ran: Ran) -> None:
-    """Bars, lines and dots of data in each, not axes alone; and nothing in it is elsewhere."""
     drawn = pictures(ran.notebook, "image/svg+xml")
     assert len(drawn) == charts(ran.notebook) > 0
     for svg in drawn:
+        # bars, lines and dots of data, not axes alone
         marks = [
             mark
             for group in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}g")
@@ -223,12 +224,6 @@ def test_every_picture_has_marks(ran: Ran) -> None:
         ]
         assert len(marks) >= 4
         assert re.search(r'(href|src)="(?!#|data:)', svg) is None
-
-
-@needs_kernel
-def test_nothing_leaves_the_machine(ran: Ran) -> None:
-    """No name was looked up, no other machine called, no proxy used."""
-    assert (ran.called, ran.proxied) == ("", 0)
 
 
 @needs_kernel
