@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,6 +80,8 @@ def need() -> None:
     for package in ("pyspark", "sqlglot"):
         if importlib.util.find_spec(package) is None:
             raise SparkSettingsError(f"--engine spark needs {package}: {INSTALL}")
+    # it looks for pandas, which nothing here uses, and warns of a version it does not know
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
 
 
 def _java() -> bool:
