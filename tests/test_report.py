@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from pipeline import cli, palette, schema
+from pipeline.lake import Lake
 from pipeline.query import connect
 from pipeline.report import charts, lines, render
 from pipeline.report import span as spans
@@ -23,7 +24,7 @@ from pipeline.report.gather import Bin, Findings, gather
 from pipeline.report.svg import colour
 from pipeline.report.text import cell, cut, duration, listed, percent, plain, stretch
 from tests.conftest import PROJECT
-from tests.lakes import MONDAY, at
+from tests.lakes import MONDAY, at, node, put
 from tests.report_lake import EVIL, EVIL_NODE, make
 
 FILES = sorted((PROJECT / "sql" / "report").glob("*.sql"))
@@ -176,6 +177,34 @@ def test_hours_of_a_part_of_a_day(lake: Path) -> None:
     assert sorted((row["pool_id"], row["state"], row["hours"]) for row in days) == sorted(
         (row["pool_id"], row["state"], row["hours"]) for row in whole.hours
     )
+
+
+def test_hours_from_states_are_those_of_history(tmp_path: Path) -> None:
+    """Over a whole day both ways agree on what is certain and on all: gaps, nodes that come and go."""
+    lives: list[tuple[str, list[dict[str, Any]]]] = [
+        ("00:10", [node("a", "creating", "00:05", allocated="00:00"), node("b", "idle")]),
+        ("00:20", [node("a", "idle", "00:12", allocated="00:00"), node("b", "running", "00:15")]),
+        ("02:00", [node("a", "running", "01:30", allocated="00:00"), node("b", "idle", "00:55")]),
+        ("02:05", [node("a", "running", "01:30", allocated="00:00")]),
+        ("02:10", [node("a", "idle", "02:07", allocated="00:00"), node("b", "starting", "02:08",
+            allocated="02:06")]),
+        ("05:00", [node("b", "idle", "02:20", allocated="02:06")]),
+        ("05:05", [node("b", "idle", "02:20", allocated="02:06")]),
+    ]  # fmt: skip
+    for when, nodes in lives:
+        put(Lake(tmp_path / "lake"), when, {"p": nodes})
+    certain: list[dict[str, float]] = []
+    whole: list[float] = []
+    with connect(tmp_path / "lake") as connection:
+        for name in ("node_hours", "state_hours"):
+            text = (PROJECT / f"sql/report/{name}.sql").read_text()
+            day = {"from": MONDAY, "to": MONDAY + spans.DAY, "pool": None}
+            rows = connection.table(text, day).to_pylist()
+            certain.append({row["state"]: round(row["certain_hours"], 6) for row in rows})
+            whole.append(round(sum(row["hours"] for row in rows), 6))
+    assert certain[0] == certain[1]
+    assert {"creating", "idle", "running", "starting", "unobserved"} == certain[0].keys()
+    assert whole[0] == whole[1]
 
 
 def test_an_hour_without_a_listing_is_nobody_s(lake: Path) -> None:

@@ -32,8 +32,9 @@ with pieces as (
             end,
             cast($to as timestamptz)
         ) as ends_at
-    from node_states
-    where state_transition_time < cast($to as timestamptz)
+    from node_stays
+    where date >= cast(cast($from as timestamptz) as date)
+        and state_transition_time < cast($to as timestamptz)
         and last_observed_at >= cast($from as timestamptz)
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
 ),

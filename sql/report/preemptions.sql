@@ -16,10 +16,12 @@ select
             / cast($step as double)
         ) as integer
     ) as bin,
-    count(*) as preemptions,
+    -- a node that was absent for a while may be told twice
+    count(distinct concat(node_id, '/', state_transition_time)) as preemptions,
     count(distinct node_id) as nodes
-from node_states
-where state = 'preempted'
+from node_stays
+where date >= cast(cast($from as timestamptz) as date)
+    and state = 'preempted'
     and state_transition_time >= cast($from as timestamptz)
     and state_transition_time < cast($to as timestamptz)
     and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))

@@ -15,8 +15,9 @@ with ready as (
         allocation_time,
         max(vm_size) as vm_size,
         min(state_transition_time) as ready_at
-    from node_states
-    where state in ('idle', 'running')
+    from node_stays
+    where date >= cast(cast($from as timestamptz) as date)
+        and state in ('idle', 'running')
         and allocation_time >= cast($from as timestamptz)
         and allocation_time < cast($to as timestamptz)
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))

@@ -4,10 +4,37 @@
 -- param:   from timestamptz: the first moment
 -- param:   to timestamptz: the last
 -- param:   pool varchar = null: only this pool
--- traps:   Where a state changed over a gap of more than 15 minutes between listings, the time from
---          the last observation on stands under unobserved, as in node_hours. What lasts on counts
---          to its last observation.
-with pieces as (
+-- traps:   Where a state ended more than 15 minutes after its last observation, the time from
+--          that on stands under unobserved; so does the time from an allocation to the first
+--          observed state. Where the next listing came late but the next state began soon,
+--          node_hours has as unobserved what is the earlier state's here: certain hours, and all
+--          hours together, are the same. What lasts on counts to its last observation.
+with stays as (
+    -- a node that was absent for a while may be told twice
+    select
+        account,
+        pool_id,
+        node_id,
+        allocation_time,
+        state,
+        state_transition_time,
+        max(vm_size) as vm_size,
+        max(is_dedicated) as is_dedicated,
+        max(last_observed_at) as last_observed_at,
+        max(ended_after) as ended_after,
+        max(ended_before) as ended_before
+    from node_stays
+    where date >= cast(cast($from as timestamptz) as date)
+        and (
+            state_transition_time < cast($to as timestamptz)
+            or (
+                allocation_time >= cast($from as timestamptz)
+                and allocation_time < cast($to as timestamptz)
+            )
+        )
+    group by account, pool_id, node_id, allocation_time, state, state_transition_time
+),
+pieces as (
     select
         account,
         pool_id,
@@ -17,8 +44,7 @@ with pieces as (
         state_transition_time as begins_at,
         coalesce(ended_after, last_observed_at) as ends_at,
         1 as is_certain
-    from node_states
-    where state_transition_time < cast($to as timestamptz)
+    from stays
     union all
     select
         account,
@@ -32,8 +58,21 @@ with pieces as (
         ended_after as begins_at,
         ended_before as ends_at,
         0 as is_certain
-    from node_states
+    from stays
     where ended_before is not null and ended_after < cast($to as timestamptz)
+    union all
+    select
+        account,
+        pool_id,
+        min_by(vm_size, state_transition_time) as vm_size,
+        min_by(is_dedicated, state_transition_time) as is_dedicated,
+        'unobserved' as state,
+        allocation_time as begins_at,
+        min(state_transition_time) as ends_at,
+        0 as is_certain
+    from stays
+    where allocation_time is not null
+    group by account, pool_id, node_id, allocation_time
 ),
 clipped as (
     select
