@@ -153,7 +153,8 @@ start_runs as (
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (cast($node as varchar) is null or node_id = cast($node as varchar))
 ),
--- What happened, by kind. place orders what has one time; outcome and cause are those of tasks.
+-- What happened, by kind. Every fact is asked for this node only: a join would make them of all
+-- nodes first. place orders what has one time; outcome and cause are those of tasks.
 told as (
     select
         account, pool_id, node_id, allocation_time,
@@ -195,6 +196,9 @@ told as (
         account, pool_id, node_id, allocation_time,
         2, 'boot', 'booted', '', null, boot_time, null, null, null, 1
     from node_boots
+    where (cast($account as varchar) is null or account = cast($account as varchar))
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($node as varchar) is null or node_id = cast($node as varchar))
     union all
     select
         start_runs.account, start_runs.pool_id, start_runs.node_id, start_runs.allocation_time,
@@ -237,6 +241,9 @@ told as (
         account, pool_id, node_id, allocation_time,
         4, 'state', state, '', null, state_transition_time, ended_after, ended_before, null, 1
     from node_states
+    where (cast($account as varchar) is null or account = cast($account as varchar))
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($node as varchar) is null or node_id = cast($node as varchar))
     union all
     select
         account, pool_id, node_id, allocation_time,
@@ -250,6 +257,9 @@ told as (
         6, 'error', code, coalesce(message, ''),
         started_after, first_observed_at, last_observed_at, ended_before, null, 1
     from node_error_episodes
+    where (cast($account as varchar) is null or account = cast($account as varchar))
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($node as varchar) is null or node_id = cast($node as varchar))
     union all
     select
         task_runs.account, task_runs.pool_id, task_runs.node_id, task_runs.allocation_time,
@@ -291,12 +301,18 @@ told as (
         and lives.pool_id = task_runs.pool_id
         and lives.node_id = task_runs.node_id
         and lives.allocation_time is not distinct from task_runs.allocation_time
+    where (cast($account as varchar) is null or task_runs.account = cast($account as varchar))
+        and (cast($pool as varchar) is null or task_runs.pool_id = cast($pool as varchar))
+        and (cast($node as varchar) is null or task_runs.node_id = cast($node as varchar))
     union all
     select
         account, pool_id, node_id, allocation_time,
         8, 'task', cast(missed as varchar) || ' more', 'ended between two listings, not seen',
         after, before, before, before, 'not seen', missed
     from task_gaps
+    where (cast($account as varchar) is null or account = cast($account as varchar))
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($node as varchar) is null or node_id = cast($node as varchar))
     union all
     select
         lives.account, lives.pool_id, lives.node_id, lives.allocation_time,
