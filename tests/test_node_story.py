@@ -477,6 +477,19 @@ def test_wrong_times_and_flags(capsys: pytest.CaptureFixture[str], told_lake: st
     run(capsys, "p", "n-one", "--select", "id", "--lake", told_lake, code=2)
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_long_id_is_wrapped(lake: Lake, width: int) -> None:
+    """The service's own ids have 70 letters: whole, so that they can be copied, and no line too long."""
+    name = f"tvmps_{'0123456789abcdef' * 4}_d"
+    put(lake, "00:00", {"a-pool-with-a-name": [node(name, errors=["x" * 200])]})
+    with query.connect(lake) as connection:
+        lines = [
+            line.plain for line in story.lines(connection.ask("node_story").to_pylist(), width)
+        ]
+    assert max(map(len, lines)) <= width
+    assert lines[1].startswith(name)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0s"), (59, "59s"), (60, "1m"), (61, "1m01s"), (601, "10m"), (3600, "1h00m"),

@@ -86,7 +86,8 @@ def lines(rows: Iterable[Row], width: int) -> Iterator[Text]:
             if len(machines) > 1:
                 name = f"machine {row['life']}: {name}"
             yield Text()
-            yield Text(f"{name} ({escape(row['account'])})", style="bold underline")
+            for line in _wrapped(f"{name} ({escape(row['account'])})", width):
+                yield Text(line, style="bold underline")
         at = row["began_at"].astimezone(UTC)
         if at.date() != day:
             day = at.date()
