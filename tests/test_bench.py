@@ -40,4 +40,14 @@ def test_the_table_tells_what_is_met() -> None:
 
 def test_benchmarks_are_found_by_name() -> None:
     """A module ``bench_<name>`` with a ``run``."""
-    assert {"pages"} <= runner.benchmarks().keys()
+    names = {"pages", "snapshot", "growth", "bytes", "startup"}
+    assert names <= runner.benchmarks().keys()
+
+
+@pytest.mark.parametrize("name", ["snapshot", "bytes"])
+def test_whole_runs_work_on_tiny_fleets(name: str) -> None:
+    """They check themselves that no node is missing."""
+    (figure,) = runner.benchmarks()[name].run(quick=True)
+
+    assert figure.limit is not None
+    assert figure.value > 0

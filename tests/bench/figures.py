@@ -115,11 +115,17 @@ def save(name: str, figures: Iterable[Figure], seconds: float) -> Path:
 def saved() -> tuple[list[Figure], set[str]]:
     """The figures of every benchmark whose results are there, and the machines they are of."""
     figures, machines = [], set()
-    for path in sorted(RESULTS.glob("*.json")):
+    for path in sorted(RESULTS.glob("*.json"), key=_place):
         told = json.loads(path.read_text())
         figures += [Figure(**figure) for figure in told["figures"]]
         machines.add(told["machine"])
     return figures, machines
+
+
+def _place(path: Path) -> tuple[int, str]:
+    """Where a benchmark's figures stand in the README: what users wait for first."""
+    order = ["pages", "snapshot", "growth", "bytes", "compact", "year", "startup"]
+    return order.index(path.stem) if path.stem in order else len(order), path.stem
 
 
 def table(figures: Iterable[Figure]) -> str:
