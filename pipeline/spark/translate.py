@@ -219,6 +219,15 @@ def _not_in(node: exp.Expression) -> exp.Expression:
     return exp.Not(this=exp.Exists(this=there))
 
 
+def _limit(node: exp.Expression) -> exp.Expression:
+    # Spark takes an int, and no longer one
+    count = node.args.get("expression")
+    if count is None or isinstance(count, exp.Literal):
+        return node
+    node.set("expression", _cast(count, "int"))
+    return node
+
+
 def _anonymous(node: exp.Expression) -> exp.Expression:
     name = node.name.lower()
     if name == "row":
@@ -240,5 +249,6 @@ _RULES: dict[type[exp.Expression], Callable[[exp.Expression], exp.Expression]] =
     exp.WithinGroup: _within_group,
     exp.ArrayAgg: _list,
     exp.Not: _not_in,
+    exp.Limit: _limit,
     exp.Anonymous: _anonymous,
 }

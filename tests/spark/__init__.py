@@ -1,0 +1,1 @@
+"""The lake on Apache Spark: the same rows as from DuckDB."""
