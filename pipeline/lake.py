@@ -27,7 +27,7 @@ from pipeline.storage import Changed, Lock, Locked, Missing, Storage, open_stora
 from pipeline.storage import LakeError as LakeError
 from pipeline.storage.disk import make_directories as make_directories
 from pipeline.tablefile import TableFile, read
-from pipeline.view import View, look
+from pipeline.view import View, look, made_from
 
 __all__ = ["Changed", "Lake", "LakeError", "Locked", "Missing", "Refused", "SnapshotWriter", "View"]
 
@@ -331,6 +331,7 @@ class SnapshotWriter:
         """
         with self._lock:
             self._refuse_expired()
+            self._refuse_what_history_leans_on()
             for file in [*self._files.values()]:
                 file.finish()
             self._refuse_expired()
@@ -355,3 +356,14 @@ class SnapshotWriter:
         day = date_of(self.snapshot_id)
         if self.lake.is_expired(day, self.account):
             raise Refused(f"{day} of {self.account} has expired: nothing may be added to it")
+
+    def _refuse_what_history_leans_on(self) -> None:
+        day = date_of(self.snapshot_id)  # of one that is not closed there is no history
+        key = history_key("days", day, self.account)
+        made = made_from(self.lake, key) if self.lake.storage.find(key) else None
+        gone = made.leans_on(self.lake.marks(), self.account) if made else None
+        if gone:
+            raise Refused(
+                f"the history of {day} of {self.account} was made with rows of {gone}, which has "
+                "expired: nothing may be added to it"
+            )

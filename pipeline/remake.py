@@ -22,7 +22,7 @@ from pipeline.dayfile import ROWS_PER_GROUP
 from pipeline.lake import Lake, history_key
 from pipeline.storage import LakeError, Lock
 from pipeline.tablefile import TableFile
-from pipeline.view import View, history_ids
+from pipeline.view import View, made_from
 
 if TYPE_CHECKING:
     from pipeline.query import Connection
@@ -79,11 +79,10 @@ class Remake:
         except (duckdb.Error, LakeError) as error:
             # A damaged file hides which days its snapshot touches: then none is current.
             self._wait(str(error))
-        expired = self._expired()
         for place in [*self.lake.places("history/days")]:
-            if place.stem != self.account or place.day in expired:
+            if place.stem != self.account:
                 continue
-            if history_ids(self.lake, place.key) != wanted.get(place.day):
+            if not self._is_current(place.day, wanted.get(place.day, ())):
                 self.storage.delete(place.key)
 
     def make(self, is_closed: Callable[[date], bool], tries: int = 3) -> None:
@@ -113,6 +112,18 @@ class Remake:
     def _expired(self) -> set[date]:
         return {day for account, day in self.lake.marks() if account == self.account}
 
+    def _is_current(self, day: date, ids: Collection[str]) -> bool:
+        """Whether a day's history is made from just these, or has to stand: rows have expired."""
+        marks = self.lake.marks()
+        if (self.account, day) in marks:
+            return True
+        made = made_from(self.lake, history_key("days", day, self.account))
+        if made is None:
+            return False
+        if made.leans_on(marks, self.account):
+            return True
+        return made.ids == set(ids) and made.facts == facts.versions()
+
     def _wanted(self, connection: Connection) -> dict[date, set[str]]:
         """For each day that has not expired, the snapshots its history has to be made from."""
         own = {
@@ -127,8 +138,7 @@ class Remake:
         own = f"{day:%Y%m%d}"
         if (self.account, day) not in view.compacted and any(i.startswith(own) for i in ids):
             return True
-        key = history_key("days", day, self.account)
-        return (self.account, day) in view.history_days and history_ids(self.lake, key) == ids
+        return (self.account, day) in view.history_days and self._is_current(day, ids)
 
     def _build(self, connection: Connection, day: date, ids: list[str]) -> None:
         days_key = history_key("days", day, self.account)

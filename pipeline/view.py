@@ -154,31 +154,44 @@ def _is_current(
     seen: Mapping[AccountDay, set[str]],
     marks: set[AccountDay],
 ) -> bool:
-    """Whether the history of a day was made from the snapshots seen of it; an expired one stands.
+    """Whether the history of a day was made from the snapshots seen of it; one that stands does.
 
     A day within a gap has history and no snapshot.
     """
     whose = place.stem, place.day
     if whose in marks:
         return True
-    made_from = history_ids(lake, place.key)
-    if made_from is None:
+    made = made_from(lake, place.key)
+    if made is None:
         return False
-    own = {id_ for id_ in made_from if id_.startswith(f"{place.day:%Y%m%d}")}
-    return own == seen.get(whose, set())
+    if made.leans_on(marks, place.stem):
+        return True
+    prefix = f"{place.day:%Y%m%d}"
+    own = {id_ for id_ in made.ids if id_.startswith(prefix)}
+    return made.facts == facts.versions() and own == seen.get(whose, set())
 
 
-def history_ids(lake: Lake, key: str) -> set[str] | None:
-    """The snapshots that a day's facts were made from, those around it too.
+@dataclass(frozen=True)
+class MadeFrom:
+    """What a day's history was made from: snapshots, those around the day too, and by which facts."""
 
-    None without the file, and where a fact is not among them, or another version of it.
-    """
+    ids: frozenset[str]
+    facts: str
+
+    def leans_on(self, marks: Iterable[AccountDay], account: str) -> str | None:
+        """An expired day whose rows it was made from: it stands, made anew it would tell less."""
+        days = {f"{day:%Y%m%d}": f"{day}" for whose, day in marks if whose == account}
+        return next((days[id_[:8]] for id_ in sorted(self.ids) if id_[:8] in days), None)
+
+
+def made_from(lake: Lake, key: str) -> MadeFrom | None:
+    """What a file of ``history/days`` tells; None where there is none."""
     try:
         rows = read(lake.storage, key, ["snapshot_id"])
     except Missing:
         return None
-    made = (rows.schema.metadata or {}).get(facts.MADE.encode(), b"").decode()
-    return set(rows["snapshot_id"].to_pylist()) if made == facts.versions() else None
+    by = (rows.schema.metadata or {}).get(facts.MADE.encode(), b"").decode()
+    return MadeFrom(frozenset(rows["snapshot_id"].to_pylist()), by)
 
 
 def _is_older(lake: Lake, table: str, places: list[Place]) -> bool:

@@ -12,8 +12,10 @@ import pytest
 
 from pipeline import compact as compaction
 from pipeline import facts, history, query
-from pipeline.lake import Lake, LakeError
-from tests.days import ACCOUNT, DAY, store_days
+from pipeline.lake import Lake, LakeError, Refused
+from pipeline.storage import disk
+from pipeline.sweep import expire
+from tests.days import ACCOUNT, DAY, store, store_days
 from tests.lakes import MONDAY, node, put
 
 
@@ -145,3 +147,80 @@ def test_a_fact_that_is_added_later_is_made_for_days_that_were_current(
     assert len(lake.view().history_days) == 4
     assert node_hours(lake) == before
     assert compact(lake).history_days == 0
+
+
+def test_after_an_expiry_no_history_is_made_from_fewer_rows(lake: Lake) -> None:
+    """The next day's was made with rows of the day that is gone: it stands, and is not added to."""
+    a_week(lake)
+    compact(lake)
+    compact(lake)  # sweeps
+    before = node_hours(lake)
+    today = MONDAY.date() + timedelta(days=10)
+    assert expire(lake, today=today, compacted_days=9, history=history).days == 1
+    assert node_hours(lake) == before
+    assert compact(lake).history_days == 0
+    assert node_hours(lake) == before
+    with pytest.raises(Refused, match="made with rows of 2026-11-16, which has expired"):
+        put(lake, "1 15:00", {"p": [node("a", "idle", "1 02:00")]})
+    # one that is not a neighbour takes late snapshots, and is made anew
+    put(lake, "3 15:00", {"p": [node("a", "idle", "3 02:00")]})
+    assert compact(lake).history_days >= 1
+    assert [row for row in node_hours(lake) if row["date"].day < 18] == [
+        row for row in before if row["date"].day < 18
+    ]
+
+
+def test_a_neighbours_late_snapshot_that_slips_in_leaves_its_history_standing(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looked before the mark was put: its rows are there, the facts tell no less than before."""
+    a_week(lake)
+    compact(lake)
+    compact(lake)
+    before = node_hours(lake)
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "is_expired", lambda *_: False)
+        patch.setattr(Lake, "marks", lambda *_: set())
+        late = put(lake, "1 15:00", {"p": [node("a", "idle", "1 02:00")]})
+        (lake.root / lake.key("snapshots", late)).rename(lake.root / "aside")
+    today = MONDAY.date() + timedelta(days=10)
+    assert expire(lake, today=today, compacted_days=9, history=history).days == 1
+    (lake.root / "aside").rename(lake.root / lake.key("snapshots", late))
+    report = compact(lake)
+    assert (report.late, report.history_days) == (1, 0)
+    assert node_hours(lake) == before
+
+
+def test_a_day_whose_neighbour_is_not_over_does_not_expire(lake: Lake) -> None:
+    """The history of the next day needs its last listing."""
+    a_week(lake, days=2)
+    kept = {"clock": lambda: MONDAY + timedelta(days=1, hours=23), "grace": timedelta(0)}
+    for _ in range(2):
+        compaction.compact(
+            lake, file_clock=lambda: datetime.now(UTC) + timedelta(days=3), history=history, **kept
+        )
+    report = expire(
+        lake, today=MONDAY.date() + timedelta(days=1), compacted_days=0, history=history
+    )
+    assert report.days == 0
+    assert ["the history of 2026-11-17 is not made yet" in why for why in report.kept] == [True]
+
+
+def test_a_sweep_leaves_no_empty_directories(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of landing; and a writer whose directory is removed before its first file makes it again."""
+    store_days(lake)
+    compact(lake)
+    assert compact(lake).swept + len([*(lake.root / "landing").rglob("date=*")]) == 0
+    removed = []
+    plain = disk.make_directories
+
+    def vanishing(path: Path) -> None:
+        plain(path)
+        if path.name.startswith("date=") and len(removed) < 3:
+            path.rmdir()
+            removed.append(path)
+
+    monkeypatch.setattr(disk, "make_directories", vanishing)
+    id_ = store(lake)
+    assert len(removed) == 3
+    assert id_ in lake.view().snapshot_ids

@@ -52,18 +52,26 @@ class Disk:
             yield from (entry for entry in self._walk(prefix) if _is_staging(entry.key))
 
     def _walk(self, prefix: str) -> Iterator[Entry]:
-        with _disk_errors(self._root / prefix):
+        path = f"{self._root}/{prefix}"  # thousands of directories: no Path of each
+        try:
+            with os.scandir(path) as found:
+                entries = list(found)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise disk_error(path, error) from error
+        for each in entries:
+            key = f"{prefix}/{each.name}"
             try:
-                found = list(os.scandir(self._root / prefix))
-            except (FileNotFoundError, NotADirectoryError):
-                return
-            for each in found:
-                key = f"{prefix}/{each.name}"
                 if each.is_dir(follow_symlinks=False):
                     yield from self._walk(key)
                     continue
-                with contextlib.suppress(FileNotFoundError):  # deleted since it was listed
-                    yield _entry(key, each.stat())
+                entry = _entry(key, each.stat())
+            except FileNotFoundError:  # deleted since it was listed
+                continue
+            except OSError as error:
+                raise disk_error(f"{self._root}/{key}", error) from error
+            yield entry
 
     def find(self, key: str) -> Entry | None:
         """The file as it is now."""
@@ -97,6 +105,9 @@ class Disk:
             path.unlink()
             if durable:
                 sync_directory(path.parent)
+            if path.parent.name.startswith("date=") and not key.startswith("history/"):
+                with contextlib.suppress(OSError):  # not empty
+                    path.parent.rmdir()
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[Lock]:
@@ -141,8 +152,7 @@ class _Sink:
         self.over = over
         unique = f"{os.getpid()}-{secrets.token_hex(2)}"
         self.staging = path.with_name(f".{path.name}.{unique}{_STAGING}")
-        make_directories(path.parent)
-        handle = os.open(self.staging, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        handle = _begin(self.staging)
         self.file = os.fdopen(handle, "wb", buffering=1 << 20)
 
     def finish(self) -> Entry:
@@ -163,6 +173,17 @@ class _Sink:
             self.file.close()
         with contextlib.suppress(OSError):
             self.staging.unlink()
+
+
+def _begin(path: Path) -> int:
+    """A new file; its directory is made, and again where a sweep removes it while it is empty."""
+    flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC
+    for _ in range(9):
+        make_directories(path.parent)
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(path, flags, 0o600)
+    make_directories(path.parent)
+    return os.open(path, flags, 0o600)
 
 
 def _check(there: Entry | None, sink: _Sink) -> None:
