@@ -141,6 +141,8 @@ def gather(
     of = {"from": span.start, "to": span.end, "step": span.step.total_seconds()}
     fine = span.finer(apart)
     rows = ask("hours", **of)
+    if not rows:  # history has the days, but not this pool
+        raise NothingListed
     pools, fleet = _series(rows, span.bins)
     found = Findings(
         lake=plain(str(connection.lake)),

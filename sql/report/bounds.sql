@@ -1,11 +1,12 @@
 -- answers: from when to when anything is known of the nodes
 -- grain:   one row
--- columns: first_at, last_at, pools, apart_seconds
+-- columns: first_at, last_at, apart_seconds
 -- param:   pool varchar = null: only this pool
 -- param:   from timestamptz = null: only what was listed at or after this moment
 -- param:   to timestamptz = null: only what was listed before this moment
 -- traps:   apart_seconds is how far snapshots usually lie apart, null of one, or of history alone.
---          Rows that were expired live on as history: their hours count, by the end of the hour.
+--          Rows that were expired live on as history: their days count whole, and for every
+--          pool.
 with followed as (
     select
         epoch(snapshot_at)
@@ -18,18 +19,20 @@ moments as (
     from pools
     where listing_finished_at is not null
     union all
-    select account, pool_id, hour as first_at, hour + interval 1 hour as last_at
-    from pool_hours
-    where listings > 0
-        -- a day that has rows tells its moments itself
-        and date not in (select distinct date from pools)
+    select
+        account,
+        null as pool_id,
+        cast(date as timestamptz) as first_at,
+        cast(date as timestamptz) + interval 1 day as last_at
+    from history_days
+    -- a day that has rows tells its moments itself
+    where date not in (select distinct date from pools)
 )
 select
     min(first_at) as first_at,
     max(last_at) as last_at,
-    count(distinct account || '/' || pool_id) as pools,
     (select percentile_cont(0.5) within group (order by apart) from followed) as apart_seconds
 from moments
-where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+where (cast($pool as varchar) is null or pool_id is null or pool_id = cast($pool as varchar))
     and (cast($from as timestamptz) is null or last_at >= cast($from as timestamptz))
     and (cast($to as timestamptz) is null or first_at < cast($to as timestamptz));
