@@ -215,19 +215,17 @@ class Lake:
             self._compacted_files[place.key] = ids, tables
         return self._compacted_files[place.key]
 
-    def missing(self, view: View, tables: Iterable[str]) -> str | None:
-        """The first file of these tables that the ledger has rows for and that is not there."""
-        for table in tables:
-            if lacking := view.lacking.get(table):
-                return lacking[0]
+    def missing(self, view: View, tables: Iterable[str]) -> Iterator[str]:
+        """The files of these tables that the ledger has rows for and that are not there."""
+        for table in sorted(tables):
+            yield from view.lacking.get(table, ())
             # one request each on Blob, so many at a time
             with ThreadPoolExecutor(16) as pool:
                 waiting = view.without_rows.get(table, ())
                 counts = pool.map(self._landed_rows, waiting, itertools.repeat(table))
                 for snapshot_id, rows in zip(waiting, counts, strict=True):
                     if rows and not self.storage.find(self.key(table, snapshot_id)):
-                        return self.storage.url(self.key(table, snapshot_id))
-        return None
+                        yield self.storage.url(self.key(table, snapshot_id))
 
     def _landed_rows(self, snapshot_id: str, table: str) -> int:
         try:

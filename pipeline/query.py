@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -186,15 +187,29 @@ class Connection:
         return self._table(query, parameters)
 
     def _refuse_missing(self, query: str) -> None:
-        named = {table.name for table in schema.DATA_TABLES if table.name in query.lower()}
-        if named - self._whole:
-            file = self.lake.missing(self.view, sorted(named - self._whole))
-            if file:
-                raise LakeError(
-                    f"{file}: the file is missing, and the ledger has rows for it: bring it back from "
-                    "a backup; nodelake check tells what else is"
-                )
-            self._whole |= named
+        """Of the tables that a query names, and of those that a fact's days are answered from."""
+        words = set(re.findall(r"\b(?:from|join)\s+(\w+)", re.sub(r"--.*", "", query.lower())))
+        if words & {"nodes_latest", "nodes_at", "nodes_as_of"}:
+            words |= {"nodes", "pools"}
+        named = {table.name for table in schema.DATA_TABLES} & words
+        missing = [*self.lake.missing(self.view, named - self._whole)]
+        self._whole |= named if not missing else set()
+        if facts := history.mentioned(query):
+            self._make(facts)
+            around = {
+                day + timedelta(days)
+                for _, day in self._history.wanted or ()
+                for days in (-1, 0, 1)
+            }
+            made_from = {"pools", "nodes", "recent_tasks", "node_errors"} - self._whole
+            if around:
+                found = self.lake.missing(self.view, made_from)
+                missing += [file for file in found if any(f"date={day}/" in file for day in around)]
+        if missing:
+            raise LakeError(
+                f"{missing[0]}: the file is missing, and the ledger has rows for it: bring it back "
+                "from a backup; nodelake check tells what else is"
+            )
 
     def _table(self, query: str, parameters: Mapping[str, object] | None) -> pa.Table:
         storage = self.lake.storage

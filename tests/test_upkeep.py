@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from pipeline import checks, facts, history, query
 from pipeline import compact as compaction
-from pipeline import facts, history, query
 from pipeline.lake import Lake, LakeError, Refused
 from pipeline.storage import disk
 from pipeline.sweep import expire
@@ -55,8 +55,7 @@ def test_a_missing_file_is_named(lake: Lake, table: str, is_compacted: bool) -> 
             assert connection.table(f"from {other}").num_rows == 8 * (other == "recent_tasks") + (
                 4 * (other == "nodes") + (other in ("snapshots", "pools"))
             )
-        from pipeline import checks
-
+        assert connection.ask("status").num_rows > 0
         found = {each["name"]: each["rows"] for each in checks.run(connection)}
         assert found["ledger_counts"] == 1
 
@@ -224,3 +223,15 @@ def test_a_sweep_leaves_no_empty_directories(lake: Lake, monkeypatch: pytest.Mon
     id_ = store(lake)
     assert len(removed) == 3
     assert id_ in lake.view().snapshot_ids
+
+
+def test_a_fact_that_is_made_from_a_missing_file_says_so(lake: Lake) -> None:
+    """Of a day that history does not hold; where it does, the fact is answered without the file."""
+    a_week(lake)
+    compact(lake)
+    gone = lake.root / f"compacted/nodes/date={MONDAY.date()}/acc.parquet"
+    gone.rename(lake.root / "aside")
+    assert len(node_hours(lake)) > 0
+    (lake.root / f"history/days/date={MONDAY.date()}/acc.parquet").unlink()
+    with pytest.raises(LakeError, match="the file is missing"):
+        node_hours(lake)
