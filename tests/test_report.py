@@ -220,6 +220,23 @@ def test_an_hour_without_a_listing_is_nobody_s(lake: Path) -> None:
     assert [(0, 5.75 * 3600)] == [(row["begins"], row["ends"]) for row in idle]
 
 
+def test_a_day_whose_rows_were_given_up_is_drawn_from_history(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All but the last listing itself is told: hours, states, failures."""
+    made, file = make(tmp_path / "lake"), tmp_path / "page.html"
+    assert cli.run(["compact", "--grace", "0", "--lake", str(made)]) == 0
+    assert cli.run(["expire", "--compacted", "1", "--lake", str(made)]) == 0
+    assert cli.run(["report", "-o", str(file), "--lake", str(made)]) == 0
+    text = _Reader(file.read_text("utf-8")).text
+    assert "16 Nov 2026 00:00 to 17 Nov 2026 00:00 UTC, 1 day" in text
+    assert "Nodes - no rows of the last listing are left Node-hours 17 1 node on average" in text
+    assert "Not watched for 20 hours: 16 Nov 02:00 to 04:00 and 16 Nov 06:00 to" in text
+    given = ["report", "-o", str(file), "--lake", str(made), "--pool", "nobody"]
+    assert cli.run(given) == 1
+    assert "no pool was listed then" in capsys.readouterr().err
+
+
 def test_prices_that_are_missing_are_named() -> None:
     """Hours of a size without a price cost nothing, and that is told; nodes that went are free."""
     import pyarrow as pa

@@ -114,7 +114,7 @@ def tiles(found: Findings, prices: pa.Table | None = None) -> list[Tile]:
         Tile(
             "Node-hours",
             short_number(whole),
-            f"{whole / length:,.0f} nodes on average"
+            f"{count(round(whole / length), 'node')} on average"
             + (f", {money(found.hours, prices)}" if prices is not None else ""),
         ),
         Tile("Working", share("running"), told("running", priced=False), "running"),

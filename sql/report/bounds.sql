@@ -23,7 +23,7 @@ moments as (
         account,
         null as pool_id,
         cast(date as timestamptz) as first_at,
-        cast(date as timestamptz) + interval 1 day as last_at
+        cast(date as timestamptz) + interval 1 day - interval 1 microsecond as last_at
     from history_days
     -- a day that has rows tells its moments itself
     where date not in (select distinct date from pools)
