@@ -25,7 +25,7 @@ from tests.bench.year_truth import Shape
 
 #: It is not run unless named: the lake takes a quarter of an hour to make.
 IS_LONG = True
-_TINY = Shape(nodes=40, pools=4, days=3, polls=48, kept=2)
+_TINY = Shape(nodes=40, pools=4, days=3, polls=24, kept=2)
 _ROUNDS = 3
 #: Questions about one node, which is told to them.
 _OF_A_NODE = ("node_story", "node_states_seen")
