@@ -6,9 +6,13 @@ columns; and an account of the body's quotes proves that the columns hold all th
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 import pyarrow as pa
@@ -136,6 +140,25 @@ def _without_start_tasks(body: bytes, envelope: _Page) -> tuple[bytes, list[byte
     return b"".join(parts), list(numbers)
 
 
+_HAS_MEMORY_FILES = hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir()
+
+
+@contextlib.contextmanager
+def _source(body: bytes) -> Iterator[io.BytesIO | str]:
+    """What arrow-rs reads the body from: a file in memory, where the system has such files.
+
+    An object would be asked for 8 kB at a time, each time waiting for Python's lock.
+    """
+    if not _HAS_MEMORY_FILES:
+        yield io.BytesIO(body)
+        return
+    with os.fdopen(os.memfd_create("page"), "wb", buffering=0) as file:
+        left = memoryview(body)
+        while left:
+            left = left[file.write(left) :]
+        yield f"/proc/self/fd/{file.fileno()}"
+
+
 def _read(body: bytes) -> pa.Table:
     """A page that is JSON, read by arrow-rs to the last member.
 
@@ -147,7 +170,8 @@ def _read(body: bytes) -> pa.Table:
     # An escaped quote would be missing in the account; and a zero in arrow-rs's message ends Python.
     if is_escaped and (b"\\u0022" in body or b"\\u0000" in body):
         raise _Impatient
-    page = pa.table(read_json(io.BytesIO(body), _PAGE_SCHEMA, batch_size=2))
+    with _source(body) as source:
+        page = pa.table(read_json(source, _PAGE_SCHEMA, batch_size=2))
     if page.num_rows != 1 or not _holds_all(page, body, is_escaped):
         raise _Impatient
     return page

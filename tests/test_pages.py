@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline import pages
 from pipeline.columns import Report
 from pipeline.pages import BadPage, is_id, read_page, read_strictly
 from tests.made_up import AT, flattened, flattener, node, page, whole_node
@@ -254,3 +255,16 @@ def test_an_integer_of_thousands_of_digits_is_the_matter_of_its_node() -> None:
     for name in (b"new", b"totalTasksRun"):
         body = b'{"value":[{"id":"a","%b":%b},{"id":"b"}]}' % (name, b"1" * 5000)
         assert [True, False] == flattened(body)["nodes"]["is_malformed"].to_pylist()
+
+
+@pytest.mark.parametrize("has_memory_files", [False, True])
+def test_a_page_is_read_alike_from_any_source(
+    has_memory_files: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux has files in memory, macOS has none."""
+    if has_memory_files and not pages._HAS_MEMORY_FILES:
+        pytest.skip("needs memfd_create and /proc: Linux")
+    monkeypatch.setattr(pages, "_HAS_MEMORY_FILES", has_memory_files)
+
+    assert read_strictly(page(node("a"), node("b"))) is not None
+    assert read_strictly(page(node("a"), node("b", new=1))) is None
