@@ -14,8 +14,11 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from datetime import time as clock
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from pipeline import query
 from pipeline.lake import Lake
@@ -41,22 +44,29 @@ def lake_of(shape: Shape, root: Path) -> Lake:
     return lake
 
 
-def median_seconds(run: Callable[[], object], rounds: int = _ROUNDS) -> float:
-    """The median of some runs, after one that warms the files; of one run where that takes long."""
-    seconds = []
+def median_seconds(run: Callable[[], float], rounds: int = _ROUNDS) -> float:
+    """The median of the seconds some runs tell, after one that warms the files; of one long run."""
+    seconds: list[float] = []
     for _ in range(rounds + 1):
-        begun = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(run())
         if seconds[-1] > 10:
             return seconds[-1]
     return statistics.median(seconds[1:])
 
 
-def ask(lake: Path, name: str, given: dict[str, Any]) -> int:
-    """One question of a fresh connection; the rows of its answer."""
-    with query.connect(lake) as connection:
-        return int(connection.ask(name, **given).num_rows)
+def timed(root: Path, answer: Callable[[query.Connection], pa.Table]) -> tuple[float, int]:
+    """Seconds and rows of an answer of a fresh connection; opening is a figure of its own."""
+    with query.connect(root) as connection:
+        begun = time.perf_counter()
+        rows = answer(connection).num_rows
+        return time.perf_counter() - begun, rows
+
+
+def open_and_close(root: Path) -> float:
+    """Seconds to open a lake."""
+    begun = time.perf_counter()
+    query.connect(root).close()
+    return time.perf_counter() - begun
 
 
 def questions(root: Path) -> dict[str, tuple[float, int]]:
@@ -68,9 +78,15 @@ def questions(root: Path) -> dict[str, tuple[float, int]]:
         ).to_pylist()
     found = {}
     for name in query.questions():
-        given = node if name in _OF_A_NODE else {}
-        rows = ask(root, name, given)
-        seconds = median_seconds(lambda name=name, given=given: ask(root, name, given))  # type: ignore[misc]
+        given: dict[str, Any] = node if name in _OF_A_NODE else {}
+        rows = 0
+
+        def run(name: str = name, given: dict[str, Any] = given) -> float:
+            nonlocal rows
+            seconds, rows = timed(root, lambda connection: connection.ask(name, **given))
+            return seconds
+
+        seconds = median_seconds(run)
         found[name] = (seconds, rows)
         print(f"{name}: {seconds:.2f} s, {rows:,} rows", flush=True)
     return found
@@ -98,7 +114,7 @@ def opening(root: Path, ages: tuple[int, ...]) -> dict[int, float]:
         for days in ages:
             part = Path(folder) / str(days)
             part_of(root, part, days)
-            found[days] = median_seconds(lambda part=part: query.connect(part).close(), 5)  # type: ignore[misc]
+            found[days] = median_seconds(partial(open_and_close, part), 5)
     return found
 
 
@@ -112,9 +128,10 @@ def moments(root: Path, kept: int) -> dict[str, float]:
             tail = "" if columns == "*" else " group by pool_id, state"
             asked = f"select {columns} from nodes_at(timestamptz '{at}+00'){tail}"
 
-            def run(asked: str = asked) -> None:
-                with query.connect(root) as connection:
-                    assert connection.table(asked).num_rows > 0
+            def run(asked: str = asked) -> float:
+                seconds, rows = timed(root, lambda connection: connection.table(asked))
+                assert rows > 0
+                return seconds
 
             found[f"{what}, {day:%Y-%m-%d}"] = median_seconds(run)
     return found
