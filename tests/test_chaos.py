@@ -66,12 +66,10 @@ def let_loose(
     wanted = [name for name in COUNTED if not (is_blob and name.startswith("globbed"))]
     end = time.monotonic() + seconds
     # On a busy machine the processes have hardly begun by then.
-    latest = end + 5 * seconds * is_patient
-    running = {role: start(role, uri, 6 * seconds, n, notes, pace) for n, role in enumerate(roles)}
+    latest = end + 10 * seconds * is_patient
+    running = {role: start(role, uri, 11 * seconds, n, notes, pace) for n, role in enumerate(roles)}
     kills = 0
-    while time.monotonic() < end or (
-        time.monotonic() < latest and not all(count(notes).get(name) for name in wanted)
-    ):
+    while time.monotonic() < end:
         time.sleep(chance.uniform(0.3, rest))
         role = chance.choice(victims)
         if running[role].poll() is None:
@@ -80,6 +78,8 @@ def let_loose(
             kills += 1
         left = max(0.5, latest - time.monotonic())
         running[role] = start(role, uri, left, chance.randrange(10**6), notes, pace)
+    while time.monotonic() < latest and not all(count(notes).get(name) for name in wanted):
+        time.sleep(0.2)  # nobody is killed any more
     (notes / "stop").touch()
     for process in running.values():
         process.wait()
