@@ -106,7 +106,10 @@ class Life:
             known["tasks"] = [t for t in known["tasks"] if rng.random() < 0.7]
             for each in known["tasks"]:
                 if each["end_time"] is None and rng.random() < 0.6:
-                    each |= task(each["task_id"], None, clock) | {"start_time": each["start_time"]}
+                    failed = {"exit_code": 1, "result": "failure"} if rng.random() < 0.3 else {}
+                    each |= task(each["task_id"], None, clock, **failed) | {
+                        "start_time": each["start_time"]
+                    }
                     known["total"] += 1
             if rng.random() < 0.5:
                 self.number += 1
