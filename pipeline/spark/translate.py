@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sqlglot
 from sqlglot import exp
@@ -96,7 +97,8 @@ def _double(text: str) -> exp.Expression:
 
 def _said(tree: exp.Expression) -> exp.Expression:
     """The tree with every rule applied, from the leaves up: what a rule wraps has been seen to."""
-    for node in reversed([*tree.dfs()]):
+    nodes: list[Any] = [*tree.dfs()]
+    for node in reversed(nodes):
         rule = _RULES.get(type(node))
         if rule is not None and (other := rule(node)) is not node:
             if node is tree:
