@@ -253,9 +253,7 @@ def _left_out(rows: Sequence[Sequence[str]], is_some_kept: bool) -> str:
     """A line that tells how many nodes are not drawn, and what became of them last."""
     last = Counter("absent" if row[-1] == ABSENT else row[-1] for row in rows)
     told = ", ".join(f"{count} {letter}" for letter, count in last.most_common())
-    return (
-        f"… {len(rows)} {'less eventful' if is_some_kept else 'nodes'} left out; at the end {told}"
-    )
+    return f"… {len(rows)} {'less eventful' if is_some_kept else 'nodes'} left out; last letters {told}"
 
 
 def _labels(node_ids: Sequence[str], width: int) -> dict[str, str]:

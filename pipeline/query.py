@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,8 @@ from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 from pipeline import history, schema
 from pipeline import prices as price_files
-from pipeline.lake import Lake, LakeError, View
+from pipeline.facts import MADE_FROM
+from pipeline.lake import Lake, LakeError, View, date_of
 from pipeline.schema import Table
 from pipeline.sql_files import duckdb_type, quoted, split, sql_directory
 
@@ -176,15 +177,13 @@ class Connection:
             Outdated: files it needs are gone, or history keeps changing.
             LakeError: the ledger has rows of a table that it names, and their file is missing.
         """
-        if not may_lack:
-            self._refuse_missing(query)
         try:
-            return self._table(query, parameters)
+            return self._table(query, parameters, may_lack)
         except _HistoryChanged:
             if not _is_repeatable(query):
                 raise
         self.refresh()
-        return self._table(query, parameters)
+        return self._table(query, parameters, may_lack)
 
     def _refuse_missing(self, query: str) -> None:
         """Of the tables that a query names, and of those that a fact's days are answered from."""
@@ -196,12 +195,15 @@ class Connection:
         self._whole |= named if not missing else set()
         if facts := history.mentioned(query):
             self._make(facts)
-            around = {
-                day + timedelta(days)
-                for _, day in self._history.wanted or ()
-                for days in (-1, 0, 1)
-            }
-            made_from = {"pools", "nodes", "recent_tasks", "node_errors"} - self._whole
+            around: set[date] = set()
+            if self._history.wanted:
+                ids = self._duckdb.execute("select distinct snapshot_id from made_listings")
+                around.update(date_of(snapshot_id) for (snapshot_id,) in ids.fetchall())
+                # of a missing file of pools no listing is known
+                around.update(
+                    day + timedelta(days) for _, day in self._history.wanted for days in (-1, 0, 1)
+                )
+            made_from = {*MADE_FROM} - self._whole
             if around:
                 found = self.lake.missing(self.view, made_from)
                 missing += [file for file in found if any(f"date={day}/" in file for day in around)]
@@ -211,11 +213,15 @@ class Connection:
                 "from a backup; nodelake check tells what else is"
             )
 
-    def _table(self, query: str, parameters: Mapping[str, object] | None) -> pa.Table:
+    def _table(
+        self, query: str, parameters: Mapping[str, object] | None, may_lack: bool
+    ) -> pa.Table:
         storage = self.lake.storage
         missed = storage.missed
         facts = history.read_by(query)
         try:
+            if not may_lack:
+                self._refuse_missing(query)
             relation = self.sql(query, parameters)
             answer = pa.table({}) if relation is None else relation.to_arrow_table()
         except (duckdb.Error, FileNotFoundError) as error:
@@ -288,7 +294,9 @@ def _tables(view: View) -> Iterator[str]:
 
 
 def _history(view: View) -> history.History:
-    return history.History(view.history, view.history_days, view.files.get("pools", ()))
+    return history.History(
+        view.history, view.history_days, view.files.get("pools", ()), standing=view.standing
+    )
 
 
 def _typed_nulls(table: Table) -> str:
@@ -307,6 +315,12 @@ class Parameter:
     default: str | None
     doc: str
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values it may have, where its meaning is a list of them: ``hour, day or week``."""
+        match = _CHOICES.fullmatch(self.doc)
+        return tuple(re.split(r", | or ", match[1])) if match else ()
+
 
 @dataclass(frozen=True)
 class Question:
@@ -324,17 +338,22 @@ class Question:
         """All parameters by name, defaults filled in.
 
         Raises:
-            QuestionError: a parameter the question does not have.
+            QuestionError: a parameter the question does not have, or a value that is none of its.
         """
         known = {parameter.name: parameter for parameter in self.parameters}
         unknown = sorted(given.keys() - known.keys())
         if unknown:
             there = ", ".join(known) or "none"
             raise QuestionError(f"{self.name} has no parameter {unknown[0]!r}; it has: {there}")
+        for name, value in given.items():
+            choices = known[name].choices
+            if value is not None and choices and value not in choices:
+                raise QuestionError(f"{name} of {self.name} is {known[name].doc}, not {value!r}")
         return {name: given.get(name, parameter.default) for name, parameter in known.items()}
 
 
 _HEADER = re.compile(r"^-- (?:(question|grain|columns|param|traps): +| {6,})(.+)$")
+_CHOICES = re.compile(r"(?:only )?(\w+(?:, \w+)+ or \w+)")
 _PARAM = re.compile(r"(\w+) (\w+) = (.*?): (.+)", re.DOTALL)
 
 

@@ -10,9 +10,11 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipeline import cli
+from pipeline.cli.output import show
 from pipeline.lake import Lake
 from tests.service import make_service, one, rows
 
@@ -43,6 +45,18 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
         (["coverage", "--to", "2026-13-01"], r"--to.*timestamptz"),
         (["coverage", "--param", "from=?"], r"--from.*timestamptz"),
         (["idle_nodes", "--param", "hours=two"], r"--param hours.*'two' is no double, such as 1.5"),
+        (["flapping_nodes", "--param", "entries=x"], r"--param entries.*'x' is no int, such as 30"),
+        (["flapping_nodes", "--param", "entries=1.5"], r"--param entries.*'1.5' is no int"),
+        (["idle_streaks", "--param", "rows=1.5"], r"--param rows.*'1.5' is no bigint"),
+        (
+            ["slot_utilisation", "--param", "step=bogus"],
+            "step of slot_utilisation is hour, day, week or month, not 'bogus'",
+        ),
+        (
+            ["error_codes", "--param", "source=bogus"],
+            "source of error_codes is only node, start_task or task, not 'bogus'",
+        ),
+        (["coverage", "--from", "2026-11-22", "--to", "2026-11-21"], "--to must be after --from"),
     ],
 )
 def test_a_value_that_does_not_fit_its_parameter(
@@ -51,6 +65,25 @@ def test_a_value_that_does_not_fit_its_parameter(
     """Exit 2; the parameter is named, its type, and what a value looks like."""
     assert cli.run(["ask", *arguments, "--lake", lake]) == 2
     assert re.search(told, capsys.readouterr().err)
+
+
+def test_a_heatmap_that_ends_before_it_begins(
+    capsys: pytest.CaptureFixture[str], lake: str
+) -> None:
+    """Exit 2, as the report of such a range; a pool that was never listed is named, exit 1."""
+    ends = ["--from", "2026-11-22", "--to", "2026-11-21"]
+    assert cli.run(["heatmap", *ends, "--lake", lake]) == 2
+    assert "--to must be after --from" in capsys.readouterr().err
+    assert cli.run(["heatmap", "--pool", "nobody", "--lake", lake]) == 1
+    assert "no pool nobody was listed yet" in capsys.readouterr().err
+
+
+def test_a_rate_below_a_tenth_is_told_with_four_places(capsys: pytest.CaptureFixture[str]) -> None:
+    """A rate of 0.004 does not read 0.00."""
+    show(pa.table({"rate": [0.004, None, 0.05], "share": [0.004, 0.5, 1.0]}), "table")
+    assert [["0.0040", "0.00"], ["0.50"], ["0.0500", "1.00"]] == [
+        line.split() for line in capsys.readouterr().out.splitlines()[2:]
+    ]
 
 
 def test_a_value_that_fits(capsys: pytest.CaptureFixture[str], lake: str) -> None:

@@ -133,7 +133,7 @@ def test_of_too_many_nodes_the_most_eventful_are_drawn(lines: int) -> None:
     assert drawn[3].startswith("n077 ")
     (told,) = [line for line in drawn if line.startswith("…")]
     shown = sum(line.startswith("n") for line in drawn)
-    assert f"… {100 - shown} less eventful left out; at the end {100 - shown} i" == told
+    assert f"… {100 - shown} less eventful left out; last letters {100 - shown} i" == told
 
 
 def test_small_pools_are_drawn_whole_beside_a_large_one() -> None:

@@ -145,7 +145,10 @@ def test_a_lake_with_nothing_listed_gives_no_page(
     file.write_text("the one before")
     assert cli.run(["report", "-o", str(file), "--lake", str(tmp_path / "none")]) == 1
     assert "no pool was listed yet" in capsys.readouterr().err
-    for given in (["--pool", "nobody"], ["--to", "2026-01-01"], ["--from", "2027-01-01"]):
+    given = ["report", "-o", str(file), "--lake", str(lake), "--pool", "nobody"]
+    assert cli.run(given) == 1
+    assert "no pool nobody was listed yet" in capsys.readouterr().err
+    for given in (["--to", "2026-01-01"], ["--from", "2027-01-01"]):
         assert cli.run(["report", "-o", str(file), "--lake", str(lake), *given]) == 1
         assert "no pool was listed then" in capsys.readouterr().err
     assert file.read_text() == "the one before"
@@ -234,7 +237,7 @@ def test_a_day_whose_rows_were_given_up_is_drawn_from_history(
     assert "Not watched for 20 hours: 16 Nov 02:00 to 04:00 and 16 Nov 06:00 to" in text
     given = ["report", "-o", str(file), "--lake", str(made), "--pool", "nobody"]
     assert cli.run(given) == 1
-    assert "no pool was listed then" in capsys.readouterr().err
+    assert "no pool nobody was listed yet" in capsys.readouterr().err
 
 
 def test_prices_that_are_missing_are_named() -> None:

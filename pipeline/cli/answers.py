@@ -224,7 +224,7 @@ _EXAMPLES = {
     "timestamptz": "2026-11-21 or 2026-11-21T12:00Z",
     "date": "2026-11-21",
     "double": "1.5",
-    "integer": "30",
+    "int": "30",
     "bigint": "30",
     "boolean": "true",
 }
@@ -235,6 +235,7 @@ def check_values(connection: Connection, name: str, given: Mapping[str, object])
 
     Raises:
         click.BadParameter: names the parameter, its type and an example of a value.
+        click.UsageError: a range that ends before it begins.
     """
     import duckdb
 
@@ -245,11 +246,20 @@ def check_values(connection: Connection, name: str, given: Mapping[str, object])
         if value is None:
             continue
         try:
+            # DuckDB would round 1.5 to an int
+            fits = each.type not in ("int", "bigint") or float(str(value)).is_integer()
             connection.table(f"select cast($value as {each.type})", {"value": value})
-        except duckdb.ConversionException:
+        except (ValueError, duckdb.ConversionException):
+            fits = False
+        if not fits:
             problem = f"{value!r} is no {each.type}, such as {_EXAMPLES.get(each.type, 'x')}"
             hint = f"--{each.name}" if each.name in ("from", "to") else f"--param {each.name}"
-            raise click.BadParameter(problem, param_hint=hint) from None
+            raise click.BadParameter(problem, param_hint=hint)
+    span = {name: given.get(name) for name in ("from", "to")}
+    if None not in span.values():
+        later = "select cast($from as timestamptz) < cast($to as timestamptz) as is_later"
+        if not connection.table(later, span)["is_later"][0].as_py():
+            raise click.UsageError("--to must be after --from")
 
 
 @click.command(epilog="Example: nodelake schema nodes --format csv")

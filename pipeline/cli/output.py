@@ -158,8 +158,14 @@ def _cell(value: Any, decimals: int) -> str:
 
 
 def _decimals(column: pa.ChunkedArray) -> int:
-    """Two places where any number of a column has a fraction, else none: a column reads alike."""
-    return 2 if any(isinstance(x, float) and not x.is_integer() for x in column.to_pylist()) else 0
+    """Two places where any number of a column has a fraction, else none: a column reads alike.
+
+    Four where all are smaller than a tenth: a rate of 0.004 is not 0.00.
+    """
+    numbers = [abs(x) for x in column.to_pylist() if isinstance(x, float)]
+    if all(x.is_integer() for x in numbers):
+        return 0
+    return 4 if max((x for x in numbers if x == x), default=1) < 0.1 else 2
 
 
 def _table(rows: pa.Table) -> None:

@@ -50,6 +50,8 @@ def heatmap(
     folder = sql_directory() / "heatmap"
     first = _time("--from", start) if start else None
     last = _time("--to", end) if end else None
+    if first and last and first >= last:
+        raise click.UsageError("--to must be after --from")
     with connect(lake) as connection:
 
         def ask(name: str, **parameters: object) -> list[dict[str, object]]:
@@ -69,7 +71,7 @@ def heatmap(
 
         polls = listings(first, last)
         if not polls:
-            say("no pool was listed then" if start or end or pool else "no pool was listed yet")
+            say(_nothing(pool, bool(start or end)))
             return 1
         begin, until = _window(first, last, [poll.listed_at for poll in polls])
         size = shutil.get_terminal_size()
@@ -98,6 +100,12 @@ def heatmap(
     )
     click.echo("\n".join(lines), color=has_colour)
     return 0
+
+
+def _nothing(pool: str | None, has_range: bool) -> str:
+    """Says that nothing was listed: of which pool, and whether in the range asked for."""
+    which = "no pool" if pool is None else f"no pool {pool}"
+    return f"{which} was listed {'then' if has_range else 'yet'}"
 
 
 def _window(
@@ -162,7 +170,7 @@ def report(
                 raise click.BadParameter(str(error), param_hint="--prices") from None
         told = write_report(connection, file, first, last, pool)
     if told is None:
-        say("no pool was listed then" if start or end or pool else "no pool was listed yet")
+        say(_nothing(pool, bool(start or end)))
         return 1
     click.echo(told)
     return 0

@@ -7,7 +7,8 @@
 -- param:    to timestamptz = null: only runs that began before this moment
 -- traps:    A run is (node, allocation, start time): one that was seen in many snapshots counts
 --           once, a retry is a run of its own. A run that began and ended between two snapshots
---           was never seen. Of how many runs these failed, start_task_failure_rate tells.
+--           was never seen. nodes counts ids: another machine under the same id is no node more. Of
+--           how many runs these failed, start_task_failure_rate tells.
 select
     account,
     pool_id,
