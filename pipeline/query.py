@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -21,8 +21,7 @@ from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 from pipeline import history, schema
 from pipeline import prices as price_files
-from pipeline.facts import MADE_FROM
-from pipeline.lake import Lake, LakeError, View, date_of
+from pipeline.lake import Lake, LakeError, View
 from pipeline.schema import Table
 from pipeline.sql_files import duckdb_type, quoted, split, sql_directory
 
@@ -177,13 +176,15 @@ class Connection:
             Outdated: files it needs are gone, or history keeps changing.
             LakeError: the ledger has rows of a table that it names, and their file is missing.
         """
+        if not may_lack:
+            self._refuse_missing(query)
         try:
-            return self._table(query, parameters, may_lack)
+            return self._table(query, parameters)
         except _HistoryChanged:
             if not _is_repeatable(query):
                 raise
         self.refresh()
-        return self._table(query, parameters, may_lack)
+        return self._table(query, parameters)
 
     def _refuse_missing(self, query: str) -> None:
         """Of the tables that a query names, and of those that a fact's days are answered from."""
@@ -195,15 +196,12 @@ class Connection:
         self._whole |= named if not missing else set()
         if facts := history.mentioned(query):
             self._make(facts)
-            around: set[date] = set()
-            if self._history.wanted:
-                ids = self._duckdb.execute("select distinct snapshot_id from made_listings")
-                around.update(date_of(snapshot_id) for (snapshot_id,) in ids.fetchall())
-                # of a missing file of pools no listing is known
-                around.update(
-                    day + timedelta(days) for _, day in self._history.wanted for days in (-1, 0, 1)
-                )
-            made_from = {*MADE_FROM} - self._whole
+            around = {
+                day + timedelta(days)
+                for _, day in self._history.wanted or ()
+                for days in (-1, 0, 1)
+            }
+            made_from = {"pools", "nodes", "recent_tasks", "node_errors"} - self._whole
             if around:
                 found = self.lake.missing(self.view, made_from)
                 missing += [file for file in found if any(f"date={day}/" in file for day in around)]
@@ -213,15 +211,11 @@ class Connection:
                 "from a backup; nodelake check tells what else is"
             )
 
-    def _table(
-        self, query: str, parameters: Mapping[str, object] | None, may_lack: bool
-    ) -> pa.Table:
+    def _table(self, query: str, parameters: Mapping[str, object] | None) -> pa.Table:
         storage = self.lake.storage
         missed = storage.missed
         facts = history.read_by(query)
         try:
-            if not may_lack:
-                self._refuse_missing(query)
             relation = self.sql(query, parameters)
             answer = pa.table({}) if relation is None else relation.to_arrow_table()
         except (duckdb.Error, FileNotFoundError) as error:
@@ -294,9 +288,7 @@ def _tables(view: View) -> Iterator[str]:
 
 
 def _history(view: View) -> history.History:
-    return history.History(
-        view.history, view.history_days, view.files.get("pools", ()), standing=view.standing
-    )
+    return history.History(view.history, view.history_days, view.files.get("pools", ()))
 
 
 def _typed_nulls(table: Table) -> str:
