@@ -312,6 +312,8 @@ FACTS: dict[str, Fact] = {
 
 #: Under this key a day's file of ``history/days`` tells which facts were made, and their versions.
 MADE = "nodelake.facts"
+#: And under this one, which of them have a file of that day.
+FILES = "nodelake.files"
 
 
 def versions() -> str:

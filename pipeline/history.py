@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -66,12 +66,14 @@ class History:
         days: the account-days that those files hold.
         pools: the files of the table ``pools``.
         wanted: the account-days that are answered from rows, once that is known: see ``settled``.
+        standing: of the days, those whose history stands whatever came since: rows have expired.
     """
 
     files: Mapping[str, tuple[str, ...]]
     days: tuple[tuple[str, date], ...]
     pools: tuple[str, ...] = ()
     wanted: frozenset[tuple[str, date]] | None = None
+    standing: tuple[tuple[str, date], ...] = ()
 
     def statements(self) -> Iterator[str]:
         """Makes everything: what the facts are made from, then their views."""
@@ -96,14 +98,32 @@ class History:
         wanted = connection.execute("select account, date from wanted_days").fetchall()
         return replace(self, wanted=frozenset(wanted))
 
+    def days_read(self, connection: duckdb.DuckDBPyConnection) -> set[date]:
+        """The days whose files facts are made from, once it is settled which days are wanted."""
+        if not self.wanted:
+            return set()
+        ids = connection.execute("select distinct snapshot_id from made_listings").fetchall()
+        # of a file of pools that is missing no listing is known
+        around = {day + timedelta(step) for _, day in self.wanted for step in (-1, 0, 1)}
+        return around | {date_of(snapshot_id) for (snapshot_id,) in ids}
+
     def days_wanted(self) -> Iterator[str]:
         """Works out which days are answered from rows, and from which listings of them."""
         yield from self._days_known()
         # What a connection sees does not change: which listings of which days are wanted is worked
         # out once, not by every query again.
-        yield f"create or replace table wanted_days as {record.WANTED_DAYS}"
+        yield f"create or replace table wanted_days as {self._wanted_days()}"
         for step in _SETTLED:
             yield f"create or replace table made_{step} as {_source(step)}"
+
+    def _wanted_days(self) -> str:
+        if not self.standing:
+            return record.WANTED_DAYS
+        listed = " or ".join(
+            f"(account = '{quoted(account)}' and date = date '{day}')"
+            for account, day in self.standing
+        )
+        return f"select account, date from ({record.WANTED_DAYS}) as days where not ({listed})"  # noqa: S608
 
     def _days_known(self) -> Iterator[str]:
         days = [f"('{quoted(account)}', date '{day}')" for account, day in self.days]

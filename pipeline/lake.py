@@ -34,6 +34,8 @@ __all__ = ["Changed", "Lake", "LakeError", "Locked", "Missing", "Refused", "Snap
 _SNAPSHOT_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 #: What differs from row to row of one snapshot, beside the service's times.
 _ADDRESSES = {"node_id", "url", "affinity_id", "task_url"}
+#: The tables whose rows facts are made from, beside the ledger.
+FACTS_FROM = ("pools", "nodes", "recent_tasks", "node_errors")
 _LATE = re.compile(r"(.+)-late-(\d{8}T\d{6}Z-[0-9a-f]{8})")
 
 

@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +20,7 @@ from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 from pipeline import history, schema
 from pipeline import prices as price_files
-from pipeline.lake import Lake, LakeError, View
+from pipeline.lake import FACTS_FROM, Lake, LakeError, View
 from pipeline.schema import Table
 from pipeline.sql_files import duckdb_type, quoted, split, sql_directory
 
@@ -176,15 +175,13 @@ class Connection:
             Outdated: files it needs are gone, or history keeps changing.
             LakeError: the ledger has rows of a table that it names, and their file is missing.
         """
-        if not may_lack:
-            self._refuse_missing(query)
         try:
-            return self._table(query, parameters)
+            return self._table(query, parameters, may_lack)
         except _HistoryChanged:
             if not _is_repeatable(query):
                 raise
         self.refresh()
-        return self._table(query, parameters)
+        return self._table(query, parameters, may_lack)
 
     def _refuse_missing(self, query: str) -> None:
         """Of the tables that a query names, and of those that a fact's days are answered from."""
@@ -196,14 +193,8 @@ class Connection:
         self._whole |= named if not missing else set()
         if facts := history.mentioned(query):
             self._make(facts)
-            around = {
-                day + timedelta(days)
-                for _, day in self._history.wanted or ()
-                for days in (-1, 0, 1)
-            }
-            made_from = {"pools", "nodes", "recent_tasks", "node_errors"} - self._whole
-            if around:
-                found = self.lake.missing(self.view, made_from)
+            if around := self._history.days_read(self._duckdb):
+                found = self.lake.missing(self.view, {*FACTS_FROM} - self._whole)
                 missing += [file for file in found if any(f"date={day}/" in file for day in around)]
         if missing:
             raise LakeError(
@@ -211,12 +202,14 @@ class Connection:
                 "from a backup; nodelake check tells what else is"
             )
 
-    def _table(self, query: str, parameters: Mapping[str, object] | None) -> pa.Table:
+    def _table(self, query: str, given: Mapping[str, object] | None, may_lack: bool) -> pa.Table:
         storage = self.lake.storage
         missed = storage.missed
         facts = history.read_by(query)
         try:
-            relation = self.sql(query, parameters)
+            if not may_lack:
+                self._refuse_missing(query)
+            relation = self.sql(query, given)
             answer = pa.table({}) if relation is None else relation.to_arrow_table()
         except (duckdb.Error, FileNotFoundError) as error:
             if self.lake.has_new_history(self.view, facts):
@@ -288,7 +281,9 @@ def _tables(view: View) -> Iterator[str]:
 
 
 def _history(view: View) -> history.History:
-    return history.History(view.history, view.history_days, view.files.get("pools", ()))
+    return history.History(
+        view.history, view.history_days, view.files.get("pools", ()), standing=view.standing
+    )
 
 
 def _typed_nulls(table: Table) -> str:

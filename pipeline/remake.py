@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 import duckdb
@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from pipeline import facts
 from pipeline.dayfile import ROWS_PER_GROUP
-from pipeline.lake import Lake, history_key
+from pipeline.lake import FACTS_FROM, Lake, date_of, history_key
 from pipeline.storage import LakeError, Lock
 from pipeline.tablefile import TableFile
 from pipeline.view import View, made_from
@@ -94,8 +94,14 @@ class Remake:
         missed = self.storage.missed
         try:
             with self._connect() as connection:
+                view = connection.view
                 for day, ids in sorted(self._wanted(connection).items()):
-                    if is_closed(day) and not self._is_made(connection.view, day, ids):
+                    if is_closed(day) and not self._is_made(view, day, ids):
+                        if gone := self._missing(view, day, ids):
+                            self._wait(
+                                f"{day}: {gone}: the file is missing, and the ledger has rows for it"
+                            )
+                            continue
                         self._build(connection, day, sorted(ids))
                         self.made += 1
         except duckdb.Error as error:
@@ -104,6 +110,22 @@ class Remake:
                 self.make(is_closed, tries - 1)
             else:
                 self._wait(str(error))
+
+    def _missing(self, view: View, day: date, ids: Collection[str]) -> str | None:
+        """A file without which a day's facts would tell less than those that are there."""
+        days = {day, *map(date_of, ids)}
+        days |= {each + timedelta(step) for each in (min(days), max(days)) for step in (-1, 1)}
+        names = [f"date={each}/{self.account}{end}" for each in days for end in (".", "-late-")]
+        for table in FACTS_FROM:
+            for url in view.lacking.get(table, ()):
+                if any(name in url for name in names):
+                    return url
+            for snapshot_id in {*ids}.intersection(view.without_rows.get(table, ())):
+                key = self.lake.key(table, snapshot_id)
+                rows = self.lake.ledger_row(snapshot_id).rows.get(table)
+                if rows and not self.storage.find(key):
+                    return self.storage.url(key)
+        return None
 
     def _wait(self, why: str) -> None:
         log.error("no history of %s: %s", self.account, why)
@@ -149,7 +171,8 @@ class Remake:
             self._put(history_key(fact, day, self.account), rows)
         for fact in set(self.history.FACTS) - made:
             self.storage.delete(history_key(fact, day, self.account))
-        columns = _DAYS.with_metadata({facts.MADE: facts.versions()})
+        named = {facts.MADE: facts.versions(), facts.FILES: " ".join(sorted(made))}
+        columns = _DAYS.with_metadata(named)
         accounts = [self.account] * len(ids)
         self._put(days_key, pa.table([pa.array(ids, pa.string()), pa.array(accounts)], columns))
 

@@ -41,6 +41,8 @@ class View:
     """Files of facts, by fact: of the ``history_days`` only."""
     history_days: tuple[AccountDay, ...] = ()
     """The account-days whose history holds: made from the very ids seen of that day, or expired."""
+    standing: tuple[AccountDay, ...] = ()
+    """Of those, the days made with rows that have expired since: from rows they would tell less."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """What names the version of each of those files."""
     lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -97,11 +99,23 @@ def _look(lake: Lake) -> View:
     for table, (in_landing, in_compacted) in data.items():
         chosen[table] = [place for key, place in in_landing.items() if key in waiting]
         chosen[table] += [place for place in in_compacted if (place.day, place.stem) in committed]
-    current = {
-        (place.account, place.day)
-        for place in days
-        if again.get(place.key) == place.etag and _is_current(lake, place, seen, marks)
-    }
+    there: dict[AccountDay, set[str]] = defaultdict(set)
+    for fact, places in made.items():
+        for place in places:
+            there[place.stem, place.day].add(fact)
+    current, standing = set(), set()
+    for place in days:
+        whose = place.stem, place.day
+        if again.get(place.key) != place.etag:
+            continue
+        if whose in marks:
+            current.add(whose)
+        elif by := made_from(lake, place.key):
+            if by.leans_on(marks, place.stem):
+                standing.add(whose)
+            elif by.files <= there[whose] and _is_current(by, place.day, seen.get(whose, set())):
+                current.add(whose)
+    current |= standing
     holding = {
         fact: [place for place in places if (place.stem, place.day) in current]
         for fact, places in made.items()
@@ -112,6 +126,7 @@ def _look(lake: Lake) -> View:
         {whose: tuple(sorted(seen[whose])) for whose in ids},
         {fact: _urls(lake, places) for fact, places in holding.items()},
         tuple(sorted(current)),
+        tuple(sorted(standing)),
         {lake.storage.url(each.key): each.etag for places in holding.values() for each in places},
         _lacking(lake, closed, chosen),
         {
@@ -148,27 +163,13 @@ def _facts(lake: Lake) -> dict[str, list[Place]]:
     return found
 
 
-def _is_current(
-    lake: Lake,
-    place: Place,
-    seen: Mapping[AccountDay, set[str]],
-    marks: set[AccountDay],
-) -> bool:
-    """Whether the history of a day was made from the snapshots seen of it; one that stands does.
+def _is_current(made: MadeFrom, day: date, seen: set[str]) -> bool:
+    """Whether the history of a day was made from the snapshots seen of it.
 
     A day within a gap has history and no snapshot.
     """
-    whose = place.stem, place.day
-    if whose in marks:
-        return True
-    made = made_from(lake, place.key)
-    if made is None:
-        return False
-    if made.leans_on(marks, place.stem):
-        return True
-    prefix = f"{place.day:%Y%m%d}"
-    own = {id_ for id_ in made.ids if id_.startswith(prefix)}
-    return made.facts == facts.versions() and own == seen.get(whose, set())
+    own = {id_ for id_ in made.ids if id_.startswith(f"{day:%Y%m%d}")}
+    return made.facts == facts.versions() and own == seen
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,8 @@ class MadeFrom:
 
     ids: frozenset[str]
     facts: str
+    files: frozenset[str] = frozenset()
+    """The facts that have a file of that day; empty where an older version did not tell."""
 
     def leans_on(self, marks: Iterable[AccountDay], account: str) -> str | None:
         """An expired day whose rows it was made from: it stands, made anew it would tell less."""
@@ -190,8 +193,9 @@ def made_from(lake: Lake, key: str) -> MadeFrom | None:
         rows = read(lake.storage, key, ["snapshot_id"])
     except Missing:
         return None
-    by = (rows.schema.metadata or {}).get(facts.MADE.encode(), b"").decode()
-    return MadeFrom(frozenset(rows["snapshot_id"].to_pylist()), by)
+    told = rows.schema.metadata or {}
+    by, files = (told.get(key.encode(), b"").decode() for key in (facts.MADE, facts.FILES))
+    return MadeFrom(frozenset(rows["snapshot_id"].to_pylist()), by, frozenset(files.split()))
 
 
 def _is_older(lake: Lake, table: str, places: list[Place]) -> bool:

@@ -66,7 +66,8 @@ def node_hours(lake: Lake) -> list[dict[str, Any]]:
         rows = connection.table(
             "select date, state, hours, certain_hours from node_hours order by all"
         )
-        return rows.to_pylist()
+        found: list[dict[str, Any]] = rows.to_pylist()
+        return found
 
 
 def a_week(lake: Lake, days: int = 4) -> None:
@@ -193,7 +194,10 @@ def test_a_neighbours_late_snapshot_that_slips_in_leaves_its_history_standing(
 def test_a_day_whose_neighbour_is_not_over_does_not_expire(lake: Lake) -> None:
     """The history of the next day needs its last listing."""
     a_week(lake, days=2)
-    kept = {"clock": lambda: MONDAY + timedelta(days=1, hours=23), "grace": timedelta(0)}
+    kept: dict[str, Any] = {
+        "clock": lambda: MONDAY + timedelta(days=1, hours=23),
+        "grace": timedelta(0),
+    }
     for _ in range(2):
         compaction.compact(
             lake, file_clock=lambda: datetime.now(UTC) + timedelta(days=3), history=history, **kept
@@ -210,7 +214,7 @@ def test_a_sweep_leaves_no_empty_directories(lake: Lake, monkeypatch: pytest.Mon
     store_days(lake)
     compact(lake)
     assert compact(lake).swept + len([*(lake.root / "landing").rglob("date=*")]) == 0
-    removed = []
+    removed: list[Path] = []
     plain = disk.make_directories
 
     def vanishing(path: Path) -> None:
@@ -235,3 +239,57 @@ def test_a_fact_that_is_made_from_a_missing_file_says_so(lake: Lake) -> None:
     (lake.root / f"history/days/date={MONDAY.date()}/acc.parquet").unlink()
     with pytest.raises(LakeError, match="the file is missing"):
         node_hours(lake)
+
+
+def test_history_is_not_made_anew_from_less(lake: Lake) -> None:
+    """A late snapshot comes while the day before lacks a file: that day waits, and says for what."""
+    a_week(lake)
+    compact(lake)
+    gone = lake.root / f"compacted/nodes/date={MONDAY.date()}/acc.parquet"
+    gone.rename(lake.root / "aside")
+    put(lake, "1 15:00", {"p": [node("a", "idle", "1 02:00")]})
+    report = compact(lake)
+    assert (report.late, report.history_days, report.exit_code) == (1, 0, 3)
+    assert [f"2026-11-17: {gone}: the file is missing" in why for why in report.open_days] == [True]
+    (lake.root / "aside").rename(gone)
+    with_rows = node_hours(lake)
+    assert compact(lake).history_days == 1
+    assert node_hours(lake) == with_rows
+
+
+def test_a_history_file_that_is_missing_is_made_again(lake: Lake) -> None:
+    """Until then its day is answered from rows."""
+    a_week(lake)
+    compact(lake)
+    before = node_hours(lake)
+    (lake.root / f"history/node_hours/date={MONDAY.date()}/acc.parquet").unlink()
+    assert node_hours(lake) == before
+    assert compact(lake).history_days == 1
+    assert len(lake.view().history_days) == 4
+    assert node_hours(lake) == before
+
+
+def test_a_fact_asked_for_after_its_files_went_is_outdated(lake: Lake) -> None:
+    """Its views are made when it is first named: a connection may be older than the grace by then."""
+    a_week(lake)
+    with query.connect(lake) as connection:
+        compact(lake)
+        compact(lake)  # sweeps
+        with pytest.raises(query.Outdated):
+            connection.table("from node_states")
+        connection.refresh()
+        assert connection.table("from node_states").num_rows > 0
+
+
+def test_a_day_that_leans_on_an_expired_one_is_never_answered_from_rows(lake: Lake) -> None:
+    """Not for a late snapshot of the day after it either: its window would have lost its rows."""
+    a_week(lake)
+    compact(lake)
+    compact(lake)
+    before = node_hours(lake)
+    expire(lake, today=MONDAY.date() + timedelta(days=10), compacted_days=9, history=history)
+    assert lake.view().standing == (("acc", MONDAY.date() + timedelta(days=1)),)
+    put(lake, "2 00:30", {"p": [node("a", "idle", "1 02:00")]})
+    assert [row for row in node_hours(lake) if row["date"].day < 18] == [
+        row for row in before if row["date"].day < 18
+    ]
