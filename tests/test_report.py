@@ -240,6 +240,19 @@ def test_a_day_whose_rows_were_given_up_is_drawn_from_history(
     assert "no pool nobody was listed yet" in capsys.readouterr().err
 
 
+def test_start_tasks_of_days_whose_rows_were_given_up_are_told(tmp_path: Path) -> None:
+    """Their snapshots are gone, but not when the record began: history has that too."""
+    made = make(tmp_path / "lake")
+    with connect(made) as connection:
+        before = connection.ask("start_task_failure_rate").to_pylist()
+    assert [1] == [row["failed_runs"] for row in before]
+    assert cli.run(["compact", "--grace", "0", "--lake", str(made)]) == 0
+    assert cli.run(["expire", "--compacted", "1", "--lake", str(made)]) == 0
+    with connect(made) as connection:
+        assert connection.ask("coverage").num_rows == 0
+        assert before == connection.ask("start_task_failure_rate").to_pylist()
+
+
 def test_prices_that_are_missing_are_named() -> None:
     """Hours of a size without a price cost nothing, and that is told; nodes that went are free."""
     import pyarrow as pa

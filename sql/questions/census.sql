@@ -14,7 +14,8 @@
 --           known. Lifetimes are of those that left, from allocation to their last listing.
 --           current_nodes and target_nodes are the service's own figures of the last snapshot in
 --           range (null for a group that is not told); listings_below_target counts the
---           snapshots in which there were fewer nodes than wanted: resizes take a while.
+--           snapshots in which there were fewer nodes than wanted: resizes take a while. These
+--           four are not told of days whose rows have expired.
 with record as (
     select
         account,

@@ -12,10 +12,18 @@
 --           began before the account's first snapshot are left out: of those only the last one of
 --           nodes that live on was seen. A cause is a failure code and an exit code. The image is
 --           the node's when the run was last seen, null where no listing told it.
-with first_snapshots as (
-    select account, min(snapshot_at) as snapshot_at
+with moments as (
+    select account, snapshot_at
     from snapshots
     where source <> 'usage'
+    union all
+    -- the snapshots of days whose rows have expired are gone; their history stands
+    select account, first_observed_at
+    from daily_node_incarnations
+),
+first_snapshots as (
+    select account, min(snapshot_at) as snapshot_at
+    from moments
     group by account
 ),
 seen as (
