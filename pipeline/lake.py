@@ -292,6 +292,7 @@ class SnapshotWriter:
         self._files: dict[str, TableFile] = {}
         self._lock = threading.Lock()
         self._is_over = False
+        self._is_discarded = False
 
     def __enter__(self) -> SnapshotWriter:
         return self
@@ -310,10 +311,13 @@ class SnapshotWriter:
             if rows.num_rows == 0:
                 continue
             with self._lock:
+                if self._is_discarded:
+                    return  # a second Ctrl-C does not wait for who still writes
                 if name not in self._files:
                     self._files[name] = self._begin(name)
                 self.rows[name] += rows.num_rows
-            self._files[name].write(rows)  # one thread gathers rows while another compresses some
+                file = self._files[name]
+            file.write(rows)  # one thread gathers rows while another compresses some
 
     def _begin(self, name: str) -> TableFile:
         key, table = self.lake.key(name, self.snapshot_id), schema.TABLES[name]
@@ -347,6 +351,7 @@ class SnapshotWriter:
         the other one may have committed it.
         """
         with self._lock:
+            self._is_discarded = True
             for file in self._files.values():
                 file.discard()
             self._files.clear()

@@ -46,6 +46,7 @@ class TableFile:
         self._limit = rows_per_group
         self._waiting: list[pa.Table] = []
         self._gathering, self._writing = threading.Lock(), threading.Lock()
+        self._is_over = False
         self._sink = storage.sink(key, over)
         recurring = [field for field in columns if field.name not in distinct]
         times = [name for name in distinct if pa.types.is_timestamp(columns.field(name).type)]
@@ -75,7 +76,8 @@ class TableFile:
         if group:
             rows = pa.concat_tables(group).combine_chunks()
             with self._writing, _write_errors(self):
-                self._writer.write_table(rows, row_group_size=len(rows))
+                if not self._is_over:
+                    self._writer.write_table(rows, row_group_size=len(rows))
 
     def finish(self) -> Entry:
         """Writes the last rows, makes the file durable, then gives it its name."""
@@ -86,9 +88,11 @@ class TableFile:
 
     def discard(self) -> None:
         """Forgets the file; harmless after ``finish()``."""
-        with contextlib.suppress(Exception):  # closing may fail as the writing did: disk full
-            self._writer.close()
-        self._sink.discard()
+        with self._writing:  # Arrow crashes where a file is closed while another thread writes it
+            self._is_over = True
+            with contextlib.suppress(Exception):  # closing may fail as the writing did: disk full
+                self._writer.close()
+            self._sink.discard()
 
 
 def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:

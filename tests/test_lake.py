@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -251,3 +252,16 @@ def test_a_lake_that_cannot_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "lake").touch()
     with pytest.raises(LakeError, match="choose another --lake"):
         store(Lake(tmp_path / "lake"))
+
+
+def test_a_writer_that_is_let_go_while_others_write(lake: Lake) -> None:
+    """A second Ctrl-C does not wait for the threads: they end in peace, and leave no file."""
+    rows = pa.Table.from_pylist([{"node_id": "n"}] * 20_000, schema.TABLES["nodes"].schema)
+    writer = lake.writer(new_snapshot_id(datetime.now(UTC)), "acc")
+    with ThreadPoolExecutor(2) as threads:
+        writing = [threads.submit(writer.write, {"nodes": rows}) for _ in range(8)]
+        writing[0].result()
+        writer.discard()
+        assert [each.result() for each in writing] == [None] * 8
+    assert [path for path in lake.root.rglob("*") if path.is_file()] == []
+    assert writer.rows["nodes"] == 0
