@@ -86,6 +86,17 @@ def test_a_rate_below_a_tenth_is_told_with_four_places(capsys: pytest.CaptureFix
     ]
 
 
+@pytest.mark.parametrize("command", [["ask", "idle_cost"], ["status"], ["check"]])
+def test_a_lake_that_holds_nothing_is_said_to(
+    capsys: pytest.CaptureFixture[str], lake: str, command: list[str]
+) -> None:
+    """No rows of a lake whose name was mistyped would read as no trouble."""
+    assert cli.run([*command, "--lake", "mistyped"]) == 0
+    assert re.search(r"no snapshots in .*mistyped", capsys.readouterr().err)
+    assert cli.run([*command, "--lake", lake]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_value_that_fits(capsys: pytest.CaptureFixture[str], lake: str) -> None:
     """A day is a moment; a number is one."""
     assert cli.run(["ask", "coverage", "--from", "2026-11-21", "--lake", lake]) == 0

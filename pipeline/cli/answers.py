@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.console import say
-from pipeline.cli.options import connect, lake_option
+from pipeline.cli.options import connect, lake_option, warn_of_nothing
 from pipeline.cli.output import format_option, plain, show
 
 if TYPE_CHECKING:
@@ -172,6 +172,7 @@ def ask(
     wanted = _columns(name, columns)
     with connect(lake) as connection:
         check_values(connection, name, given)
+        warn_of_nothing(connection)
         if prices is not None:
             _use(connection, prices)
         if engine == "spark":

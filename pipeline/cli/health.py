@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.console import escape, say
-from pipeline.cli.options import connect, lake_option, number
+from pipeline.cli.options import connect, lake_option, number, warn_of_nothing
 from pipeline.cli.output import format_option, show
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def check(name: str | None, form: str | None, lake: str | None) -> int:
             show(rows, form)
         return CHECK_FAILED if asked.severity == "fail" and rows.num_rows else 0
     with connect(lake) as connection:
+        warn_of_nothing(connection)
         results = list(checks.run(connection))
     show(pa.Table.from_pylist(results, checks.RESULT), form)
     failed = [row["name"] for row in results if row["severity"] == "fail" and row["rows"]]
@@ -79,6 +80,7 @@ def status(max_age: float | None, form: str | None, lake: str | None) -> int:
     nodelake compact.
     """
     with connect(lake) as connection:
+        warn_of_nothing(connection)
         rows = _with_holdings(connection, connection.ask("status"))
         show(rows, form)
         ages = [row["age_minutes"] for row in rows.to_pylist()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable
@@ -89,3 +90,9 @@ def connect(lake: str | None) -> Connection:
     from pipeline import query
 
     return query.connect(open_lake(lake))
+
+
+def warn_of_nothing(connection: Connection) -> None:
+    """Says so where a lake holds nothing at all: no rows may be no trouble, or a name mistyped."""
+    if not connection.view.snapshot_ids and not connection.view.history_days:
+        logging.getLogger("nodelake").warning("no snapshots in %s", connection.lake)
