@@ -302,12 +302,6 @@ class Parameter:
     default: str | None
     doc: str
 
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """The values it may have, where its meaning is a list of them: ``hour, day or week``."""
-        match = _CHOICES.fullmatch(self.doc)
-        return tuple(re.split(r", | or ", match[1])) if match else ()
-
 
 @dataclass(frozen=True)
 class Question:
@@ -333,13 +327,14 @@ class Question:
             there = ", ".join(known) or "none"
             raise QuestionError(f"{self.name} has no parameter {unknown[0]!r}; it has: {there}")
         for name, value in given.items():
-            choices = known[name].choices
-            if value is not None and choices and value not in choices:
+            choices = _CHOICES.fullmatch(known[name].doc)
+            if value is not None and choices and value not in re.split(", | or ", choices[1]):
                 raise QuestionError(f"{name} of {self.name} is {known[name].doc}, not {value!r}")
         return {name: given.get(name, parameter.default) for name, parameter in known.items()}
 
 
 _HEADER = re.compile(r"^-- (?:(question|grain|columns|param|traps): +| {6,})(.+)$")
+# A parameter's meaning that is a list of the values it may have: hour, day or week.
 _CHOICES = re.compile(r"(?:only )?(\w+(?:, \w+)+ or \w+)")
 _PARAM = re.compile(r"(\w+) (\w+) = (.*?): (.+)", re.DOTALL)
 
