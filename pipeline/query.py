@@ -22,7 +22,7 @@ from pipeline import history, schema
 from pipeline import prices as price_files
 from pipeline.lake import FACTS_FROM, Lake, LakeError, View
 from pipeline.schema import Table
-from pipeline.sql_files import duckdb_type, quoted, split, sql_directory
+from pipeline.sql_files import duckdb_type, quoted, split, sql_directory, tables_named
 
 DEFAULT_LAKE = "data/lake"
 
@@ -185,7 +185,7 @@ class Connection:
 
     def _refuse_missing(self, query: str) -> None:
         """Of the tables that a query names, and of those that a fact's days are answered from."""
-        words = set(re.findall(r"\b(?:from|join)\s+(\w+)", re.sub(r"--.*", "", query.lower())))
+        words = tables_named(query)
         if words & {"nodes_latest", "nodes_at", "nodes_as_of"}:
             words |= {"nodes", "pools"}
         named = {table.name for table in schema.DATA_TABLES} & words

@@ -46,3 +46,18 @@ def duckdb_type(kind: pa.DataType) -> str:
         schema.FLAG: "boolean",
         schema.TEXT: "varchar",
     }[kind]
+
+
+#: What follows from, to the next clause; and in it what stands where a table does.
+_FROM = re.compile(
+    r"\b((?:from|join|summarize)\b.*?)"
+    r"(?=\b(?:from|select|where|group|order|limit|union)\b|;|\Z)",
+    re.DOTALL,
+)
+_TABLE = re.compile(r"""(?:\b(?:from|join|summarize)\b|,)[\s("]*(?:\w+"?\."?)*(\w+)""")
+
+
+def tables_named(query: str) -> set[str]:
+    """The words of a query that stand where tables do, in lower case; some of them may be columns."""
+    clauses = _FROM.findall(re.sub(r"--.*", "", query.lower()))
+    return set(_TABLE.findall(" ; ".join(clauses)))

@@ -293,3 +293,32 @@ def test_a_day_that_leans_on_an_expired_one_is_never_answered_from_rows(lake: La
     assert [row for row in node_hours(lake) if row["date"].day < 18] == [
         row for row in before if row["date"].day < 18
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_refused"),
+    [
+        ("from snapshots, nodes", True),
+        ("from snapshots as s\njoin nodes on true", True),
+        ("from snapshots s, main.nodes n where true", True),
+        ('select count(*) from "nodes"', True),
+        ("select count(*) from (nodes)", True),
+        ("select (select count(*) from nodes), account from pools", True),
+        ("summarize nodes", True),
+        ("select date, nodes from pool_hours", False),
+        ("select account, pool_id as nodes from pools -- not from nodes", False),
+    ],
+)
+def test_a_missing_file_is_named_however_its_table_is(
+    lake: Lake, asked: str, is_refused: bool
+) -> None:
+    """And not where only a column has its name."""
+    a_week(lake, days=1)
+    compact(lake)
+    (lake.root / f"compacted/nodes/date={MONDAY.date()}/acc.parquet").unlink()
+    with query.connect(lake) as connection:
+        if is_refused:
+            with pytest.raises(LakeError, match="the file is missing"):
+                connection.table(asked)
+        else:
+            assert connection.table(asked).num_rows > 0
