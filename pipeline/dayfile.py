@@ -18,8 +18,8 @@ from pipeline.schema import Column, Table
 from pipeline.storage import LakeError, Storage
 from pipeline.tablefile import read, survey
 
-#: Arrow memory that one pass over a day may take; a process needs about a gigabyte more.
-BUDGET_BYTES = 1_500_000_000
+#: Arrow memory that one pass over a day may take; a process needs about twice that in all.
+BUDGET_BYTES = 900_000_000
 #: Rows of a row group of a day file. Measured, bytes a row of nodes: 3.0 so, 2.9 with twice as many;
 #: default dictionaries; delta encodings made sorted files larger (tests/bench/bench_compact.py).
 ROWS_PER_GROUP = 65_536
