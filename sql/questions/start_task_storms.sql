@@ -16,12 +16,20 @@
 --           the failed runs began to when the last ended, and of all causes: one trouble may show as
 --           several. Retries are runs: those that began and ended between
 --           two listings were never seen, and neither was a node that came and went so; there were
---           at least so many nodes. Of the time before a pool's first listing only the last run of
---           nodes that lived on is known. Machines are counted, not ids.
-with ended as (
+--           at least so many nodes. Runs that ended before the hour of a pool's first complete
+--           listing are left out: of those only nodes that lived on are known, which says nothing
+--           of a rate. Machines are counted, not ids.
+with watched as (
+    select account, pool_id, min(hour) as began_at
+    from pool_hours
+    where listings > 0
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+    group by account, pool_id
+),
+ended as (
     select
-        account,
-        pool_id,
+        daily_start_task_runs.account,
+        daily_start_task_runs.pool_id,
         failure_code,
         exit_code,
         concat_ws(' ', coalesce(failure_code, ''), cast(exit_code as varchar)) as cause,
@@ -35,9 +43,16 @@ with ended as (
         ) as image,
         failure_message
     from daily_start_task_runs
-    where cast(last_observed_at as date) = date  -- each run once: by the day that listed it last
+    left join watched
+        on watched.account = daily_start_task_runs.account
+        and watched.pool_id = daily_start_task_runs.pool_id
+    where cast(last_observed_at as date) = daily_start_task_runs.date  -- a run's last day
         and (result is not null or end_time is not null)
-        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (
+            cast($pool as varchar) is null
+            or daily_start_task_runs.pool_id = cast($pool as varchar)
+        )
+        and (watched.began_at is null or coalesce(end_time, start_time) >= watched.began_at)
         and (
             cast($from as timestamptz) is null
             or coalesce(end_time, start_time) >= cast($from as timestamptz)

@@ -215,10 +215,12 @@ def storms(runs: Iterable[Run], nodes: int, minutes: float, rate: float) -> list
     """(pool, cause, first failure, last, nodes, failures, runs of the pool at that time).
 
     By the definition: stretches of so many minutes in which so many nodes fail, joined where they
-    overlap. A stretch ends at a failure, or just before one falls out of it.
+    overlap. A stretch ends at a failure, or just before one falls out of it. What ended before the
+    first listing says nothing: of that only nodes that lived on are known.
     """
     width = minutes * MINUTE
-    ended = [run for run in runs if run.is_ended]
+    watched = START.replace(microsecond=0)
+    ended = [run for run in runs if run.is_ended and (run.truth.ended_at or watched) >= watched]
     failures = defaultdict(list)
     for run in ended:
         if run.has_failed:
