@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 
 from pipeline import schema
@@ -61,3 +62,22 @@ def tables_named(query: str) -> set[str]:
     """The words of a query that stand where tables do, in lower case; some of them may be columns."""
     clauses = _FROM.findall(re.sub(r"--.*", "", query.lower()))
     return set(_TABLE.findall(" ; ".join(clauses)))
+
+
+def read_as(connection: duckdb.DuckDBPyConnection, value: object, kind: str) -> object:
+    """A value as DuckDB reads it for one of its types: text becomes a time or a number.
+
+    Raises:
+        ValueError: it is none of that type.
+    """
+    # DuckDB would round 1.5 to an int
+    if kind not in ("int", "bigint") or float(str(value)).is_integer():
+        try:
+            found = connection.execute(
+                f"select cast($value as {kind})", {"value": value}
+            ).fetchone()
+        except duckdb.ConversionException:
+            pass
+        else:
+            return found[0] if found else None
+    raise ValueError(f"{value!r} is no {kind}")

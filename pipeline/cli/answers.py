@@ -238,24 +238,20 @@ def check_values(connection: Connection, name: str, given: Mapping[str, object])
         click.BadParameter: names the parameter, its type and an example of a value.
         click.UsageError: a range that ends before it begins.
     """
-    import duckdb
-
     from pipeline.query import question
+    from pipeline.sql_files import read_as
 
-    for each in question(name).parameters:
-        value = given.get(each.name)
-        if value is None:
-            continue
-        try:
-            # DuckDB would round 1.5 to an int
-            fits = each.type not in ("int", "bigint") or float(str(value)).is_integer()
-            connection.table(f"select cast($value as {each.type})", {"value": value})
-        except (ValueError, duckdb.ConversionException):
-            fits = False
-        if not fits:
-            problem = f"{value!r} is no {each.type}, such as {_EXAMPLES.get(each.type, 'x')}"
-            hint = f"--{each.name}" if each.name in ("from", "to") else f"--param {each.name}"
-            raise click.BadParameter(problem, param_hint=hint)
+    with connection.cursor() as cursor:
+        for each in question(name).parameters:
+            value = given.get(each.name)
+            if value is None:
+                continue
+            try:
+                read_as(cursor, value, each.type)
+            except ValueError:
+                problem = f"{value!r} is no {each.type}, such as {_EXAMPLES.get(each.type, 'x')}"
+                hint = f"--{each.name}" if each.name in ("from", "to") else f"--param {each.name}"
+                raise click.BadParameter(problem, param_hint=hint) from None
     span = {name: given.get(name) for name in ("from", "to")}
     if None not in span.values():
         later = "select cast($from as timestamptz) < cast($to as timestamptz) as is_later"

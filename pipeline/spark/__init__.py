@@ -20,6 +20,7 @@ from pipeline.lake import Lake, View
 from pipeline.query import Outdated, Question, QuestionError, question
 from pipeline.spark.session import LOCAL, MEANING, SparkError, SparkSettingsError, first_line, need
 from pipeline.spark.session import start as start
+from pipeline.sql_files import read_as
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -238,10 +239,9 @@ def typed(asked: Question, values: Mapping[str, object]) -> dict[str, object]:
         for each in asked.parameters:
             value = values.get(each.name)
             if value is not None:
-                sql = f"select cast($value as {each.type})"
                 try:
-                    (value,) = connection.execute(sql, {"value": value}).fetchone() or (None,)
-                except duckdb.ConversionException:
+                    value = read_as(connection, value, each.type)
+                except ValueError:
                     problem = f"{asked.name}: {each.name}: {value!r} is no {each.type}"
                     raise QuestionError(problem) from None
             read[each.name] = value
