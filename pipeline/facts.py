@@ -216,7 +216,7 @@ NODE_HOURS = Fact("node_hours", "date x account x pool x vm_size x is_dedicated 
     _column("last", "certain_hours", REAL, "Of those, between a state's start and its last observation."),
 ), is_daily=True)
 
-NODE_STAYS = Fact("node_stays", "date x incarnation x state x state_transition_time", "Every stay of a node in a state, told once: on the day that listed it last.", (
+_STAY = (
     *_NODE,
     _column("key", "state", TEXT, "State of the node."),
     _column("key", "state_transition_time", TIME, "When the state began: exact, the service's own."),
@@ -225,7 +225,10 @@ NODE_STAYS = Fact("node_stays", "date x incarnation x state x state_transition_t
     _column("last", "ended_after", TIME, "As in node_states: the state had not ended by then."),
     _column("last", "ended_before", TIME, "As in node_states: it had ended by then; null where it is not known to have ended."),
     _column("last", "next_state", TEXT, "The next state the node was listed in; null where there is none."),
-), is_daily=True)
+)
+NODE_STAYS = Fact("node_stays", "date x incarnation x state x state_transition_time", "Every stay of a node in a state, told once: on the day that listed it last.", _STAY, is_daily=True)
+
+NOTABLE_STAYS = Fact("notable_stays", "date x incarnation x state x state_transition_time", "Of node_stays those that are no ordinary work: in a state other than idle and running, ended by one, or twelve hours long.", _STAY, is_daily=True)
 
 NODE_LIVES = Fact("node_lives", "date x incarnation", "Every node, told once: on the day that listed it last.", (
     *_NODE,
@@ -303,6 +306,7 @@ FACTS: dict[str, Fact] = {
         NODE_HOURS,
         POOL_HOURS,
         NODE_STAYS,
+        NOTABLE_STAYS,
         NODE_LIVES,
         TASK_FAILURES,
         NODE_JOBS,

@@ -32,7 +32,14 @@ FACTS: tuple[str, ...] = tuple(facts.FACTS)
 #: What the facts are made from first: which listings, and which nodes in them are which.
 _SETTLED = ("listings", "allocations")
 #: Facts that others are made from: a day's are kept while it is built.
-_KEPT = ("node_states", "node_incarnations", "task_runs", "start_task_runs", "node_boots")
+_KEPT = (
+    "node_states",
+    "node_incarnations",
+    "task_runs",
+    "start_task_runs",
+    "node_boots",
+    "node_stays",
+)
 _ROWS_PER_BATCH = 65_536
 _builds = itertools.count()
 
