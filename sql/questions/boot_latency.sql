@@ -50,31 +50,65 @@ lives as (
         vm_size,
         is_dedicated,
         image,
-        epoch(allocation_time) as allocated_at,
-        epoch(boot_time) as booted_at,
-        epoch(started_at) as started_at,
-        epoch(succeeded_at) as ended_at,
-        epoch(idle_at) as idle_at
+        epoch(boot_time) - epoch(allocation_time) as boot_seconds,
+        epoch(started_at) - epoch(boot_time) as wait_seconds,
+        epoch(succeeded_at) - epoch(started_at) as task_seconds,
+        case
+            when epoch(idle_at) >= epoch(succeeded_at) then epoch(idle_at) - epoch(succeeded_at)
+        end as idle_seconds,
+        epoch(idle_at) - epoch(allocation_time) as whole_seconds
     from starts
     where epoch(first_observed_at) - epoch(allocation_time) <= 60 * cast($minutes as double)
 ),
+told as (
+    select
+        account,
+        vm_size,
+        is_dedicated,
+        image,
+        count(boot_seconds) as boot_nodes,
+        percentile_cont(0.5) within group (order by boot_seconds) as boot_p50,
+        percentile_cont(0.95) within group (order by boot_seconds) as boot_p95,
+        max(boot_seconds) as boot_max,
+        count(wait_seconds) as wait_nodes,
+        percentile_cont(0.5) within group (order by wait_seconds) as wait_p50,
+        percentile_cont(0.95) within group (order by wait_seconds) as wait_p95,
+        max(wait_seconds) as wait_max,
+        count(task_seconds) as task_nodes,
+        percentile_cont(0.5) within group (order by task_seconds) as task_p50,
+        percentile_cont(0.95) within group (order by task_seconds) as task_p95,
+        max(task_seconds) as task_max,
+        count(idle_seconds) as idle_nodes,
+        percentile_cont(0.5) within group (order by idle_seconds) as idle_p50,
+        percentile_cont(0.95) within group (order by idle_seconds) as idle_p95,
+        max(idle_seconds) as idle_max,
+        count(whole_seconds) as whole_nodes,
+        percentile_cont(0.5) within group (order by whole_seconds) as whole_p50,
+        percentile_cont(0.95) within group (order by whole_seconds) as whole_p95,
+        max(whole_seconds) as whole_max
+    from lives
+    group by account, vm_size, is_dedicated, image
+),
 steps as (
-    select account, vm_size, is_dedicated, image, '1 allocation to boot' as step,
-        booted_at - allocated_at as seconds
-    from lives
+    select account, vm_size, is_dedicated, image, '1 allocation to boot' as step, boot_nodes as nodes,
+        boot_p50 as p50_seconds, boot_p95 as p95_seconds, boot_max as max_seconds
+    from told
     union all
-    select account, vm_size, is_dedicated, image, '2 boot to start task', started_at - booted_at
-    from lives
+    select account, vm_size, is_dedicated, image, '2 boot to start task', wait_nodes,
+        wait_p50, wait_p95, wait_max
+    from told
     union all
-    select account, vm_size, is_dedicated, image, '3 start task', ended_at - started_at
-    from lives
+    select account, vm_size, is_dedicated, image, '3 start task', task_nodes,
+        task_p50, task_p95, task_max
+    from told
     union all
-    select account, vm_size, is_dedicated, image, '4 start task to idle', idle_at - ended_at
-    from lives
-    where idle_at >= ended_at
+    select account, vm_size, is_dedicated, image, '4 start task to idle', idle_nodes,
+        idle_p50, idle_p95, idle_max
+    from told
     union all
-    select account, vm_size, is_dedicated, image, '5 allocation to idle', idle_at - allocated_at
-    from lives
+    select account, vm_size, is_dedicated, image, '5 allocation to idle', whole_nodes,
+        whole_p50, whole_p95, whole_max
+    from told
 )
 select
     account,
@@ -82,11 +116,10 @@ select
     is_dedicated,
     image,
     step,
-    count(*) as nodes,
-    percentile_cont(0.5) within group (order by seconds) as p50_seconds,
-    percentile_cont(0.95) within group (order by seconds) as p95_seconds,
-    max(seconds) as max_seconds
+    nodes,
+    p50_seconds,
+    p95_seconds,
+    max_seconds
 from steps
-where seconds is not null
-group by account, vm_size, is_dedicated, image, step
+where nodes > 0
 order by account, vm_size, is_dedicated, image, step;

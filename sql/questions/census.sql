@@ -31,27 +31,36 @@ unallocated as (
     group by account, pool_id, node_id
 ),
 joined_lives as (
+    select account, pool_id, node_id, is_dedicated, allocation_time as joined_at, ended_after,
+        ended_before
+    from node_lives
+    where allocation_time is not null
+    union all
     select
         node_lives.account,
         node_lives.pool_id,
         node_lives.node_id,
         node_lives.is_dedicated,
-        coalesce(node_lives.allocation_time, unallocated.first_observed_at) as joined_at,
+        unallocated.first_observed_at as joined_at,
         node_lives.ended_after,
         node_lives.ended_before
     from node_lives
     left join unallocated
-        on node_lives.allocation_time is null
-        and unallocated.account = node_lives.account
+        on unallocated.account = node_lives.account
         and unallocated.pool_id = node_lives.pool_id
         and unallocated.node_id = node_lives.node_id
-    where cast($pool as varchar) is null or node_lives.pool_id = cast($pool as varchar)
+    where node_lives.allocation_time is null
 ),
 lives as (
     select joined_lives.*, record.begins_at
     from joined_lives
     join record on record.account = joined_lives.account
-    where (joined_lives.ended_before is null or joined_lives.ended_before >= record.begins_at)
+    where (cast($pool as varchar) is null or joined_lives.pool_id = cast($pool as varchar))
+        and (
+            cast($from as timestamptz) is null
+            or joined_lives.ended_before is null
+            or joined_lives.ended_before >= cast($from as timestamptz)
+        )
         and (
             cast($to as timestamptz) is null
             or joined_lives.joined_at < cast($to as timestamptz)
@@ -81,34 +90,33 @@ counted as (
     ) as judged
     group by account, pool_id, is_dedicated
 ),
-told as (
+listed as (
     select
         account,
         pool_id,
-        snapshot_at,
-        is_dedicated,
-        case when is_dedicated then current_dedicated_nodes else current_low_priority_nodes end
-            as current_nodes,
-        case when is_dedicated then target_dedicated_nodes else target_low_priority_nodes end
-            as target_nodes
+        max_by(current_dedicated_nodes, snapshot_at) as current_dedicated,
+        max_by(target_dedicated_nodes, snapshot_at) as target_dedicated,
+        max(target_dedicated_nodes) as most_dedicated,
+        count(*) filter (where current_dedicated_nodes < target_dedicated_nodes) as few_dedicated,
+        max_by(current_low_priority_nodes, snapshot_at) as current_spot,
+        max_by(target_low_priority_nodes, snapshot_at) as target_spot,
+        max(target_low_priority_nodes) as most_spot,
+        count(*) filter (where current_low_priority_nodes < target_low_priority_nodes) as few_spot,
+        count(*) as listings
     from pools
-    cross join (values (true), (false)) as kinds (is_dedicated)
     where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (cast($from as timestamptz) is null or snapshot_at >= cast($from as timestamptz))
         and (cast($to as timestamptz) is null or snapshot_at < cast($to as timestamptz))
+    group by account, pool_id
 ),
 wanted as (
-    select
-        account,
-        pool_id,
-        is_dedicated,
-        max_by(current_nodes, snapshot_at) as current_nodes,
-        max_by(target_nodes, snapshot_at) as target_nodes,
-        max(target_nodes) as most_wanted,
-        count(*) as listings,
-        count(*) filter (where current_nodes < target_nodes) as listings_below_target
-    from told
-    group by account, pool_id, is_dedicated
+    select account, pool_id, true as is_dedicated, current_dedicated as current_nodes,
+        target_dedicated as target_nodes, most_dedicated as most_wanted, listings,
+        few_dedicated as listings_below_target
+    from listed
+    union all
+    select account, pool_id, false, current_spot, target_spot, most_spot, listings, few_spot
+    from listed
 )
 select
     coalesce(counted.account, wanted.account) as account,

@@ -15,12 +15,27 @@
 --           entries, and rarer polls see fewer. shortest_hours is the shortest time that held so
 --           many as asked for. trouble_hours takes a state to last until the next observed one
 --           began, or until last seen, and counts stays in trouble that began in the range.
-with stays as (
+-- most nodes never fall so often: only the stays of those that may have are looked at
+with falling as (
+    select account, pool_id, node_id, allocation_time
+    from notable_stays
+    where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and next_state in ('unusable', 'unknown', 'starttaskfailed', 'rebooting', 'reimaging')
+        and (
+            state not in ('unusable', 'unknown', 'starttaskfailed', 'rebooting', 'reimaging')
+            or state = next_state
+        )
+        and (cast($from as timestamptz) is null or ended_before >= cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or ended_before < cast($to as timestamptz))
+    group by account, pool_id, node_id, allocation_time
+    having count(*) >= cast($entries as int)
+),
+stays as (
     select
-        account,
-        pool_id,
-        node_id,
-        allocation_time,
+        notable_stays.account,
+        notable_stays.pool_id,
+        notable_stays.node_id,
+        notable_stays.allocation_time,
         state,
         next_state,
         state_transition_time,
@@ -32,12 +47,14 @@ with stays as (
             next_state in ('unusable', 'unknown', 'starttaskfailed', 'rebooting', 'reimaging'),
             false
         ) as is_trouble_next
-    from node_stays
-    where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-        and (
-            state in ('unusable', 'unknown', 'starttaskfailed', 'rebooting', 'reimaging')
-            or next_state in ('unusable', 'unknown', 'starttaskfailed', 'rebooting', 'reimaging')
-        )
+    from notable_stays
+    join falling
+        on falling.account = notable_stays.account
+        and falling.pool_id = notable_stays.pool_id
+        and falling.node_id = notable_stays.node_id
+        and falling.allocation_time is not distinct from notable_stays.allocation_time
+    where state in ('unusable', 'unknown', 'starttaskfailed', 'rebooting', 'reimaging')
+        or next_state in ('unusable', 'unknown', 'starttaskfailed', 'rebooting', 'reimaging')
 ),
 told as (
     select

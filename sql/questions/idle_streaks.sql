@@ -11,17 +11,29 @@
 --           last listing; it was over by ended_before (null while it goes on). idle_hours are those
 --           to ended_after, within from and to: a lower bound. A task that came and went between two
 --           listings ends a stretch too, as the service then tells another start.
-with streaks as (
+with long_stays as (
     select
-        account,
-        pool_id,
-        node_id,
-        allocation_time,
-        vm_size,
-        is_dedicated,
-        state_transition_time as started_at,
-        ended_after,
-        ended_before,
+        *,
+        (
+            epoch(least(ended_after, coalesce(cast($to as timestamptz), ended_after)))
+            - epoch(
+                greatest(
+                    state_transition_time,
+                    coalesce(cast($from as timestamptz), state_transition_time)
+                )
+            )
+        ) / 3600 as idle_hours
+    from notable_stays
+    where state = 'idle'
+        and (epoch(ended_after) - epoch(state_transition_time)) / 3600 >= 12
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($from as timestamptz) is null or ended_after > cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or state_transition_time < cast($to as timestamptz))
+),
+-- notable_stays has all of twelve hours or more: the others are looked at where those are too few
+short_stays as (
+    select
+        *,
         (
             epoch(least(ended_after, coalesce(cast($to as timestamptz), ended_after)))
             - epoch(
@@ -32,10 +44,40 @@ with streaks as (
             )
         ) / 3600 as idle_hours
     from node_stays
-    where state = 'idle'
+    where cast($hours as double) < 12
+        and (select count(*) from long_stays where idle_hours >= 12) < 2 * cast($rows as bigint)
+        and state = 'idle'
+        and (epoch(ended_after) - epoch(state_transition_time)) / 3600 < 12
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (cast($from as timestamptz) is null or ended_after > cast($from as timestamptz))
         and (cast($to as timestamptz) is null or state_transition_time < cast($to as timestamptz))
+),
+streaks as (
+    select
+        account,
+        pool_id,
+        node_id,
+        allocation_time,
+        vm_size,
+        is_dedicated,
+        state_transition_time as started_at,
+        ended_after,
+        ended_before,
+        idle_hours
+    from long_stays
+    union all
+    select
+        account,
+        pool_id,
+        node_id,
+        allocation_time,
+        vm_size,
+        is_dedicated,
+        state_transition_time as started_at,
+        ended_after,
+        ended_before,
+        idle_hours
+    from short_stays
 ),
 longest as (
     select *

@@ -23,7 +23,7 @@ with stays as (
             partition by account, pool_id, node_id, allocation_time, state, state_transition_time
             order by last_observed_at desc
         ) as place
-    from node_stays
+    from notable_stays
     where state in (
             'creating', 'starting', 'waitingforstarttask', 'rebooting', 'reimaging',
             'leavingpool', 'deallocating', 'upgradingos'
