@@ -15,6 +15,9 @@ from pipeline.storage import Entry, LakeError, Missing, Over, Storage
 #: Rows a table gathers before they are written as one row group: large enough to compress well,
 #: small enough that a snapshot's memory does not grow with its fleet.
 ROWS_PER_GROUP = 16_384
+#: So many tables wait as they came, then they are copied into one: the fewest rows hold all the
+#: memory they were read into, the nine errors of a page its thousand nodes.
+_TABLES_HELD = 20
 
 
 class TableFile:
@@ -45,6 +48,7 @@ class TableFile:
         self.rows = 0
         self._limit = rows_per_group
         self._waiting: list[pa.Table] = []
+        self._copied: list[pa.Table] = []
         self._gathering, self._writing = threading.Lock(), threading.Lock()
         self._is_over = False
         self._sink = storage.sink(key, over)
@@ -67,9 +71,13 @@ class TableFile:
         with self._gathering:
             self._waiting.append(rows)
             self.rows += rows.num_rows
-            if sum(rows.num_rows for rows in self._waiting) < self._limit:
+            group = [*self._copied, *self._waiting]
+            if sum(rows.num_rows for rows in group) < self._limit:
+                if len(self._waiting) >= _TABLES_HELD:
+                    self._copied.append(pa.concat_tables(self._waiting).combine_chunks())
+                    self._waiting = []
                 return
-            group, self._waiting = self._waiting, []
+            self._copied, self._waiting = [], []
         self._write_group(group)
 
     def _write_group(self, group: list[pa.Table]) -> None:
@@ -81,7 +89,7 @@ class TableFile:
 
     def finish(self) -> Entry:
         """Writes the last rows, makes the file durable, then gives it its name."""
-        self._write_group(self._waiting)
+        self._write_group([*self._copied, *self._waiting])
         with _write_errors(self):
             self._writer.close()
         return self._sink.finish()

@@ -177,6 +177,22 @@ def test_rows_are_written_in_groups_and_all_arrive(lake: Lake) -> None:
     assert written.num_row_groups == 2
 
 
+def test_a_few_rows_of_each_page_do_not_hold_the_pages(lake: Lake) -> None:
+    """What waits for its row group is copied now and then: a slice keeps all it was cut out of."""
+    snapshot_id = new_snapshot_id(AT)
+    many = pa.concat_tables([NODES] * 100)
+    before = pa.total_allocated_bytes()
+    with lake.writer(snapshot_id, "a") as writer:
+        for _ in range(200):
+            page = many.combine_chunks()
+            size = page.nbytes
+            writer.write({"nodes": page.slice(150, 2)})
+        del page
+        assert pa.total_allocated_bytes() - before < 25 * size
+        writer.commit(ledger(snapshot_id))
+    assert pq.read_metadata(lake.path("nodes", snapshot_id)).num_rows == 400
+
+
 class Disk:
     """Counts and orders what the disk is asked, and refuses at the n-th question."""
 
