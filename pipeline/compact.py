@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from pipeline import schema
+from pipeline.committed import Held
 from pipeline.dayfile import ROWS_PER_GROUP, Damaged, sorted_rows
 from pipeline.lake import Lake, compacted_key, late_stem
 from pipeline.remake import Remake
@@ -219,7 +220,11 @@ class _Account:
                 raise Changed(f"{url}: written by another run meanwhile: run the command again")
         ledgers = [(self.lake.key("snapshots", id_), 1) for id_ in ids]
         key = compacted_key("snapshots", day, stem)
-        self._write(schema.SNAPSHOTS, key, ledgers, is_commit=True)
+        counts = {
+            table.name: sum(each.get(table.name) or 0 for each in rows.values())
+            for table in schema.DATA_TABLES
+        }
+        self._write(schema.SNAPSHOTS, key, ledgers, commits=Held.of(ids, counts))
 
     def _files(
         self, table: str, rows: Mapping[str, Mapping[str, int | None]]
@@ -242,15 +247,16 @@ class _Account:
         key: str,
         files: Sequence[tuple[str, int | None]],
         *,
-        is_commit: bool = False,
+        commits: Held | None = None,
     ) -> Entry | None:
         """One sorted file from many, put over what a killed compaction left there, if anything."""
-        there = None if is_commit else self.storage.find(key)
+        there = None if commits else self.storage.find(key)
         if not files:
             if there:
                 self.storage.delete(key)
             return None
-        file = TableFile(self.storage, key, table.schema, there or "nothing", ROWS_PER_GROUP)
+        columns = commits.within(table.schema) if commits else table.schema
+        file = TableFile(self.storage, key, columns, there or "nothing", ROWS_PER_GROUP)
         try:
             for rows in sorted_rows(self.storage, table, files):
                 file.write(rows)

@@ -7,6 +7,7 @@ too, so one thing is told by several days' rows. ``merge`` says for each column 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from typing import Literal
 
@@ -14,6 +15,9 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.schema import COUNT, FLAG, INT, REAL, TEXT, TIME, Column
+
+#: A Batch account, and a day in UTC.
+AccountDay = tuple[str, date]
 
 Merge = Literal["key", "first", "last", "min", "max", "view"]
 """How the rows of one key become one: ``first`` and ``last`` are those of the earliest and the latest

@@ -45,6 +45,6 @@ def holdings(
                 found[whose].bytes[zone] += entry.size
     for snapshot_id in view.snapshot_ids:
         whose, day = accounts.get(snapshot_id), date_of(snapshot_id)
-        if whose and (whose, day) not in view.compacted and closes_at(day) <= now:
+        if whose and (whose, day) not in view.closed and closes_at(day) <= now:
             found[whose].open_days.add(day)
     return found

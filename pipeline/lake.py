@@ -8,35 +8,36 @@ has no ledger file does not exist for a reader.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline import schema
+from pipeline.committed import Committed, Held, made_from
 from pipeline.storage import Changed, Lock, Locked, Missing, Storage, open_storage
 from pipeline.storage import LakeError as LakeError
 from pipeline.storage.disk import make_directories as make_directories
 from pipeline.tablefile import TableFile, read
-from pipeline.view import View, look, made_from
+from pipeline.view import View, look
 
 __all__ = ["Changed", "Lake", "LakeError", "Locked", "Missing", "Refused", "SnapshotWriter", "View"]
 
-_SNAPSHOT_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+#: The form of a snapshot's id.
+ID = r"\d{8}T\d{6}Z-[0-9a-f]{8}"
+_SNAPSHOT_ID = re.compile(ID)
 #: What differs from row to row of one snapshot, beside the service's times.
 _ADDRESSES = {"node_id", "url", "affinity_id", "task_url"}
 #: The tables whose rows facts are made from, beside the ledger.
 FACTS_FROM = ("pools", "nodes", "recent_tasks", "node_errors")
-_LATE = re.compile(r"(.+)-late-(\d{8}T\d{6}Z-[0-9a-f]{8})")
+_LATE = re.compile(rf"(.+)-late-({ID})")
 
 
 class Refused(LakeError):
@@ -97,7 +98,7 @@ class Lake:
 
     def __init__(self, uri: str | Path, storage: Storage | None = None) -> None:
         self.storage = storage or open_storage(str(uri))
-        self._compacted_files: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {}
+        self._committed = Committed(self.storage)
         self._ledger_rows: dict[str, LedgerRow] = {}
 
     def __str__(self) -> str:
@@ -164,7 +165,8 @@ class Lake:
         for fact in facts:
             files = view.history.get(fact)
             if files:
-                found = self.storage.list(f"history/{fact}")
+                keys = {file.removeprefix(self.storage.url("")) for file in files}
+                found = self.storage.entries(f"history/{fact}", keys)
                 there = {self.storage.url(entry.key): entry.etag for entry in found}
                 if any(there.get(file) != view.versions.get(file) for file in files):
                     return True
@@ -198,38 +200,24 @@ class Lake:
         return found
 
     def compacted_ids(self, place: Place) -> tuple[str, ...]:
-        """The snapshots of a committed compacted file, sorted. It never changes: read once."""
-        return self._compacted(place)[0]
+        """The snapshots of a committed compacted file, sorted."""
+        return self._committed.ids(place)
 
-    def compacted_tables(self, place: Place) -> frozenset[str]:
-        """The tables that have rows of a committed compacted file's snapshots."""
-        return self._compacted(place)[1]
-
-    def _compacted(self, place: Place) -> tuple[tuple[str, ...], frozenset[str]]:
-        if place.key not in self._compacted_files:
-            names = {table.name: f"{table.name}_rows" for table in schema.DATA_TABLES}
-            rows = read(self.storage, place.key, ["snapshot_id", *names.values()])
-            there = {name: rows[c] for name, c in names.items() if c in rows.column_names}
-            tables = frozenset(
-                name for name, counts in there.items() if (pc.sum(counts).as_py() or 0)
-            )
-            ids = tuple(sorted(rows["snapshot_id"].to_pylist()))
-            self._compacted_files[place.key] = ids, tables
-        return self._compacted_files[place.key]
+    def held(self, place: Place) -> Held:
+        """What a committed compacted file holds."""
+        return self._committed.held(place)
 
     def missing(self, view: View, tables: Iterable[str]) -> Iterator[str]:
         """The files of these tables that the ledger has rows for and that are not there."""
         for table in sorted(tables):
             yield from view.lacking.get(table, ())
-            # one request each on Blob, so many at a time
-            with ThreadPoolExecutor(16) as pool:
-                waiting = view.without_rows.get(table, ())
-                counts = pool.map(self._landed_rows, waiting, itertools.repeat(table))
-                for snapshot_id, rows in zip(waiting, counts, strict=True):
-                    if rows and not self.storage.find(self.key(table, snapshot_id)):
-                        yield self.storage.url(self.key(table, snapshot_id))
+            waiting = view.without_rows.get(table, ())
+            counts = self.storage.many(partial(self._landed_rows, table), waiting)
+            for snapshot_id, rows in zip(waiting, counts, strict=True):
+                if rows and not self.storage.find(self.key(table, snapshot_id)):
+                    yield self.storage.url(self.key(table, snapshot_id))
 
-    def _landed_rows(self, snapshot_id: str, table: str) -> int:
+    def _landed_rows(self, table: str, snapshot_id: str) -> int:
         try:
             return self.ledger_row(snapshot_id).rows.get(table) or 0
         except Missing:
@@ -365,7 +353,8 @@ class SnapshotWriter:
     def _refuse_what_history_leans_on(self) -> None:
         day = date_of(self.snapshot_id)  # of one that is not closed there is no history
         key = history_key("days", day, self.account)
-        made = made_from(self.lake, key) if self.lake.storage.find(key) else None
+        is_there = self.lake.storage.find(key) is not None
+        made = made_from(self.lake.storage, key, day) if is_there else None
         gone = made.leans_on(self.lake.marks(), self.account) if made else None
         if gone:
             raise Refused(

@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 
@@ -21,6 +19,11 @@ from duckdb import DuckDBPyConnection, DuckDBPyRelation
 from pipeline import history, schema
 from pipeline import prices as price_files
 from pipeline.lake import FACTS_FROM, Lake, LakeError, View
+from pipeline.questions import Parameter as Parameter
+from pipeline.questions import Question as Question
+from pipeline.questions import QuestionError as QuestionError
+from pipeline.questions import question as question
+from pipeline.questions import questions as questions
 from pipeline.schema import Table
 from pipeline.sql_files import duckdb_type, quoted, split, sql_directory, tables_named
 
@@ -39,10 +42,6 @@ class Outdated(LakeError):
 
 class _HistoryChanged(Outdated):
     """A day's history was made anew while a query read it."""
-
-
-class QuestionError(Exception):
-    """An unknown question or parameter, or a value that does not fit; says what there is."""
 
 
 def connect(
@@ -71,8 +70,8 @@ class Connection:
     """An in-memory DuckDB whose views read the lake; use as a context manager, or ``close()``.
 
     ``duckdb`` is the connection itself, for whatever is not offered here. Its time zone is UTC, and it
-    neither downloads nor loads extensions. The views of the history facts are made when a query
-    first names one.
+    neither downloads nor loads extensions. The views of the history facts and of the fleet, and the
+    comments, are made when a query first names one, or asks what there is.
     """
 
     def __init__(self, lake: Lake) -> None:
@@ -88,13 +87,14 @@ class Connection:
         self._made: set[str] = set()
         self._whole: set[str] = set()  # tables of which no file is missing
         self._history: history.History
+        self._has_fleet = self._has_comments = False
         self.view: View
         self.refresh()
 
     @property
     def duckdb(self) -> DuckDBPyConnection:
         """The connection itself, with every view."""
-        self._make(history.FACTS)
+        self._name_all()
         return self._duckdb
 
     def cursor(self) -> DuckDBPyConnection:
@@ -104,6 +104,31 @@ class Connection:
         for statement in _variables(self.view):  # these are a session's own
             cursor.execute(statement)
         return cursor
+
+    def _name(self, query: str) -> tuple[str, ...]:
+        """Makes what a query names; returns the facts among it."""
+        facts = history.mentioned(query)
+        if facts == history.FACTS:
+            self._name_all()
+        else:
+            self._make(facts)
+            if not self._has_fleet and _FLEET & set(re.findall(r"\w+", query.lower())):
+                self._make_fleet()
+        return facts
+
+    def _name_all(self) -> None:
+        self._make(history.FACTS)
+        if not self._has_fleet:
+            self._make_fleet()
+        if not self._has_comments:
+            for statement in _comments():
+                self._duckdb.execute(statement)
+            self._has_comments = True
+
+    def _make_fleet(self) -> None:
+        for statement in _views(fleet=True):
+            self._duckdb.execute(statement)
+        self._has_fleet = True
 
     def _make(self, facts: Iterable[str]) -> None:
         """Makes the views of facts once they are asked for: a connection opens faster without."""
@@ -135,6 +160,7 @@ class Connection:
         self.view = self.lake.view()
         self._made.clear()
         self._whole.clear()
+        self._has_fleet = self._has_comments = False
         for statement in _tables(self.view):
             self._duckdb.execute(statement)
 
@@ -156,7 +182,7 @@ class Connection:
 
         ``parameters`` are bound by name (``$pool``), never pasted.
         """
-        self._make(history.mentioned(query))
+        self._name(query)
         return self._duckdb.sql(query, params=parameters or None)
 
     def table(
@@ -186,16 +212,14 @@ class Connection:
     def _refuse_missing(self, query: str) -> None:
         """Of the tables that a query names, and of those that a fact's days are answered from."""
         words = tables_named(query)
-        if words & {"nodes_latest", "nodes_at", "nodes_as_of"}:
+        if words & _FLEET:
             words |= {"nodes", "pools"}
         named = {table.name for table in schema.DATA_TABLES} & words
         missing = [*self.lake.missing(self.view, named - self._whole)]
         self._whole |= named if not missing else set()
-        if facts := history.mentioned(query):
-            self._make(facts)
-            if around := self._history.days_read(self._duckdb):
-                found = self.lake.missing(self.view, {*FACTS_FROM} - self._whole)
-                missing += [file for file in found if any(f"date={day}/" in file for day in around)]
+        if self._name(query) and (around := self._history.days_read(self._duckdb)):
+            found = self.lake.missing(self.view, {*FACTS_FROM} - self._whole)
+            missing += [file for file in found if any(f"date={day}/" in file for day in around)]
         if missing:
             raise LakeError(
                 f"{missing[0]}: the file is missing, and the ledger has rows for it: bring it back "
@@ -242,6 +266,8 @@ def _is_repeatable(query: str) -> bool:
 def statements(view: View) -> Iterator[str]:
     """The SQL that makes every view over these files: what ``init-sql`` prints."""
     yield from _tables(view)
+    yield from _comments()
+    yield from _views(fleet=True)
     yield from _history(view).statements()
 
 
@@ -253,7 +279,7 @@ def _variables(view: View) -> Iterator[str]:
 
 
 def _tables(view: View) -> Iterator[str]:
-    """The views of the tables, and those that need no history; the prices, if there are none yet."""
+    """The views of the tables; the prices, if there are none yet."""
     yield price_files.EMPTY
     yield from _variables(view)
     for table in schema.TABLES.values():
@@ -269,15 +295,28 @@ def _tables(view: View) -> Iterator[str]:
         else:
             source = "select " + _typed_nulls(table) + " where false"
         yield f"create or replace view {table.name} as {source}"
-        yield f"comment on view {table.name} is '{quoted(table.doc)} Grain: {table.grain}.'"
+    yield from _views(fleet=False)
+
+
+def _comments() -> Iterator[str]:
+    for table in schema.TABLES.values():
+        # rows as they lie: the view of that name keeps the latest only
+        name = "pool_usage_snapshots" if table.name == "pool_usage" else table.name
+        yield f"comment on view {name} is '{quoted(table.doc)} Grain: {table.grain}.'"
         for column in table.stored:
-            yield (f"comment on column {table.name}.{column.name} is '{quoted(column.doc)}'")
-    yield from (
-        statement
-        for path in sorted((sql_directory() / "views").glob("*.sql"))
-        if path.stem.partition("_")[2] not in history.FACTS
-        for statement in split(path.read_text("utf-8"))
-    )
+            yield f"comment on column {name}.{column.name} is '{quoted(column.doc)}'"
+
+
+#: What ``sql/views`` makes of the last complete listings.
+_FLEET = frozenset({"nodes_as_of", "nodes_at", "nodes_latest"})
+
+
+def _views(*, fleet: bool) -> Iterator[str]:
+    """The statements of ``sql/views`` that need no history: of the fleet, or the others."""
+    for path in sorted((sql_directory() / "views").glob("*.sql")):
+        name = path.stem.partition("_")[2]
+        if name not in history.FACTS and (name in _FLEET) == fleet:
+            yield from split(path.read_text("utf-8"))
 
 
 def _history(view: View) -> history.History:
@@ -291,99 +330,3 @@ def _typed_nulls(table: Table) -> str:
         f"cast(null as {duckdb_type(column.type)}) as {column.name}" for column in table.stored
     ]
     return ", ".join([*typed, "cast(null as date) as date"])
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of a question: its DuckDB type, its default as the header writes it, its meaning."""
-
-    name: str
-    type: str
-    default: str | None
-    doc: str
-
-
-@dataclass(frozen=True)
-class Question:
-    """A named question: the SQL file and what its header tells."""
-
-    name: str
-    question: str
-    grain: str
-    columns: tuple[str, ...]
-    parameters: tuple[Parameter, ...]
-    traps: str
-    sql: str
-
-    def bind(self, given: Mapping[str, object]) -> dict[str, object]:
-        """All parameters by name, defaults filled in.
-
-        Raises:
-            QuestionError: a parameter the question does not have, or a value that is none of its.
-        """
-        known = {parameter.name: parameter for parameter in self.parameters}
-        unknown = sorted(given.keys() - known.keys())
-        if unknown:
-            there = ", ".join(known) or "none"
-            raise QuestionError(f"{self.name} has no parameter {unknown[0]!r}; it has: {there}")
-        for name, value in given.items():
-            choices = _CHOICES.fullmatch(known[name].doc)
-            if value is not None and choices and value not in re.split(", | or ", choices[1]):
-                raise QuestionError(f"{name} of {self.name} is {known[name].doc}, not {value!r}")
-        return {name: given.get(name, parameter.default) for name, parameter in known.items()}
-
-
-_HEADER = re.compile(r"^-- (?:(question|grain|columns|param|traps): +| {6,})(.+)$")
-# A parameter's meaning that is a list of the values it may have: hour, day or week.
-_CHOICES = re.compile(r"(?:only )?(\w+(?:, \w+)+ or \w+)")
-_PARAM = re.compile(r"(\w+) (\w+) = (.*?): (.+)", re.DOTALL)
-
-
-@cache
-def questions() -> dict[str, Question]:
-    """Every question by name, sorted."""
-    files = sorted((sql_directory() / "questions").glob("*.sql"))
-    return {path.stem: _parse(path) for path in files}
-
-
-def question(name: str) -> Question:
-    """The question of that name.
-
-    Raises:
-        QuestionError: there is none; names those that are nearest.
-    """
-    known = questions()
-    if name not in known:
-        raise QuestionError(f"no question {name!r}; there are: {', '.join(known)}")
-    return known[name]
-
-
-def _parse(path: Path) -> Question:
-    text = path.read_text("utf-8")
-    fields: list[tuple[str, str]] = []
-    for line in text.splitlines():
-        match = _HEADER.match(line)
-        if match is None:
-            break
-        if match[1]:
-            fields.append((match[1], match[2].strip()))
-        else:  # a line that goes on
-            fields[-1] = (fields[-1][0], f"{fields[-1][1]} {match[2].strip()}")
-    one = dict(fields)
-    parameters = []
-    for name, value in fields:
-        if name == "param":
-            match = _PARAM.fullmatch(value)
-            if match is None:
-                raise QuestionError(f"{path}: no parameter: {value}")
-            default = None if match[3] == "null" else match[3]
-            parameters.append(Parameter(match[1], match[2], default, match[4]))
-    return Question(
-        path.stem,
-        one["question"],
-        one["grain"],
-        tuple(column.strip() for column in one["columns"].split(",")),
-        tuple(parameters),
-        one.get("traps", ""),
-        text.rstrip().removesuffix(";"),
-    )

@@ -9,9 +9,9 @@ from datetime import date, timedelta
 
 import duckdb
 
+from pipeline.facts import AccountDay
+from pipeline.lake import ID
 from pipeline.sql_files import quoted
-
-AccountDay = tuple[str, date]
 
 # The days of the record: those with a listing, and those of a gap of up to a month between two.
 RECORD_DAYS = """
@@ -86,7 +86,7 @@ select account, date from touched
 #: Days between two listings, at most, over which history is made.
 _GAP = 31
 _DAY_FILE = re.compile(r"/date=(\d{4}-\d\d-\d\d)/([^/]+)\.parquet$")
-_OF_A_SNAPSHOT = re.compile(r"(-late-)?\d{8}T\d{6}Z-[0-9a-f]{8}$")
+_OF_A_SNAPSHOT = re.compile(rf"(-late-)?{ID}$")
 #: Days that history covers but for so many: more of them are looked up by SQL.
 _EDGES = 100
 

@@ -18,11 +18,12 @@ import duckdb
 import pyarrow as pa
 
 from pipeline import facts
+from pipeline.committed import Held, days_file, made_from, sum_of
 from pipeline.dayfile import ROWS_PER_GROUP
 from pipeline.lake import FACTS_FROM, Lake, date_of, history_key
 from pipeline.storage import LakeError, Lock
 from pipeline.tablefile import TableFile
-from pipeline.view import View, made_from
+from pipeline.view import View
 
 if TYPE_CHECKING:
     from pipeline.query import Connection
@@ -31,8 +32,6 @@ log = logging.getLogger("nodelake.compact")
 
 #: What DuckDB may take while it makes history; more goes to temporary files.
 MEMORY = "2GB"
-
-_DAYS = pa.schema([pa.field("snapshot_id", pa.string()), pa.field("account", pa.string())])
 
 
 class History(Protocol):
@@ -139,12 +138,12 @@ class Remake:
         marks = self.lake.marks()
         if (self.account, day) in marks:
             return True
-        made = made_from(self.lake, history_key("days", day, self.account))
+        made = made_from(self.storage, history_key("days", day, self.account), day)
         if made is None:
             return False
         if made.leans_on(marks, self.account):
             return True
-        return made.ids == set(ids) and made.facts == facts.versions()
+        return made.sum == sum_of({*ids}) and made.facts == facts.versions()
 
     def _wanted(self, connection: Connection) -> dict[date, set[str]]:
         """For each day that has not expired, the snapshots its history has to be made from."""
@@ -158,7 +157,7 @@ class Remake:
     def _is_made(self, view: View, day: date, ids: set[str]) -> bool:
         """Whether a day's history needs no making: it is current, or its rows are still in landing."""
         own = f"{day:%Y%m%d}"
-        if (self.account, day) not in view.compacted and any(i.startswith(own) for i in ids):
+        if (self.account, day) not in view.closed and any(i.startswith(own) for i in ids):
             return True
         return (self.account, day) in view.history_days and self._is_current(day, ids)
 
@@ -171,10 +170,9 @@ class Remake:
             self._put(history_key(fact, day, self.account), rows)
         for fact in set(self.history.FACTS) - made:
             self.storage.delete(history_key(fact, day, self.account))
-        named = {facts.MADE: facts.versions(), facts.FILES: " ".join(sorted(made))}
-        columns = _DAYS.with_metadata(named)
-        accounts = [self.account] * len(ids)
-        self._put(days_key, pa.table([pa.array(ids, pa.string()), pa.array(accounts)], columns))
+        places = connection.view.closed.get((self.account, day), ())
+        held: dict[str, tuple[str, Held]] = {p.stem: (p.etag, self.lake.held(p)) for p in places}
+        self._put(days_key, days_file((self.account, day), ids, made, held))
 
     def _put(self, key: str, rows: pa.RecordBatchReader | pa.Table) -> None:
         there = self.storage.find(key)

@@ -52,17 +52,18 @@ class TableFile:
         self._gathering, self._writing = threading.Lock(), threading.Lock()
         self._is_over = False
         self._sink = storage.sink(key, over)
+        self._writer = self._open(columns, distinct)
+
+    def _open(self, columns: pa.Schema, distinct: Collection[str]) -> pq.ParquetWriter:
         recurring = [field for field in columns if field.name not in distinct]
         times = [name for name in distinct if pa.types.is_timestamp(columns.field(name).type)]
         # zstd 1 is as small as zstd 3 on such files and a third cheaper (measured).
-        self._writer = pq.ParquetWriter(
+        return pq.ParquetWriter(
             self._sink.file,
             columns,
             compression="zstd",
             compression_level=1,
-            use_dictionary=[
-                leaf for field in recurring for leaf in _leaves(field.name, field.type)
-            ],
+            use_dictionary=[leaf for field in recurring for leaf in leaves(field)],
             column_encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED"),
         )
 
@@ -103,13 +104,14 @@ class TableFile:
             self._sink.discard()
 
 
-def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
+def leaves(field: pa.Field, within: str = "") -> Iterator[str]:
     """The columns that Parquet makes of a field, by their paths."""
+    path, kind = within + field.name, field.type
     if pa.types.is_list(kind):
-        yield from _leaves(f"{path}.list.element", kind.value_type)
+        yield from leaves(kind.value_field, f"{path}.list.")
     elif pa.types.is_struct(kind):
-        for field in kind:
-            yield from _leaves(f"{path}.{field.name}", field.type)
+        for each in kind:
+            yield from leaves(each, f"{path}.")
     else:
         yield path
 
@@ -174,6 +176,12 @@ def read_names(storage: Storage, key: str) -> set[str]:
     """The columns a file has. Raises as ``read``."""
     with storage.open(key) as source, _read_errors(storage, key):
         return set(pq.ParquetFile(source).schema_arrow.names)
+
+
+def read_metadata(storage: Storage, key: str) -> dict[bytes, bytes]:
+    """What the footer of a file tells beside its columns. Raises as ``read``."""
+    with storage.open(key) as source, _read_errors(storage, key):
+        return pq.read_metadata(source).metadata or {}
 
 
 @contextlib.contextmanager

@@ -1,20 +1,23 @@
 """What a reader sees of a lake: every committed snapshot exactly once, from landing or from compacted.
 
 Only listings decide, in an order that makes rival writers harmless: landing before compacted, the
-ledger before the data, the marks of expired days last.
+ledger before the data, the marks of expired days last. Where the key of a file is known it is looked
+up, not searched for: a year has seven thousand directories of one file each.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pipeline import facts, schema
-from pipeline.storage import Missing
-from pipeline.tablefile import read, read_names
+from pipeline.committed import Held, MadeFrom, added, made_from, sum_of
+from pipeline.facts import AccountDay
+from pipeline.storage import Entry, Missing
+from pipeline.tablefile import read_names
 
 if TYPE_CHECKING:
     from pipeline.lake import Lake, Place
@@ -22,21 +25,26 @@ if TYPE_CHECKING:
 #: How often a look that found a file gone is begun anew: a day expires, or is swept, once.
 _LOOKS = 5
 
-AccountDay = tuple[str, date]
-
 
 @dataclass(frozen=True)
 class View:
     """The lake as it stood at one moment: the files of every table that committed snapshots have.
 
-    ``snapshot_ids`` are sorted; ``files`` are what DuckDB opens, by table, none of a snapshot that
-    is not committed, and no snapshot twice.
+    ``files`` are what DuckDB opens, by table, none of a snapshot that is not committed, and no
+    snapshot twice.
     """
 
-    snapshot_ids: tuple[str, ...]
+    count: int
+    """How many snapshots are committed."""
+    waiting: tuple[str, ...]
+    """Those that are in landing only, sorted."""
     files: Mapping[str, tuple[str, ...]]
-    compacted: Mapping[AccountDay, tuple[str, ...]] = field(default_factory=dict)
-    """The account-days that are closed: the ids seen of each, late ones still in landing included."""
+    closed: Mapping[AccountDay, tuple[Place, ...]]
+    """The account-days that are closed: their committed files of ``compacted/snapshots``."""
+    late: Mapping[AccountDay, frozenset[str]]
+    """The snapshots of days that are closed, or have history, which are in landing only."""
+    ids_of: Callable[[Place], tuple[str, ...]]
+    """Reads the snapshots of a committed file."""
     history: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Files of facts, by fact: of the ``history_days`` only."""
     history_days: tuple[AccountDay, ...] = ()
@@ -52,6 +60,21 @@ class View:
     older: frozenset[str] = frozenset()
     """Tables with files that lack a column of today's schema: read them by name."""
 
+    @cached_property
+    def compacted(self) -> Mapping[AccountDay, tuple[str, ...]]:
+        """The ids seen of each closed account-day, sorted; late ones still in landing included."""
+        return {
+            whose: tuple(
+                sorted({*self.late.get(whose, ()), *(i for p in places for i in self.ids_of(p))})
+            )
+            for whose, places in self.closed.items()
+        }
+
+    @cached_property
+    def snapshot_ids(self) -> tuple[str, ...]:
+        """Every committed snapshot, sorted."""
+        return tuple(sorted({*self.waiting, *(i for ids in self.compacted.values() for i in ids)}))
+
 
 def look(lake: Lake) -> View:
     """Looks at a lake; begins anew where a file was swept or expired while it looked."""
@@ -66,142 +89,195 @@ def look(lake: Lake) -> View:
 def _look(lake: Lake) -> View:
     # A snapshot moves from landing to compacted: listed in this order it is in one of them.
     landed = lake.landed("snapshots")
-    closed = [*lake.places("compacted/snapshots")]
-    data = {
-        table.name: (lake.landed(table.name), [*lake.places(f"compacted/{table.name}")])
-        for table in schema.DATA_TABLES
-    }
-    days = [*lake.places("history/days")]
-    made = _facts(lake)
-    again = {place.key: place.etag for place in lake.places("history/days")}
+    listed = [((place.account, place.day), place) for place in lake.places("compacted/snapshots")]
+    in_landing = {table.name: lake.landed(table.name) for table in schema.DATA_TABLES}
+    in_compacted = _beside(lake, listed)
+    past = _Past.of(lake)
     # Last: whose data an expiry has begun to delete has its mark by now.
     marks = lake.marks()
 
-    closed = [place for place in closed if (place.account, place.day) not in marks]
-    ids: dict[AccountDay, set[str]] = defaultdict(set)
-    for place in closed:
-        ids[place.account, place.day].update(lake.compacted_ids(place))
-    compacted = set().union(*ids.values())
-    waiting = {key: place for key, place in landed.items() if key not in compacted}
-    seen = defaultdict(set, {whose: set(found) for whose, found in ids.items()})
-    touched = {day for _, day in (*ids, *marks)} | {place.day for place in days}
-    for key, place in list(waiting.items()):
+    closed: dict[AccountDay, list[Place]] = defaultdict(list)
+    for whose, place in listed:
+        if whose not in marks:
+            closed[whose].append(place)
+    held = past.held(lake, closed)
+    waiting = _waiting(lake, landed, closed)
+    touched = {day for _, day in (*closed, *marks, *past.made)}
+    late: dict[AccountDay, set[str]] = defaultdict(set)
+    for id_, place in [*waiting.items()]:
         if place.day not in touched:
             continue
-        whose = lake.ledger_row(key).account, place.day
+        whose = lake.ledger_row(id_).account, place.day
         if whose in marks:
-            del waiting[key]
+            del waiting[id_]
         else:
-            seen[whose].add(key)
+            late[whose].add(id_)
+    current, standing = past.current(
+        {
+            whose: added([*(held[p.key].sum for p in closed.get(whose, ())), sum_of(late[whose])])
+            for whose in {*closed, *late}
+        },
+        marks,
+    )
 
-    committed = {(place.day, place.stem) for place in closed}
-    chosen = {"snapshots": [*waiting.values(), *closed]}
-    for table, (in_landing, in_compacted) in data.items():
-        chosen[table] = [place for key, place in in_landing.items() if key in waiting]
-        chosen[table] += [place for place in in_compacted if (place.day, place.stem) in committed]
-    there: dict[AccountDay, set[str]] = defaultdict(set)
-    for fact, places in made.items():
-        for place in places:
-            there[place.stem, place.day].add(fact)
-    current, standing = set(), set()
-    for place in days:
-        whose = place.stem, place.day
-        if again.get(place.key) != place.etag:
-            continue
-        if whose in marks:
-            current.add(whose)
-        elif by := made_from(lake, place.key):
-            if by.leans_on(marks, place.stem):
-                standing.add(whose)
-            elif by.files <= there[whose] and _is_current(by, place.day, seen.get(whose, set())):
-                current.add(whose)
-    current |= standing
-    holding = {
-        fact: [place for place in places if (place.stem, place.day) in current]
-        for fact, places in made.items()
+    files: dict[str, list[Place | Entry]] = {
+        "snapshots": [*waiting.values(), *(p for places in closed.values() for p in places)]
+    }
+    for table, places in in_landing.items():
+        files[table] = [place for id_, place in places.items() if id_ in waiting]
+        files[table] += [entry for whose, entry in in_compacted[table] if whose in closed]
+    history = {
+        fact: [entry for whose, entry in entries if whose in current]
+        for fact, entries in past.entries.items()
     }
     return View(
-        tuple(sorted(compacted | waiting.keys())),
-        {table: _urls(lake, places) for table, places in chosen.items()},
-        {whose: tuple(sorted(seen[whose])) for whose in ids},
-        {fact: _urls(lake, places) for fact, places in holding.items()},
+        sum(each.count for each in held.values()) + len(waiting),
+        tuple(sorted(waiting)),
+        {table: _urls(lake, found) for table, found in files.items()},
+        {whose: tuple(places) for whose, places in closed.items()},
+        {whose: frozenset(ids) for whose, ids in late.items()},
+        lake.compacted_ids,
+        {fact: _urls(lake, entries) for fact, entries in history.items()},
         tuple(sorted(current)),
         tuple(sorted(standing)),
-        {lake.storage.url(each.key): each.etag for places in holding.values() for each in places},
-        _lacking(lake, closed, chosen),
+        {lake.storage.url(each.key): each.etag for found in history.values() for each in found},
+        _lacking(lake, held, files),
         {
-            table: tuple(sorted(waiting.keys() - in_landing.keys()))
-            for table, (in_landing, _) in data.items()
+            table: tuple(sorted(waiting.keys() - places.keys()))
+            for table, places in in_landing.items()
         },
-        frozenset(table for table, places in chosen.items() if _is_older(lake, table, places)),
+        frozenset(table for table, found in files.items() if _is_older(lake, table, found)),
     )
 
 
-def _urls(lake: Lake, places: Iterable[Place]) -> tuple[str, ...]:
-    return tuple(lake.storage.url(key) for key in sorted(place.key for place in places))
+def _urls(lake: Lake, files: Iterable[Place | Entry]) -> tuple[str, ...]:
+    return tuple(lake.storage.url(key) for key in sorted(file.key for file in files))
 
 
-def _lacking(
-    lake: Lake, closed: list[Place], chosen: Mapping[str, list[Place]]
-) -> dict[str, tuple[str, ...]]:
-    lacking: dict[str, list[str]] = defaultdict(list)
-    there = {place.key for places in chosen.values() for place in places}
-    for place in closed:
-        for table in sorted(lake.compacted_tables(place)):
-            key = place.key.replace("/snapshots/", f"/{table}/", 1)
-            if key not in there:
-                lacking[table].append(lake.storage.url(key))
-    return {table: tuple(sorted(urls)) for table, urls in lacking.items()}
+def _of_table(key: str, table: str) -> str:
+    """Where a table's rows lie of the snapshots that a file of ``compacted/snapshots`` commits."""
+    return key.replace("/snapshots/", f"/{table}/", 1)
 
 
-def _facts(lake: Lake) -> dict[str, list[Place]]:
-    found: dict[str, list[Place]] = defaultdict(list)
-    for place in lake.places("history"):
-        fact = place.key.split("/")[1]
-        if fact != "days":
-            found[fact].append(place)
+def _beside(
+    lake: Lake, listed: Iterable[tuple[AccountDay, Place]]
+) -> dict[str, list[tuple[AccountDay, Entry]]]:
+    """The files of the data tables that those of ``compacted/snapshots`` commit."""
+    named = {
+        _of_table(place.key, table.name): (table.name, whose)
+        for whose, place in listed
+        for table in schema.DATA_TABLES
+    }
+    found: dict[str, list[tuple[AccountDay, Entry]]] = {t.name: [] for t in schema.DATA_TABLES}
+    for entry in lake.storage.entries("compacted", named.keys()):
+        table, whose = named[entry.key]
+        found[table].append((whose, entry))
     return found
 
 
-def _is_current(made: MadeFrom, day: date, seen: set[str]) -> bool:
-    """Whether the history of a day was made from the snapshots seen of it.
-
-    A day within a gap has history and no snapshot.
-    """
-    own = {id_ for id_ in made.ids if id_.startswith(f"{day:%Y%m%d}")}
-    return made.facts == facts.versions() and own == seen
+def _waiting(
+    lake: Lake, landed: Mapping[str, Place], closed: Mapping[AccountDay, list[Place]]
+) -> dict[str, Place]:
+    """What is in landing and not compacted; ids are read only of the days that landing has too."""
+    days = {f"{place.day:%Y%m%d}" for place in landed.values()} | {id_[:8] for id_ in landed}
+    beside = [p for (_, day), places in closed.items() if f"{day:%Y%m%d}" in days for p in places]
+    compacted: set[str] = set().union(*lake.storage.many(lake.compacted_ids, beside))
+    return {id_: place for id_, place in landed.items() if id_ not in compacted}
 
 
 @dataclass(frozen=True)
-class MadeFrom:
-    """What a day's history was made from: snapshots, those around the day too, and by which facts."""
+class _Past:
+    """The history that there is."""
 
-    ids: frozenset[str]
-    facts: str
-    files: frozenset[str] = frozenset()
-    """The facts that have a file of that day; empty where an older version did not tell."""
+    made: Mapping[AccountDay, tuple[Place, MadeFrom | None]]
+    """The files of ``history/days``, and what they tell."""
+    entries: Mapping[str, list[tuple[AccountDay, Entry]]]
+    """The files of each fact."""
+    again: Mapping[str, str]
+    """The versions of the files of ``history/days`` after those were looked up."""
 
-    def leans_on(self, marks: Iterable[AccountDay], account: str) -> str | None:
-        """An expired day whose rows it was made from: it stands, made anew it would tell less."""
-        days = {f"{day:%Y%m%d}": f"{day}" for whose, day in marks if whose == account}
-        return next((days[id_[:8]] for id_ in sorted(self.ids) if id_[:8] in days), None)
+    @classmethod
+    def of(cls, lake: Lake) -> _Past:
+        """As it lies there now."""
+        days = [*lake.places("history/days")]
+        told = lake.storage.many(lambda place: made_from(lake.storage, place.key, place.day), days)
+        made = {(p.stem, p.day): (p, by) for p, by in zip(days, told, strict=True)}
+        named = {
+            place.key.replace("/days/", f"/{fact}/", 1): (fact, whose)
+            for whose, (place, by) in made.items()
+            for fact in ((by and by.files) or facts.FACTS)  # an older version does not tell
+        }
+        entries: dict[str, list[tuple[AccountDay, Entry]]] = defaultdict(list)
+        for entry in lake.storage.entries("history", named.keys()):
+            fact, whose = named[entry.key]
+            entries[fact].append((whose, entry))
+        again = lake.storage.entries("history/days", [place.key for place in days])
+        return cls(made, entries, {entry.key: entry.etag for entry in again})
+
+    def held(self, lake: Lake, closed: Mapping[AccountDay, list[Place]]) -> dict[str, Held]:
+        """What committed files hold: as history tells it of that very version, or as they tell it."""
+        found: dict[str, Held] = {}
+        others: list[Place] = []
+        for whose, places in closed.items():
+            _, by = self.made.get(whose, (None, None))
+            for place in places:
+                etag, told = (by.held.get(place.stem) if by else None) or ("", None)
+                if told and etag == place.etag:
+                    found[place.key] = told
+                else:
+                    others.append(place)
+        found.update(
+            zip((p.key for p in others), lake.storage.many(lake.held, others), strict=True)
+        )
+        return found
+
+    def current(
+        self, seen: Mapping[AccountDay, int], marks: Collection[AccountDay]
+    ) -> tuple[set[AccountDay], set[AccountDay]]:
+        """The days whose history holds, and of them those made with rows that have expired.
+
+        Args:
+            seen: the sum of the snapshots seen of each day: a day within a gap has history and none.
+            marks: the days that have expired.
+        """
+        there: dict[AccountDay, set[str]] = defaultdict(set)
+        for fact, entries in self.entries.items():
+            for whose, _ in entries:
+                there[whose].add(fact)
+        current, standing = set(), set()
+        versions = facts.versions()
+        for whose, (place, by) in self.made.items():
+            if self.again.get(place.key) != place.etag:
+                continue
+            if whose in marks:
+                current.add(whose)
+            elif by and by.leans_on(marks, place.stem):
+                standing.add(whose)
+            elif (
+                by
+                and by.files <= there[whose]
+                and (by.facts, by.own) == (versions, seen.get(whose, 0))
+            ):
+                current.add(whose)
+        return current | standing, standing
 
 
-def made_from(lake: Lake, key: str) -> MadeFrom | None:
-    """What a file of ``history/days`` tells; None where there is none."""
-    try:
-        rows = read(lake.storage, key, ["snapshot_id"])
-    except Missing:
-        return None
-    told = rows.schema.metadata or {}
-    by, files = (told.get(key.encode(), b"").decode() for key in (facts.MADE, facts.FILES))
-    return MadeFrom(frozenset(rows["snapshot_id"].to_pylist()), by, frozenset(files.split()))
+def _lacking(
+    lake: Lake, held: Mapping[str, Held], files: Mapping[str, list[Place | Entry]]
+) -> dict[str, tuple[str, ...]]:
+    lacking: dict[str, list[str]] = defaultdict(list)
+    there = {file.key for found in files.values() for file in found}
+    for key, each in held.items():
+        for table in sorted(each.tables):
+            if (beside := _of_table(key, table)) not in there:
+                lacking[table].append(lake.storage.url(beside))
+    return {table: tuple(sorted(urls)) for table, urls in lacking.items()}
 
 
-def _is_older(lake: Lake, table: str, places: list[Place]) -> bool:
+def _is_older(lake: Lake, table: str, files: list[Place | Entry]) -> bool:
     """Whether some file lacks a column: the one that was written first tells for all."""
-    if not places:
+    if not files:
         return False
-    oldest = min(places, key=lambda place: place.modified)
+    oldest = min(files, key=lambda file: file.modified)
     names = {column.name for column in schema.TABLES[table].stored}
     return bool(names - read_names(lake.storage, oldest.key))

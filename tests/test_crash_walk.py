@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 
 from pipeline import compact as compaction
 from pipeline.lake import Lake, LakeError
-from pipeline.storage import Entry, Lock, Over, Sink
+from pipeline.storage import Entry, Found, Given, Lock, Over, Sink
 from pipeline.storage.disk import Disk
 from pipeline.sweep import expire
 from tests.days import ACCOUNT, DAY, LATER, NOON, expected, seen, store, store_days
@@ -79,6 +79,17 @@ class Failing:
         """One operation."""
         found: list[Entry] = self.asked(f"list {prefix}", lambda: [*self.storage.list(prefix)])
         return iter(found)
+
+    def entries(self, folder: str, keys: Collection[str]) -> Iterator[Entry]:
+        """One operation."""
+        found: list[Entry] = self.asked(
+            f"entries {folder}", lambda: [*self.storage.entries(folder, keys)]
+        )
+        return iter(found)
+
+    def many(self, read: Callable[[Given], Found], things: Iterable[Given]) -> Iterator[Found]:
+        """What each of them is."""
+        return map(read, things)
 
     def leftovers(self) -> Iterator[Entry]:
         """One operation."""

@@ -46,7 +46,7 @@ def shell(lake: str | None) -> None:
         if sys.stdin.isatty():
             import readline  # noqa: F401 - its import gives input() history and editing
 
-            click.echo(f"{len(connection.view.snapshot_ids)} snapshots in {connection.lake}")
+            click.echo(f"{connection.view.count} snapshots in {connection.lake}")
         for text in _typed():
             if text in (".quit", ".exit"):
                 return
@@ -83,7 +83,7 @@ def _typed() -> Iterator[str]:
 def _dot(connection: Connection, word: str) -> None:
     if word == ".refresh":
         connection.refresh()
-        click.echo(f"{len(connection.view.snapshot_ids)} snapshots")
+        click.echo(f"{connection.view.count} snapshots")
     elif word == ".tables":
         show(connection.table(_VIEWS), "table")
     else:
@@ -107,7 +107,7 @@ def init_sql(lake: str | None) -> None:
     from pipeline.query import statements
 
     with connect(lake) as connection:
-        click.echo(f"-- {connection.lake}: {len(connection.view.snapshot_ids)} snapshots")
+        click.echo(f"-- {connection.lake}: {connection.view.count} snapshots")
         click.echo("set TimeZone = 'UTC';")
         for statement in statements(connection.view):
             click.echo(f"{statement};")

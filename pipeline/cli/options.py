@@ -94,5 +94,5 @@ def connect(lake: str | None) -> Connection:
 
 def warn_of_nothing(connection: Connection) -> None:
     """Says so where a lake holds nothing at all: no rows may be no trouble, or a name mistyped."""
-    if not connection.view.snapshot_ids and not connection.view.history_days:
+    if not connection.view.count and not connection.view.history_days:
         logging.getLogger("nodelake").warning("no snapshots in %s", connection.lake)

@@ -6,12 +6,15 @@ by one atomic step; what is being written is seen by nobody.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol
+from typing import IO, Any, Literal, Protocol, TypeVar
+
+Given = TypeVar("Given")
+Found = TypeVar("Found")
 
 
 class LakeError(Exception):
@@ -91,6 +94,12 @@ class Storage(Protocol):
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """The finished files below a prefix (whole path segments), in no order."""
+
+    def entries(self, folder: str, keys: Collection[str]) -> Iterator[Entry]:
+        """Of the finished files below a folder those with these keys, in no order."""
+
+    def many(self, read: Callable[[Given], Found], things: Iterable[Given]) -> Iterator[Found]:
+        """What reading each of many files answers, in order; several at a time where that helps."""
 
     def leftovers(self) -> Iterator[Entry]:
         """Staging files of writers that are at work, or were killed."""

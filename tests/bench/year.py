@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from pipeline import facts, schema
 from pipeline.columns import Origin
+from pipeline.committed import days_file, made_from
 from pipeline.dayfile import ROWS_PER_GROUP
 from pipeline.lake import Lake, compacted_key, history_key, new_snapshot_id
 from pipeline.ledger import Ledger
@@ -29,12 +30,6 @@ from tests.bench.year_columns import SLOTS, Texts, first_poll, numbers, offsets,
 from tests.bench.year_derived import derivations, derived, reads
 from tests.bench.year_facts import DayFacts
 from tests.bench.year_truth import Ints, Shape, Year, take
-
-
-def days_schema() -> pa.Schema:
-    """The schema of a file of ``history/days``, which names the facts that were made."""
-    columns = [pa.field("snapshot_id", pa.string()), pa.field("account", pa.string())]
-    return pa.schema(columns, {facts.MADE: facts.versions()})
 
 
 def snapshot_ids(shape: Shape, first: int, last: int) -> list[str]:
@@ -80,9 +75,7 @@ class YearWriter:
                 )
         for name, table in (("pools", pool_rows(made)), ("snapshots", ledger_rows(made))):
             self._put(compacted_key(name, day, shape.account), table.schema, [table])
-        ids = snapshot_ids(shape, *made.polls)
-        days = pa.table([ids, [shape.account] * len(ids)], days_schema())
-        self._put(history_key("days", day, shape.account), days.schema, [days])
+        put_days(self.lake, shape.account, day, snapshot_ids(shape, *made.polls))
 
     def _put(self, key: str, columns: pa.Schema, parts: Iterable[pa.Table]) -> None:
         put(self.lake, key, columns, parts)
@@ -95,6 +88,14 @@ def put(lake: Lake, key: str, columns: pa.Schema, parts: Iterable[pa.Table]) -> 
         for start in range(0, len(part), ROWS_PER_GROUP):
             file.write(part.slice(start, ROWS_PER_GROUP))
     file.finish()
+
+
+def put_days(lake: Lake, account: str, day: date, ids: list[str]) -> None:
+    """Writes what a day's facts were made from, as a compaction does."""
+    places = [*lake.places(f"compacted/snapshots/date={day}")]
+    held = {place.stem: (place.etag, lake.held(place)) for place in places}
+    days = days_file((account, day), ids, facts.FACTS, held)
+    put(lake, history_key("days", day, account), days.schema, [days])
 
 
 def _rows(table: schema.Table, count: int, columns: dict[str, Any]) -> pa.Table:
@@ -314,10 +315,10 @@ def refresh(lake: Lake, tell: Callable[[str], None] = lambda _: None) -> int:
     count = 0
     for place in sorted(lake.places("history/days"), key=lambda place: place.day):
         days = pq.read_table(lake.root / place.key, partitioning=None)
-        told = (days.schema.metadata or {}).get(facts.MADE.encode(), b"").decode()
-        if told == facts.versions():
+        told = made_from(lake.storage, place.key, place.day)
+        if told is None or (told.facts == facts.versions() and told.held):
             continue
-        stored = dict(each.split(":") for each in told.split())
+        stored = dict(each.split(":") for each in told.facts.split())
         paths = {
             name: lake.root / history_key(name, place.day, place.account) for name in facts.FACTS
         }
@@ -330,8 +331,7 @@ def refresh(lake: Lake, tell: Callable[[str], None] = lambda _: None) -> int:
         }
         for name, table in derived(place.day, tables, late):
             put(lake, history_key(name, place.day, place.account), table.schema, [table])
-        days = days.cast(days_schema())
-        put(lake, place.key, days.schema, [days])
+        put_days(lake, place.account, place.day, days["snapshot_id"].to_pylist())
         count += 1
         if count % 20 == 0:
             tell(f"{count} days refreshed")

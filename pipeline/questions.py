@@ -1,0 +1,111 @@
+"""The named questions: the files of ``sql/questions``, and what their headers tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from pipeline.sql_files import sql_directory
+
+
+class QuestionError(Exception):
+    """An unknown question or parameter, or a value that does not fit; says what there is."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a question: its DuckDB type, its default as the header writes it, its meaning."""
+
+    name: str
+    type: str
+    default: str | None
+    doc: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """A named question: the SQL file and what its header tells."""
+
+    name: str
+    question: str
+    grain: str
+    columns: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
+    traps: str
+    sql: str
+
+    def bind(self, given: Mapping[str, object]) -> dict[str, object]:
+        """All parameters by name, defaults filled in.
+
+        Raises:
+            QuestionError: a parameter the question does not have, or a value that is none of its.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
+        unknown = sorted(given.keys() - known.keys())
+        if unknown:
+            there = ", ".join(known) or "none"
+            raise QuestionError(f"{self.name} has no parameter {unknown[0]!r}; it has: {there}")
+        for name, value in given.items():
+            choices = _CHOICES.fullmatch(known[name].doc)
+            if value is not None and choices and value not in re.split(", | or ", choices[1]):
+                raise QuestionError(f"{name} of {self.name} is {known[name].doc}, not {value!r}")
+        return {name: given.get(name, parameter.default) for name, parameter in known.items()}
+
+
+_HEADER = re.compile(r"^-- (?:(question|grain|columns|param|traps): +| {6,})(.+)$")
+# A parameter's meaning that is a list of the values it may have: hour, day or week.
+_CHOICES = re.compile(r"(?:only )?(\w+(?:, \w+)+ or \w+)")
+_PARAM = re.compile(r"(\w+) (\w+) = (.*?): (.+)", re.DOTALL)
+
+
+@cache
+def questions() -> dict[str, Question]:
+    """Every question by name, sorted."""
+    files = sorted((sql_directory() / "questions").glob("*.sql"))
+    return {path.stem: _parse(path) for path in files}
+
+
+def question(name: str) -> Question:
+    """The question of that name.
+
+    Raises:
+        QuestionError: there is none; names those that are nearest.
+    """
+    known = questions()
+    if name not in known:
+        raise QuestionError(f"no question {name!r}; there are: {', '.join(known)}")
+    return known[name]
+
+
+def _parse(path: Path) -> Question:
+    text = path.read_text("utf-8")
+    fields: list[tuple[str, str]] = []
+    for line in text.splitlines():
+        match = _HEADER.match(line)
+        if match is None:
+            break
+        if match[1]:
+            fields.append((match[1], match[2].strip()))
+        else:  # a line that goes on
+            fields[-1] = (fields[-1][0], f"{fields[-1][1]} {match[2].strip()}")
+    one = dict(fields)
+    parameters = []
+    for name, value in fields:
+        if name == "param":
+            match = _PARAM.fullmatch(value)
+            if match is None:
+                raise QuestionError(f"{path}: no parameter: {value}")
+            default = None if match[3] == "null" else match[3]
+            parameters.append(Parameter(match[1], match[2], default, match[4]))
+    return Question(
+        path.stem,
+        one["question"],
+        one["grain"],
+        tuple(column.strip() for column in one["columns"].split(",")),
+        tuple(parameters),
+        one.get("traps", ""),
+        text.rstrip().removesuffix(";"),
+    )
