@@ -210,6 +210,16 @@ def test_the_gate_lets_no_secret_by(text: str) -> None:
     assert [redacted, None, "", redacted] == Redactor().column(column).to_pylist()
 
 
+@given(st.lists(st.one_of(SUSPICIOUS, st.text(max_size=9), st.none()), max_size=9))
+@PROPERTY
+def test_a_columns_values_do_not_change_one_another(texts: list[str | None]) -> None:
+    """They are looked at as one text, and each is redacted as it would be by itself."""
+    texts = [text for text in texts if text is None or "\ud800" not in text]
+    redacted = [text and redact_text(text) for text in texts]
+
+    assert redacted == Redactor().column(pa.array(texts, pa.string())).to_pylist()
+
+
 @given(st.text(st.characters(codec="utf-8", exclude_characters="=:%@-/+"), max_size=60))
 @PROPERTY
 def test_text_without_triggers_is_unchanged(text: str) -> None:
