@@ -236,7 +236,8 @@ class NodeFlattener:
         cleaner = Cleaner(shape.START_TASK)
         cleaned = [cleaner.clean(task.redacted) for task in fresh]
         flat = pa.array([task.redacted for task in fresh], shape.START_TASK.arrow)
-        values = Columns(schema.START_TASKS, flat, self.redactor, self.report).make()
+        # Their texts are masked already: a start task is known by its redacted form.
+        values = Columns(schema.START_TASKS, flat, self.redactor, self.report).make(masks={})
         values.made["pool_id"] = pa.repeat(self.pool_id, len(fresh))
         for name in ("start_task_id", "start_task_definition_id", "start_task_fingerprint"):
             values.made[name] = pa.array([getattr(task, name) for task in fresh], pa.string())

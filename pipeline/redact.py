@@ -340,7 +340,7 @@ def mask_column(column: pa.StringArray, masks: Mapping[str, str]) -> pa.StringAr
 
 def _plain_name(name: str) -> str:
     """A member's name in lower case, without the number that tells a repeated one: ``value (2)``."""
-    return _REPEATED.sub("", name.lower())
+    return _REPEATED.sub("", name.lower()) if ")" in name else name.lower()
 
 
 def _mask(match: re.Match[str]) -> str:

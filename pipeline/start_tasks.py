@@ -54,7 +54,9 @@ def identify(value: dict[str, object], redactor: Redactor, hash_key: bytes | Non
     # Redacted before the enums are lower-cased: a secret is known by its case too.
     redacted = shape.lowered(redactor.json(value, "startTask"), shape.START_TASK)
     assert isinstance(redacted, dict)
-    kept_by_nobody = shape.lowered(_KEEPS_NOTHING.json(value, "startTask"), shape.START_TASK)
+    kept_by_nobody: object = redacted
+    if redactor.keep_env:
+        kept_by_nobody = shape.lowered(_KEEPS_NOTHING.json(value, "startTask"), shape.START_TASK)
     definition = _definition(kept_by_nobody)
     fingerprint = None
     if hash_key is not None:
@@ -78,7 +80,9 @@ def _definition(value: object, name: str = "") -> object:
         }
     if isinstance(value, list):
         return [_definition(x, name) for x in value]
-    return _WORD.sub(_unsigned, value) if isinstance(value, str) else value
+    if isinstance(value, str) and _SIGNATURE.search(value):
+        return _WORD.sub(_unsigned, value)
+    return value
 
 
 def _unsigned(match: re.Match[str]) -> str:
