@@ -69,28 +69,42 @@ unseen as (
         and paces.node_id = seen.node_id
     where epoch(seen.next_observed_at) - epoch(seen.observed_at) > paces.gap_seconds
 ),
+-- A node is rarely unseen: the ledger and the pools' listings are looked at where it was.
+missed_runs as (
+    select account, snapshot_id, snapshot_at, error_code
+    from snapshots
+    where source <> 'usage' and account in (select account from unseen)
+),
+missed_listings as (
+    select account, pool_id, snapshot_id, listing, listing_finished_at, error_code
+    from pools
+    where pool_id in (select pool_id from unseen)
+),
 listed_meanwhile as (
     select
         unseen.account,
         unseen.pool_id,
         unseen.node_id,
         unseen.observed_at,
-        count(distinct snapshots.snapshot_id) as runs,
-        count(pools.snapshot_id) filter (where pools.listing = 'failed') as failed,
-        count(pools.snapshot_id) filter (where pools.listing = 'partial') as partial,
-        count(pools.snapshot_id) filter (where pools.listing = 'complete') as complete,
-        min(coalesce(pools.error_code, snapshots.error_code)) as error_code
+        count(distinct missed_runs.snapshot_id) as runs,
+        count(missed_listings.snapshot_id) filter (where missed_listings.listing = 'failed')
+            as failed,
+        count(missed_listings.snapshot_id) filter (where missed_listings.listing = 'partial')
+            as partial,
+        count(missed_listings.snapshot_id) filter (where missed_listings.listing = 'complete')
+            as complete,
+        min(coalesce(missed_listings.error_code, missed_runs.error_code)) as error_code
     from unseen
-    join snapshots
-        on snapshots.account = unseen.account
-        and snapshots.snapshot_id > unseen.snapshot_id
-        and snapshots.snapshot_at < unseen.next_observed_at
-        and snapshots.source <> 'usage'
-    left join pools
-        on pools.account = snapshots.account
-        and pools.snapshot_id = snapshots.snapshot_id
-        and pools.pool_id = unseen.pool_id
-    where coalesce(pools.listing_finished_at, snapshots.snapshot_at) < unseen.next_observed_at
+    join missed_runs
+        on missed_runs.account = unseen.account
+        and missed_runs.snapshot_id > unseen.snapshot_id
+        and missed_runs.snapshot_at < unseen.next_observed_at
+    left join missed_listings
+        on missed_listings.account = missed_runs.account
+        and missed_listings.snapshot_id = missed_runs.snapshot_id
+        and missed_listings.pool_id = unseen.pool_id
+    where coalesce(missed_listings.listing_finished_at, missed_runs.snapshot_at)
+        < unseen.next_observed_at
     group by unseen.account, unseen.pool_id, unseen.node_id, unseen.observed_at
 ),
 -- Each setting by itself; the agent's version is absent while a node starts, which is no change.

@@ -35,31 +35,42 @@ spot as (
     where (cast($from as timestamptz) is null or last_observed_at >= cast($from as timestamptz))
         and (cast($to as timestamptz) is null or first_observed_at < cast($to as timestamptz))
 ),
--- only nodes that were away at some time, and of their stays only those before they worked again
+-- only nodes that were away at some time, and of their stays those, and those before they worked again
 away_nodes as (
     select distinct account, pool_id, node_id, allocation_time
-    from node_stays
+    from notable_stays
     where not is_dedicated
         and state in ('preempted', 'deallocated')
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
 ),
 stays as (
     select
-        node_stays.*,
+        notable_stays.account,
+        notable_stays.pool_id,
+        notable_stays.node_id,
+        notable_stays.allocation_time,
+        state,
+        state_transition_time,
+        last_observed_at,
+        ended_after,
+        ended_before,
+        next_state,
         -- told once more where the node was absent and came back in the same state
         row_number() over (
             partition by
-                node_stays.account, node_stays.pool_id, node_stays.node_id,
-                node_stays.allocation_time, state, state_transition_time
+                notable_stays.account, notable_stays.pool_id, notable_stays.node_id,
+                notable_stays.allocation_time, state, state_transition_time
             order by last_observed_at desc
         ) as place
-    from node_stays
+    from notable_stays
     join away_nodes
-        on away_nodes.account = node_stays.account
-        and away_nodes.pool_id = node_stays.pool_id
-        and away_nodes.node_id = node_stays.node_id
-        and away_nodes.allocation_time is not distinct from node_stays.allocation_time
-    where not node_stays.is_dedicated and state not in ('idle', 'running')
+        on away_nodes.account = notable_stays.account
+        and away_nodes.pool_id = notable_stays.pool_id
+        and away_nodes.node_id = notable_stays.node_id
+        and away_nodes.allocation_time is not distinct from notable_stays.allocation_time
+    where not notable_stays.is_dedicated
+        and state not in ('idle', 'running')
+        and (state in ('preempted', 'deallocated') or next_state in ('idle', 'running'))
 ),
 followed as (
     select

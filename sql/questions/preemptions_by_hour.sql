@@ -28,31 +28,42 @@ spot as (
     where (cast($from as timestamptz) is null or last_observed_at >= cast($from as timestamptz))
         and (cast($to as timestamptz) is null or first_observed_at < cast($to as timestamptz))
 ),
--- only nodes that were away at some time, and of their stays only those before they worked again
+-- only nodes that were away at some time, and of their stays those, and those before they worked again
 away_nodes as (
     select distinct account, pool_id, node_id, allocation_time
-    from node_stays
+    from notable_stays
     where not is_dedicated
         and state in ('preempted', 'deallocated')
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
 ),
 stays as (
     select
-        node_stays.*,
+        notable_stays.account,
+        notable_stays.pool_id,
+        notable_stays.node_id,
+        notable_stays.allocation_time,
+        state,
+        state_transition_time,
+        last_observed_at,
+        ended_after,
+        ended_before,
+        next_state,
         -- told once more where the node was absent and came back in the same state
         row_number() over (
             partition by
-                node_stays.account, node_stays.pool_id, node_stays.node_id,
-                node_stays.allocation_time, state, state_transition_time
+                notable_stays.account, notable_stays.pool_id, notable_stays.node_id,
+                notable_stays.allocation_time, state, state_transition_time
             order by last_observed_at desc
         ) as place
-    from node_stays
+    from notable_stays
     join away_nodes
-        on away_nodes.account = node_stays.account
-        and away_nodes.pool_id = node_stays.pool_id
-        and away_nodes.node_id = node_stays.node_id
-        and away_nodes.allocation_time is not distinct from node_stays.allocation_time
-    where not node_stays.is_dedicated and state not in ('idle', 'running')
+        on away_nodes.account = notable_stays.account
+        and away_nodes.pool_id = notable_stays.pool_id
+        and away_nodes.node_id = notable_stays.node_id
+        and away_nodes.allocation_time is not distinct from notable_stays.allocation_time
+    where not notable_stays.is_dedicated
+        and state not in ('idle', 'running')
+        and (state in ('preempted', 'deallocated') or next_state in ('idle', 'running'))
 ),
 followed as (
     select
@@ -109,23 +120,40 @@ hours as (
             (15), (16), (17), (18), (19), (20), (21), (22), (23)
     ) as all_hours (hour_of_day)
 ),
--- Seconds of this hour of the day that have passed by a moment: 3600 a whole day, and some of today's.
+-- Watched until a moment less watched until another: the moments, added up by their hour of the day.
+moments as (
+    select account, pool_id, ends_at as moment, sign from clipped where ends_at > begins_at
+    union all
+    select account, pool_id, begins_at as moment, -sign from clipped where ends_at > begins_at
+),
+sums as (
+    select
+        account,
+        pool_id,
+        cast(floor(moment % 86400 / 3600) as integer) as last_hour,
+        sum(sign) as moments,
+        sum(sign * floor(moment / 86400)) as days,
+        sum(sign * (moment % 3600)) as seconds
+    from moments
+    group by account, pool_id, cast(floor(moment % 86400 / 3600) as integer)
+),
+-- Of an hour of the day 3600 seconds have passed on every day before; on the day itself too where
+-- the moment is in a later hour, and some where it is in this one.
 watched as (
     select
         account,
         pool_id,
         hour_of_day,
         sum(
-            sign * (
-                3600 * floor(ends_at / 86400)
-                + least(3600, greatest(0, ends_at % 86400 - 3600 * hour_of_day))
-                - 3600 * floor(begins_at / 86400)
-                - least(3600, greatest(0, begins_at % 86400 - 3600 * hour_of_day))
-            )
+            3600 * days
+            + case
+                when last_hour > hour_of_day then 3600 * moments
+                when last_hour = hour_of_day then seconds
+                else 0
+            end
         ) / 3600 as node_hours
-    from clipped
+    from sums
     cross join hours
-    where ends_at > begins_at
     group by account, pool_id, hour_of_day
 ),
 preempted as (
