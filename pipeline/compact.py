@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 
 from pipeline import schema
 from pipeline.committed import Held
-from pipeline.dayfile import ROWS_PER_GROUP, Damaged, sorted_rows
+from pipeline.dayfile import Damaged, DayFile, sorted_rows
 from pipeline.lake import Lake, compacted_key, late_stem
 from pipeline.remake import Remake
 from pipeline.storage import Changed, Entry, LakeError, Lock, Locked, Missing
 from pipeline.sweep import sweep_account, sweep_nobodys
-from pipeline.tablefile import TableFile
 
 if TYPE_CHECKING:
     from pipeline.lake import Place
@@ -256,7 +255,7 @@ class _Account:
                 self.storage.delete(key)
             return None
         columns = commits.within(table.schema) if commits else table.schema
-        file = TableFile(self.storage, key, columns, there or "nothing", ROWS_PER_GROUP)
+        file = DayFile(self.storage, key, columns, there or "nothing")
         try:
             for rows in sorted_rows(self.storage, table, files):
                 file.write(rows)

@@ -1,4 +1,4 @@
-"""The rows of many snapshots as one sorted stream: what a day file is written from.
+"""The rows of many snapshots as one sorted stream, and the file they are written to.
 
 Memory is bounded by ``BUDGET_BYTES``: a day that does not fit is read several times, each time for one
 range of its nodes. Texts stay dictionary-encoded until they are written.
@@ -6,33 +6,39 @@ range of its nodes. Texts stay dictionary-encoded until they are written.
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipeline import schema
 from pipeline.schema import Column, Table
 from pipeline.storage import LakeError, Storage
-from pipeline.tablefile import read, survey
+from pipeline.tablefile import TableFile, leaves, read, survey
 
 #: Arrow memory that one pass over a day may take; a process needs about twice that in all.
 BUDGET_BYTES = 900_000_000
-#: Rows of a row group of a day file. Measured, bytes a row of nodes: 3.0 so, 2.9 with twice as many;
-#: default dictionaries; delta encodings made sorted files larger (tests/bench/bench_compact.py).
+#: Rows of a row group of history, whose files are small.
 ROWS_PER_GROUP = 65_536
+#: Rows of a row group of a day file: four times as many row groups take a twelfth more bytes.
+ROWS_OF_A_DAY_FILE = 262_144
 #: Files read before their dictionaries are made one: what bounds their repeated texts.
 _FILES_TOGETHER = 16
+_CODED = pa.dictionary(pa.int32(), schema.TEXT)
 
-#: What a day file is sorted by: equal values lie together, and a node's history in one place.
+_TASK = ("start_time", "job_id", "task_id", "subtask_id")
+#: What a day file is sorted by: equal values lie together, a node's history in one place. Its window
+#: of tasks moves on with each that ends, so all sightings of one task lie together.
 ORDER: dict[str, tuple[str, ...]] = {
     "snapshots": ("snapshot_id",),
     "pools": ("pool_id", "snapshot_id"),
     "nodes": ("pool_id", "node_id", "observed_at", "snapshot_id"),
     "start_tasks": ("pool_id", "start_task_id", "snapshot_id"),
-    "recent_tasks": ("pool_id", "node_id", "snapshot_id", "position"),
+    "recent_tasks": ("pool_id", "node_id", *_TASK, "snapshot_id", "position"),
     "node_errors": ("pool_id", "node_id", "snapshot_id", "position"),
     "pool_usage": ("pool_id", "vm_size", "start_time", "snapshot_id"),
 }
@@ -50,6 +56,8 @@ def sorted_rows(
     budget_bytes: int = BUDGET_BYTES,
 ) -> Iterator[pa.Table]:
     """The rows of a table's files under today's schema, sorted, in tables of one row group.
+
+    Texts are dictionary-encoded.
 
     Args:
         storage: where the files are.
@@ -107,7 +115,7 @@ def _sorted_rows(
         pa.default_memory_pool().release_unused()
 
 
-def _is_list(column: Column) -> bool:
+def _is_list(column: Column | pa.Field) -> bool:
     return bool(pa.types.is_list(column.type))
 
 
@@ -186,7 +194,7 @@ def _conform(rows: pa.Table, columns: Sequence[Column]) -> pa.Table:
     for column in columns:
         kind = column.type
         if kind == schema.TEXT:
-            kind = pa.dictionary(pa.int32(), schema.TEXT)
+            kind = _CODED
         if column.name in rows.column_names:
             found = rows[column.name]
             arrays.append(found if found.type == kind else found.cast(kind))
@@ -201,24 +209,107 @@ def _in_order(rows: pa.Table, table: Table) -> Iterator[pa.Table]:
     by = pa.table({name: _ranks(rows[name]) for name in keys})
     order = pc.sort_indices(by, sort_keys=[(name, "ascending") for name in keys])
     del by
-    for start in range(0, len(order), ROWS_PER_GROUP):
-        found = rows.take(order.slice(start, ROWS_PER_GROUP))
-        yield pa.table(
-            [
-                found[field.name].cast(field.type)
-                if field.name in found.column_names
-                else pa.nulls(found.num_rows, field.type)
-                for field in table.schema
-            ],
-            table.schema,
-        )
+    for start in range(0, len(order), ROWS_OF_A_DAY_FILE):
+        found = rows.take(order.slice(start, ROWS_OF_A_DAY_FILE))
+        yield _conform(found, table.stored)
+
+
+def _one(values: pa.ChunkedArray) -> pa.Array:
+    """The values without chunks."""
+    whole = values.combine_chunks()
+    return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
 
 
 def _ranks(values: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
     """Integers that sort as the values do: comparing texts row by row would take ten times longer."""
     if not pa.types.is_dictionary(values.type):
         return values
-    whole = values.combine_chunks()
-    if isinstance(whole, pa.ChunkedArray):
-        whole = whole.chunk(0)
+    whole = _one(values)
     return pc.rank(whole.dictionary, sort_keys="ascending").take(whole.indices)
+
+
+#: Texts that a dictionary makes larger: it holds one for each task, and an index for each sighting.
+_DISTINCT = frozenset({"task_url", "task_id"})
+#: Numbers that grow by little from row to row.
+_GROWING = frozenset({"total_tasks_run", "total_tasks_succeeded"})
+#: zstd's levels. What a dictionary leaves is small, so that much work on it takes little time; plain
+#: texts come out no smaller from a higher one.
+_LEVELS = {None: 17, "DELTA_LENGTH_BYTE_ARRAY": 9, "DELTA_BINARY_PACKED": 12, "PLAIN": 12}
+#: A dictionary that is larger is given up, and its column goes on without.
+_DICTIONARY_BYTES = 8 << 20
+
+
+def _encoding(field: pa.Field) -> str | None:
+    """How a day file encodes a column; None: by dictionary."""
+    if field.name in _DISTINCT:
+        return "DELTA_LENGTH_BYTE_ARRAY"
+    if field.name in _GROWING:
+        return "DELTA_BINARY_PACKED"
+    # zstd writes a time that stands in many rows once; a dictionary has it once, and its index for each
+    return "PLAIN" if pa.types.is_timestamp(field.type) else None
+
+
+class DayFile(TableFile):
+    """A compacted file: each table written to it is a row group.
+
+    Its texts come dictionary-encoded, and are written so: nobody spells them out to hash them again.
+    A reader is told the plain types of ``columns``.
+    """
+
+    def _open(self, columns: pa.Schema, distinct: Collection[str]) -> pq.ParquetWriter:
+        self._columns = columns
+        encodings = {
+            field.name: _encoding(field) for field in columns if field.name not in distinct
+        }
+        self._encoded = {
+            name
+            for name, encoding in encodings.items()
+            if encoding is None and columns.field(name).type == schema.TEXT
+        }
+        kinds = [
+            field.with_type(_CODED) if field.name in self._encoded else field for field in columns
+        ]
+        paths = {path: encodings.get(field.name) for field in columns for path in leaves(field)}
+        keys = {"account", *(key for keys in ORDER.values() for key in keys)}
+        writer = pq.ParquetWriter(
+            self._sink.file,
+            pa.schema(kinds),
+            compression="zstd",
+            compression_level={path: _LEVELS[encoding] for path, encoding in paths.items()},
+            use_dictionary=[path for path, encoding in paths.items() if encoding is None],
+            column_encoding={path: encoding for path, encoding in paths.items() if encoding},
+            dictionary_pagesize_limit=_DICTIONARY_BYTES,
+            # a page ends by its bytes: sorted columns compress by what stands far above
+            max_rows_per_page=ROWS_OF_A_DAY_FILE,
+            # the least and greatest of any other text tells a reader nothing
+            write_statistics=[
+                field.name
+                for field in columns
+                if field.name in keys or not (field.type == schema.TEXT or _is_list(field))
+            ],
+            store_schema=False,
+        )
+        told = base64.b64encode(columns.serialize().to_pybytes())
+        writer.add_key_value_metadata({**(columns.metadata or {}), b"ARROW:schema": told})
+        return writer
+
+    def write(self, rows: pa.Table) -> None:
+        """Adds a row group: the columns of the file, texts as dictionaries or plain."""
+        self.rows += rows.num_rows
+        arrays = [
+            _compact(rows[field.name])
+            if field.name in self._encoded
+            else rows[field.name].cast(field.type)
+            for field in self._columns
+        ]
+        self._write_group([pa.table(arrays, [field.name for field in self._columns])])
+
+
+def _compact(values: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Texts with a dictionary that holds each once, in the order they are met, and no other."""
+    whole = _one(values)
+    if not pa.types.is_dictionary(whole.type):
+        return whole.dictionary_encode()
+    used = whole.indices.dictionary_encode()
+    texts = whole.dictionary.take(used.dictionary).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(texts.indices.take(used.indices), texts.dictionary)

@@ -132,7 +132,7 @@ def test_a_day_is_sorted_the_same_in_any_memory(
 ) -> None:
     """A day that does not fit is read in ranges of its nodes: no row lost, none twice."""
     ids = store_days(lake, days=1, each=20)
-    monkeypatch.setattr(dayfile, "ROWS_PER_GROUP", 7)
+    monkeypatch.setattr(dayfile, "ROWS_OF_A_DAY_FILE", 7)
     keys = [(lake.key("nodes", id_), 4) for id_ in ids]
     parts = [*dayfile.sorted_rows(lake.storage, schema.NODES, keys, budget_bytes=budget)]
     rows = pa.concat_tables(parts).select(["node_id", "snapshot_id"]).to_pylist()
