@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from arro3.io import read_json
@@ -59,7 +60,7 @@ class BadPage(ValueError):
     """A body that is not one JSON object with a ``value`` list: an error, never an empty page."""
 
 
-class _Node(msgspec.Struct):
+class _Node(msgspec.Struct, gc=False):
     startTask: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -177,12 +178,18 @@ def _read(body: bytes) -> pa.Table:
     return page
 
 
+#: So many bytes are compared at once: what fits the processor's cache.
+_AT_ONCE = 1 << 16
+
+
 def _holds_all(page: pa.Table, body: bytes, is_escaped: bool) -> bool:
     """Whether the columns account for every quote of the body."""
-    # Counted by Arrow, which lets other threads go on meanwhile.
-    letters = pa.Array.from_buffers(pa.uint8(), len(body), [None, pa.py_buffer(body)])
-    quotes = pc.sum(pc.equal(letters, pa.scalar(ord('"'), pa.uint8()))).as_py()
-    return bool(quotes == _quotes(page.to_struct_array().chunk(0), is_escaped))
+    letters = np.frombuffer(body, np.uint8)
+    quotes = sum(
+        np.count_nonzero(letters[begin : begin + _AT_ONCE] == ord('"'))
+        for begin in range(0, len(body), _AT_ONCE)
+    )
+    return quotes == _quotes(page.to_struct_array().chunk(0), is_escaped)
 
 
 def _quotes(values: pa.Array, is_escaped: bool) -> int:
