@@ -257,10 +257,9 @@ class DayFile(TableFile):
     """
 
     def _open(self, columns: pa.Schema, distinct: Collection[str]) -> pq.ParquetWriter:
+        del distinct  # each column's name and type tell how it is encoded
         self._columns = columns
-        encodings = {
-            field.name: _encoding(field) for field in columns if field.name not in distinct
-        }
+        encodings = {field.name: _encoding(field) for field in columns}
         self._encoded = {
             name
             for name, encoding in encodings.items()
@@ -269,7 +268,7 @@ class DayFile(TableFile):
         kinds = [
             field.with_type(_CODED) if field.name in self._encoded else field for field in columns
         ]
-        paths = {path: encodings.get(field.name) for field in columns for path in leaves(field)}
+        paths = {path: encodings[field.name] for field in columns for path in leaves(field)}
         keys = {"account", *(key for keys in ORDER.values() for key in keys)}
         writer = pq.ParquetWriter(
             self._sink.file,
