@@ -234,6 +234,11 @@ NODE_STAYS = Fact("node_stays", "date x incarnation x state x state_transition_t
 
 NOTABLE_STAYS = Fact("notable_stays", "date x incarnation x state x state_transition_time", "Of node_stays those that are no ordinary work: in a state other than idle and running, ended by one, or twelve hours long.", _STAY, is_daily=True)
 
+SPOT_ABSENCES = Fact("spot_absences", "date x incarnation x state x state_transition_time", "Of the stays of spot nodes those in which they had no machine, and when they worked again; and of each day and node the first that work ended.", (
+    *_STAY,
+    _column("last", "recovered_at", TIME, "Of a stay without a machine: when the node was next idle or running, where it was by the end of that day; else null."),
+), is_daily=True)
+
 NODE_LIVES = Fact("node_lives", "date x incarnation", "Every node, told once: on the day that listed it last.", (
     *_NODE,
     _column("last", "last_observed_at", TIME, "Last listing that showed it, service's clock."),
@@ -311,6 +316,7 @@ FACTS: dict[str, Fact] = {
         POOL_HOURS,
         NODE_STAYS,
         NOTABLE_STAYS,
+        SPOT_ABSENCES,
         NODE_LIVES,
         TASK_FAILURES,
         NODE_JOBS,

@@ -28,44 +28,7 @@ spot as (
     where (cast($from as timestamptz) is null or last_observed_at >= cast($from as timestamptz))
         and (cast($to as timestamptz) is null or first_observed_at < cast($to as timestamptz))
 ),
--- only nodes that were away at some time, and of their stays those, and those before they worked again
-away_nodes as (
-    select distinct account, pool_id, node_id, allocation_time
-    from notable_stays
-    where not is_dedicated
-        and state in ('preempted', 'deallocated')
-        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-),
-stays as (
-    select
-        notable_stays.account,
-        notable_stays.pool_id,
-        notable_stays.node_id,
-        notable_stays.allocation_time,
-        state,
-        state_transition_time,
-        last_observed_at,
-        ended_after,
-        ended_before,
-        next_state,
-        -- told once more where the node was absent and came back in the same state
-        row_number() over (
-            partition by
-                notable_stays.account, notable_stays.pool_id, notable_stays.node_id,
-                notable_stays.allocation_time, state, state_transition_time
-            order by last_observed_at desc
-        ) as place
-    from notable_stays
-    join away_nodes
-        on away_nodes.account = notable_stays.account
-        and away_nodes.pool_id = notable_stays.pool_id
-        and away_nodes.node_id = notable_stays.node_id
-        and away_nodes.allocation_time is not distinct from notable_stays.allocation_time
-    where not notable_stays.is_dedicated
-        and state not in ('idle', 'running')
-        and (state in ('preempted', 'deallocated') or next_state in ('idle', 'running'))
-),
-followed as (
+absences as (
     select
         account,
         pool_id,
@@ -73,14 +36,62 @@ followed as (
         allocation_time,
         state,
         state_transition_time,
-        coalesce(ended_before, ended_after) as ended_at,
-        min(case when next_state in ('idle', 'running') then ended_before end) over (
-            partition by account, pool_id, node_id, allocation_time
-            order by state_transition_time, last_observed_at
-            rows between current row and unbounded following
-        ) as recovered_at
-    from stays
-    where place = 1
+        last_observed_at,
+        ended_after,
+        ended_before,
+        recovered_at,
+        -- told once more where the node was absent and came back in the same state
+        row_number() over (
+            partition by account, pool_id, node_id, allocation_time, state, state_transition_time
+            order by last_observed_at desc
+        ) as place
+    from spot_absences
+    where state in ('preempted', 'deallocated')
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+),
+-- what its day did not know of a node's recovery, a later one may
+recoveries as (
+    select
+        absences.account,
+        absences.pool_id,
+        absences.node_id,
+        absences.allocation_time,
+        absences.state_transition_time,
+        min(spot_absences.ended_before) as recovered_at
+    from absences
+    join spot_absences
+        on spot_absences.account = absences.account
+        and spot_absences.pool_id = absences.pool_id
+        and spot_absences.node_id = absences.node_id
+        and spot_absences.allocation_time is not distinct from absences.allocation_time
+        and spot_absences.state_transition_time >= absences.state_transition_time
+    where absences.recovered_at is null and spot_absences.next_state in ('idle', 'running')
+    group by
+        absences.account,
+        absences.pool_id,
+        absences.node_id,
+        absences.allocation_time,
+        absences.state_transition_time
+),
+followed as (
+    select
+        absences.account,
+        absences.pool_id,
+        absences.node_id,
+        absences.allocation_time,
+        absences.state,
+        absences.state_transition_time,
+        coalesce(absences.ended_before, absences.ended_after) as ended_at,
+        coalesce(absences.recovered_at, recoveries.recovered_at) as recovered_at
+    from absences
+    left join recoveries
+        on absences.recovered_at is null
+        and recoveries.account = absences.account
+        and recoveries.pool_id = absences.pool_id
+        and recoveries.node_id = absences.node_id
+        and recoveries.allocation_time is not distinct from absences.allocation_time
+        and recoveries.state_transition_time = absences.state_transition_time
+    where absences.place = 1
 ),
 away as (
     select followed.*, spot.first_observed_at, spot.last_observed_at
