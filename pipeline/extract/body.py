@@ -5,13 +5,13 @@ from __future__ import annotations
 import codecs
 import json
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
 import httpx
 import msgspec
+from isal import isal_zlib
 
 from pipeline.extract.errors import BadResponse
 from pipeline.redact import Redactor
@@ -91,14 +91,14 @@ def _bounded(chunks: Iterator[bytes], max_bytes: int, check: Callable[[], None])
 
 
 def _inflate(chunks: Iterator[bytes], max_bytes: int, check: Callable[[], None]) -> Iterator[bytes]:
-    inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    inflater = isal_zlib.decompressobj(isal_zlib.MAX_WBITS | 16)
     left = max_bytes
     is_empty = True
     for chunk in _bounded(chunks, max_bytes, check):
         is_empty = is_empty and not chunk
         try:
             plain = inflater.decompress(chunk, left + 1)
-        except zlib.error:
+        except isal_zlib.error:  # type: ignore[misc]  # a class, which its stub does not say
             raise BadResponse("BadEncoding", "the body is not valid gzip") from None
         left -= len(plain)
         if left < 0:
