@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from urllib.parse import quote, urljoin
@@ -160,9 +161,10 @@ class BatchClient:
                     url=without_query(url),
                 )
             seen.add(url)
-            page = self._connection.get(url, read_listing, pool_id)
-            yield page
-            url = self._follow(page, pool_id)
+            pages = [self._connection.get(url, read_listing, pool_id)]
+            told = replace(pages[0], body=b"")
+            yield pages.pop()  # whoever takes it lets go of its megabytes when it likes
+            url = self._follow(told, pool_id)
 
     def _follow(self, page: Page, pool_id: str | None) -> str | None:
         """The page's nextLink, verbatim: its $skiptoken is partly percent-encoded.
