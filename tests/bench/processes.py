@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# pyarrow imports pandas and numpy where they are installed. nodelake needs neither, and the
-# benchmark's rivals bring them: they are hidden, as in an installation of nodelake alone.
+# pyarrow imports pandas where it is installed. nodelake does without, and the benchmark's rivals
+# bring it: it is hidden, as in an installation of nodelake alone.
 _MAIN = """
 import sys
 
 class Hidden:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name in ("pandas", "numpy", "tornado"):
+        if name in ("pandas", "tornado"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Hidden)
