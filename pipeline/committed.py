@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from pipeline import facts, schema
 from pipeline.facts import AccountDay
 from pipeline.storage import Missing, Storage
-from pipeline.tablefile import read, read_metadata
+from pipeline.tablefile import read, read_metadata, read_range
 
 if TYPE_CHECKING:
     from pipeline.lake import Place
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #: Under this key a committed file of ``compacted/snapshots`` tells what it holds.
 HELD = b"nodelake.held"
 _BITS = 256
+#: Where it is told when a listing ended.
+_LISTINGS = (("snapshots", "pool_listing_finished_at"), ("pools", "listing_finished_at"))
 
 _Told = TypeVar("_Told")
 
@@ -42,6 +44,10 @@ def added(sums: Iterable[int]) -> int:
     return sum(sums) % (1 << _BITS)
 
 
+Span = tuple[datetime, datetime]
+"""When the first and the last listing of some snapshots ended, by the service's clock."""
+
+
 @dataclass(frozen=True)
 class Held:
     """What a committed file of ``compacted/snapshots`` holds.
@@ -52,6 +58,8 @@ class Held:
     count: int
     sum: int
     tables: frozenset[str]
+    span: Span | Literal["unknown"] | None = "unknown"
+    """Of their listings, of the account and of its pools; None where none tells its time."""
 
     @classmethod
     def of(cls, ids: Iterable[str], rows: Mapping[str, int | None]) -> Held:
@@ -66,13 +74,19 @@ class Held:
 
     def told(self) -> list[Any]:
         """As JSON has it."""
-        return [self.count, f"{self.sum:x}", " ".join(sorted(self.tables))]
+        span = (
+            [each.isoformat() for each in self.span] if isinstance(self.span, tuple) else self.span
+        )
+        return [self.count, f"{self.sum:x}", " ".join(sorted(self.tables)), span]
 
     @classmethod
     def read(cls, told: list[Any]) -> Held:
         """The same back."""
-        count, total, tables = told
-        return cls(count, int(total, 16), frozenset(tables.split()))
+        count, total, tables, span = told
+        if isinstance(span, list):
+            first, last = map(datetime.fromisoformat, span)
+            span = first, last
+        return cls(count, int(total, 16), frozenset(tables.split()), span)
 
 
 class Committed:
@@ -87,11 +101,20 @@ class Committed:
         """What a file holds; of one that an older version wrote the ledger's columns are read."""
         if place.key not in self._held:
             told = _parsed(read_metadata(self.storage, place.key).get(HELD), Held.read)
-            if told is None:
-                self._read(place.key)
-            else:
-                self._held[place.key] = told
+            told = told or self._read(place.key)
+            self._held[place.key] = replace(told, span=self._span(place.key))
         return self._held[place.key]
+
+    def _span(self, key: str) -> Span | Literal["unknown"] | None:
+        ends: list[datetime] = []
+        for table, column in _LISTINGS:
+            with contextlib.suppress(Missing):  # it had no rows
+                try:
+                    beside = key.replace("/snapshots/", f"/{table}/", 1)
+                    ends += read_range(self.storage, beside, column) or ()
+                except ValueError:
+                    return "unknown"
+        return (min(ends), max(ends)) if ends else None
 
     def ids(self, place: Place) -> tuple[str, ...]:
         """The snapshots of a file, sorted."""
@@ -99,13 +122,13 @@ class Committed:
             self._read(place.key)
         return self._ids[place.key]
 
-    def _read(self, key: str) -> None:
+    def _read(self, key: str) -> Held:
         names = {table.name: f"{table.name}_rows" for table in schema.DATA_TABLES}
         rows = read(self.storage, key, ["snapshot_id", *names.values()])
         there = {name: rows[c] for name, c in names.items() if c in rows.column_names}
         counts = {name: pc.sum(each).as_py() or 0 for name, each in there.items()}
         self._ids[key] = tuple(sorted(rows["snapshot_id"].to_pylist()))
-        self._held[key] = Held.of(self._ids[key], counts)
+        return Held.of(self._ids[key], counts)
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ class Connection:
             self._has_comments = True
 
     def _make_fleet(self) -> None:
-        for statement in _views(fleet=True):
+        for statement in _fleet(self.view):
             self._duckdb.execute(statement)
         self._has_fleet = True
 
@@ -267,7 +267,7 @@ def statements(view: View) -> Iterator[str]:
     """The SQL that makes every view over these files: what ``init-sql`` prints."""
     yield from _tables(view)
     yield from _comments()
-    yield from _views(fleet=True)
+    yield from _fleet(view)
     yield from _history(view).statements()
 
 
@@ -309,6 +309,31 @@ def _comments() -> Iterator[str]:
 
 #: What ``sql/views`` makes of the last complete listings.
 _FLEET = frozenset({"nodes_as_of", "nodes_at", "nodes_latest"})
+
+
+def _fleet(view: View) -> Iterator[str]:
+    """The views of the fleet, and what tells them which days to look into."""
+    spans = [
+        ", ".join("null" if each is None else f"'{quoted(str(each))}'" for each in span)
+        for span in view.spans
+    ]
+    columns = {
+        "account": "varchar",
+        "date": "date",
+        "first_finished_at": "timestamptz",
+        "last_finished_at": "timestamptz",
+    }
+    typed = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in columns.items())
+    rows = (
+        f"(values ({'), ('.join(spans)}))"
+        if spans
+        else "(select null, null, null, null where false)"
+    )
+    yield (
+        f"create or replace table listing_spans as select {typed} "  # noqa: S608
+        f"from {rows} as spans ({', '.join(columns)})"
+    )
+    yield from _views(fleet=True)
 
 
 def _views(*, fleet: bool) -> Iterator[str]:

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -182,6 +183,25 @@ def read_metadata(storage: Storage, key: str) -> dict[bytes, bytes]:
     """What the footer of a file tells beside its columns. Raises as ``read``."""
     with storage.open(key) as source, _read_errors(storage, key):
         return pq.read_metadata(source).metadata or {}
+
+
+def read_range(storage: Storage, key: str, column: str) -> tuple[datetime, datetime] | None:
+    """The least and the greatest time of a column by the footer; None where it has no value.
+
+    Raises as ``read``; ValueError where the footer does not tell.
+    """
+    ends: list[datetime] = []
+    with storage.open(key) as source, _read_errors(storage, key):
+        footer = pq.read_metadata(source)
+    number = {footer.schema.column(i).path: i for i in range(footer.num_columns)}.get(column)
+    for group in range(footer.num_row_groups) if number is not None else ():
+        part = footer.row_group(group).column(number)
+        found = part.statistics
+        if found is not None and found.has_min_max:
+            ends += [found.min, found.max]
+        elif found is None or found.null_count != part.num_values:
+            raise ValueError(f"{key}: the footer tells no range of {column}")
+    return (min(ends), max(ends)) if ends else None
 
 
 @contextlib.contextmanager

@@ -8,8 +8,9 @@ up, not searched for: a year has seven thousand directories of one file each.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 
 #: How often a look that found a file gone is begun anew: a day expires, or is swept, once.
 _LOOKS = 5
+
+
+ListingSpan = tuple[str | None, date, datetime | None, datetime | None]
+"""An account and a day, and when the first and the last of its listings ended that a file holds.
+
+No times, and where they are a landing's no account: only the file tells.
+"""
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,8 @@ class View:
     """The account-days that are closed: their committed files of ``compacted/snapshots``."""
     late: Mapping[AccountDay, frozenset[str]]
     """The snapshots of days that are closed, or have history, which are in landing only."""
+    spans: tuple[ListingSpan, ...]
+    """When the listings of each of those files ended, and of each day that landing has files of."""
     ids_of: Callable[[Place], tuple[str, ...]]
     """Reads the snapshots of a committed file."""
     history: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -136,6 +146,7 @@ def _look(lake: Lake) -> View:
         {table: _urls(lake, found) for table, found in files.items()},
         {whose: tuple(places) for whose, places in closed.items()},
         {whose: frozenset(ids) for whose, ids in late.items()},
+        tuple(_spans(held, closed, waiting)),
         lake.compacted_ids,
         {fact: _urls(lake, entries) for fact, entries in history.items()},
         tuple(sorted(current)),
@@ -157,6 +168,21 @@ def _urls(lake: Lake, files: Iterable[Place | Entry]) -> tuple[str, ...]:
 def _of_table(key: str, table: str) -> str:
     """Where a table's rows lie of the snapshots that a file of ``compacted/snapshots`` commits."""
     return key.replace("/snapshots/", f"/{table}/", 1)
+
+
+def _spans(
+    held: Mapping[str, Held],
+    closed: Mapping[AccountDay, list[Place]],
+    waiting: Mapping[str, Place],
+) -> Iterator[ListingSpan]:
+    for (account, day), places in sorted(closed.items()):
+        for span in (held[place.key].span for place in places):
+            if span == "unknown":
+                yield account, day, None, None
+            elif span is not None:
+                yield account, day, *span
+    for day in sorted({place.day for place in waiting.values()}):
+        yield None, day, None, None
 
 
 def _beside(

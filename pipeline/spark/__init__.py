@@ -115,6 +115,8 @@ class Spark:
             frame = self.session.createDataFrame(self._given[name])
         elif name == "history_days":
             frame = self._history_days()
+        elif name == "listing_spans":
+            frame = self.session.createDataFrame(self._listing_spans())
         elif name in self._views.queries:
             text, reads = self._views.spark(self._views.queries[name])
             for each in reads:
@@ -141,6 +143,17 @@ class Spark:
             }
         )
         return self.session.createDataFrame(rows)
+
+    def _listing_spans(self) -> pa.Table:
+        columns: tuple[Iterable[object], ...] = tuple(zip(*self.seen.spans, strict=True))
+        kinds = {
+            "account": pa.string(),
+            "date": pa.date32(),
+            "first_finished_at": schema.TIME,
+            "last_finished_at": schema.TIME,
+        }
+        arrays = map(pa.array, columns or ((),) * len(kinds), kinds.values())
+        return pa.table(dict(zip(kinds, arrays, strict=True)))
 
     def _files(self, name: str) -> DataFrame | None:
         """The files of a table or of a fact, under the name that the views know them by."""

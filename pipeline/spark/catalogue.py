@@ -51,6 +51,7 @@ def catalogue(view: View) -> Catalogue:
         files={name: (rows_of(name),) for name, files in view.files.items() if files},
         history={name: (history_of(name),) for name, files in view.history.items() if files},
         history_days=(),  # thousands of rows: Spark is given them as a table
+        spans=(),
         older=frozenset(),  # columns that a file lacks are null to a reader that is told the schema
     )
     for statement in query.statements(tokens):
