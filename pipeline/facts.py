@@ -253,6 +253,7 @@ NODE_LIVES = Fact("node_lives", "date x incarnation", "Every node, told once: on
 ), is_daily=True)
 
 _JOB = _column("key", "job_id", TEXT, "Job of the tasks.")
+_NODE_KEY = _column("last", "node_key", COUNT, "63 bits of an MD5 of node_id and allocation_time: tells nodes apart at a tenth of the bytes.")
 TASK_FAILURES = Fact("task_failures", "date x incarnation x job_id x task_id x subtask_id x start_time", "Every task run that was seen to fail, told once: on the day that listed it last.", (
     *_NODE,
     _JOB,
@@ -264,14 +265,23 @@ TASK_FAILURES = Fact("task_failures", "date x incarnation x job_id x task_id x s
     _column("last", "failure_category", TEXT, "Whose fault it was."),
     _column("last", "failure_code", TEXT, "Code of the failure."),
     _column("last", "failure_message", TEXT, "Message of the failure."),
-), is_daily=True)
+    _NODE_KEY,
+), is_daily=True, version=2)
 
-NODE_JOBS = Fact("node_jobs", "date x incarnation x job_id", "How many task runs of each job ended on each node, each told on the day that listed it last.", (
-    *_NODE,
+NODE_JOBS = Fact("node_jobs", "date x job_id x incarnation", "How many task runs of each job ended on each node, each told on the day that listed it last.", (
+    *_POOL,
     _JOB,
+    *_NODE[len(_POOL):],
     _column("last", "ended_runs", COUNT, "Runs that were seen to end."),
     _column("last", "first_end_time", TIME, "When the first of them ended."),
     _column("last", "last_end_time", TIME, "When the last of them ended."),
+    _NODE_KEY,
+), is_daily=True, version=2)
+
+NODE_TASKS = Fact("node_tasks", "date x incarnation", "How many task runs ended on each node, each told on the day that listed it last.", (
+    *_NODE,
+    _column("last", "ended_runs", COUNT, "Runs that were seen to end; days add up."),
+    _NODE_KEY,
 ), is_daily=True)
 
 NODE_STARTS = Fact("node_starts", "date x incarnation", "How nodes came up: of a day, those that were new or not up yet when it first listed them.", (
@@ -284,6 +294,47 @@ NODE_STARTS = Fact("node_starts", "date x incarnation", "How nodes came up: of a
     _column("last", "started_at", TIME, "Start of its earliest start-task run that they showed."),
     _column("last", "succeeded_at", TIME, "End of its earliest successful one that they showed."),
     _column("last", "idle_at", TIME, "When it first became idle or running, as they showed it."),
+), is_daily=True)
+
+START_TASK_BEGINS = Fact("start_task_begins", "date x incarnation x start_time", "Every run of a start task and its definition, told once: on the day that listed it first.", (
+    *_NODE,
+    _column("key", "start_time", TIME, "When the run began."),
+    _column("last", "first_observed_at", TIME, "First listing that showed it, service's clock."),
+    _column("last", "start_task_definition_id", TEXT, "The node's definition when the run was first seen."),
+    _column("last", "is_definition_certain", FLAG, "False where the listing just before showed another definition: the run may be of that one."),
+    _column("last", "end_time", TIME, "When the run ended, as the day's listings show; null of one that ended later."),
+    _column("last", "result", TEXT, "success or failure, as the day's listings show."),
+), is_daily=True)
+
+START_TASK_ENDS = Fact("start_task_ends", "date x incarnation x start_time", "Every run of a start task and how it ended, told once: on the day that listed it last.", (
+    *_NODE,
+    _column("key", "start_time", TIME, "When the run began."),
+    _column("last", "last_observed_at", TIME, "Last listing that showed it, service's clock."),
+    _column("last", "end_time", TIME, "When the run ended; null if it was not seen to end."),
+    _column("last", "result", TEXT, "success or failure."),
+    _column("last", "exit_code", INT, "Its exit code."),
+    _column("last", "failure_code", TEXT, "Code of the failure."),
+    _column("last", "failure_message", TEXT, "Message of the failure."),
+    _column("last", "next_start_time", TIME, "When the node's next run on the same image began, as the day's listings show: of the same day always, of later ones not."),
+    *_IMAGE,
+), is_daily=True)
+
+_SETUP = ("node_agent_version", *(each.column.name for each in _IMAGE))
+POOL_SETUPS = Fact("pool_setups", "date x account x pool x node_agent_version x image", "With which agents and images the nodes of a pool were listed, by day.", (
+    *_POOL,
+    *(each for each in NODE_CONFIG_INTERVALS.columns if each.column.name in _SETUP),
+    _column("last", "first_observed_at", TIME, "First listing, of those the day knows of, that showed a node so."),
+    _column("last", "last_observed_at", TIME, "Last listing, of those the day knows of, that showed a node so."),
+), is_daily=True)
+
+TASK_ERRORS = Fact("task_errors", "date x account x pool x failure_code", "How many task runs of a pool failed with each code, on the day they ended.", (
+    *_POOL,
+    _column("key", "failure_code", TEXT, "Code of the failure; empty where none was told."),
+    _column("last", "failed_runs", COUNT, "Runs that failed with it; days add up."),
+    _column("last", "failed_nodes", COUNT, "Nodes they failed on; days do not add up."),
+    _column("last", "first_end_time", TIME, "When the first of them ended."),
+    _column("last", "last_end_time", TIME, "When the last of them ended."),
+    _column("last", "failure_message", TEXT, "Message of the last one that has one."),
 ), is_daily=True)
 
 _COUNTED = (*schema.NODE_STATES, "other")
@@ -320,7 +371,12 @@ FACTS: dict[str, Fact] = {
         NODE_LIVES,
         TASK_FAILURES,
         NODE_JOBS,
+        NODE_TASKS,
         NODE_STARTS,
+        START_TASK_BEGINS,
+        START_TASK_ENDS,
+        POOL_SETUPS,
+        TASK_ERRORS,
     )
 }
 

@@ -39,6 +39,8 @@ _KEPT = (
     "start_task_runs",
     "node_boots",
     "node_stays",
+    "node_config_intervals",
+    "node_jobs",
 )
 _ROWS_PER_BATCH = 65_536
 _builds = itertools.count()

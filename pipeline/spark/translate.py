@@ -236,7 +236,19 @@ def _anonymous(node: exp.Expression) -> exp.Expression:
         return _call("struct", *node.expressions)
     if name == "epoch_us":
         return _micros(node.expressions[0])
+    if name == "md5_number_lower":
+        return _md5_number(node.expressions[0])
     return node
+
+
+def _md5_number(text: exp.Expression) -> exp.Expression:
+    """The last eight bytes of an MD5 as a number, the last byte the highest: of 64 bits, unsigned."""
+    digits = exp.MD5(this=text)
+    places = [exp.Literal.number(place) for place in range(31, 16, -2)]
+    two, ten = exp.Literal.number(2), exp.Literal.number(10)
+    pairs = [_call("substring", digits.copy(), place, two.copy()) for place in places]
+    number = _call("conv", _call("concat", *pairs), exp.Literal.number(16), ten)
+    return _cast(number, "decimal(20, 0)")
 
 
 _RULES: dict[type[exp.Expression], Callable[[exp.Expression], exp.Expression]] = {

@@ -17,7 +17,11 @@ select
     exit_code,
     failure_category,
     failure_code,
-    failure_message
+    failure_message,
+    cast(
+        md5_number_lower(concat(node_id, '@', cast(epoch_us(allocation_time) as varchar))) // 2
+        as bigint
+    ) as node_key
 from made_task_runs
 where cast(last_observed_at as date) = date
     and start_time is not null

@@ -12,22 +12,14 @@
 --           number, three of them; what is no number counts as 0. An agent changed between two
 --           listings: the later one is taken for it. A node has gone once two complete listings
 --           lack it.
-with intervals as (
-    select
-        date,
-        account,
-        pool_id,
-        node_id,
-        allocation_time,
-        node_agent_version,
-        first_observed_at,
-        last_observed_at
-    from daily_node_config_intervals
+with setups as (
+    select account, node_agent_version, first_observed_at, last_observed_at
+    from pool_setups
     where cast($moment as timestamptz) is null or first_observed_at <= cast($moment as timestamptz)
 ),
 accounts as (
     select account, coalesce(cast($moment as timestamptz), max(last_observed_at)) as asked_at
-    from intervals
+    from setups
     group by account
 ),
 versions as (
@@ -38,7 +30,7 @@ versions as (
         coalesce(try_cast(split_part(node_agent_version, '.', 1) as bigint), 0) * 1000000000000
             + coalesce(try_cast(split_part(node_agent_version, '.', 2) as bigint), 0) * 1000000
             + coalesce(try_cast(split_part(node_agent_version, '.', 3) as bigint), 0) as number
-    from intervals
+    from setups
     where node_agent_version is not null
     group by account, node_agent_version
 ),
@@ -59,29 +51,22 @@ compared as (
 alive as (
     select account, pool_id, node_id, allocation_time, max(date) as date
     from node_lives
-    where ended_before is null or ended_before > cast($moment as timestamptz)
+    where (ended_before is null or ended_before > cast($moment as timestamptz))
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
     group by account, pool_id, node_id, allocation_time
 ),
 -- what each node that is there was set up with last: while none is asked for, its last day tells
 told as (
     select intervals.*
-    from intervals
-    join alive
-        on alive.date = intervals.date
-        and alive.account = intervals.account
-        and alive.pool_id = intervals.pool_id
-        and alive.node_id = intervals.node_id
-        and alive.allocation_time is not distinct from intervals.allocation_time
-    where cast($moment as timestamptz) is null
-    union all
-    select intervals.*
-    from intervals
+    from daily_node_config_intervals as intervals
     join alive
         on alive.account = intervals.account
         and alive.pool_id = intervals.pool_id
         and alive.node_id = intervals.node_id
         and alive.allocation_time is not distinct from intervals.allocation_time
-    where cast($moment as timestamptz) is not null
+        and (cast($moment as timestamptz) is not null or alive.date = intervals.date)
+    where cast($moment as timestamptz) is null
+        or intervals.first_observed_at <= cast($moment as timestamptz)
 ),
 placed as (
     select
@@ -95,7 +80,7 @@ placed as (
 present as (
     select account, pool_id, node_agent_version, count(*) as nodes
     from placed
-    where place = 1 and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+    where place = 1
     group by account, pool_id, node_agent_version
 )
 select

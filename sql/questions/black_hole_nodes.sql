@@ -19,8 +19,9 @@
 --           missed_runs came and went on the node between two listings of that time: a fast black
 --           hole has many. The totals are the node's own since its allocation. Failures without
 --           an exit code (the task could not start) are a group of their own.
+--           Nodes are told apart by 63 bits of a hash of their id and allocation.
 with hits as (
-    select account, pool_id, node_id, allocation_time, job_id, exit_code, start_time, end_time
+    select account, pool_id, node_key, job_id, exit_code, start_time, end_time
     from task_failures
     where epoch(end_time) - epoch(start_time) <= cast($seconds as double)
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
@@ -34,109 +35,237 @@ with hits as (
         and (cast($to as timestamptz) is null or end_time < cast($to as timestamptz))
 ),
 by_code as (
-    select
-        account,
-        pool_id,
-        node_id,
-        allocation_time,
-        exit_code,
-        count(*) as runs
+    select account, pool_id, node_key, exit_code, count(*) as runs
     from hits
-    group by account, pool_id, node_id, allocation_time, exit_code
+    group by account, pool_id, node_key, exit_code
 ),
 placed as (
     select
         *,
         row_number() over (
-            partition by account, pool_id, node_id, allocation_time order by runs desc, exit_code
+            partition by account, pool_id, node_key order by runs desc, exit_code
         ) as place
     from by_code
 ),
 suspects as (
-    select account, pool_id, node_id, allocation_time, exit_code, runs
+    select account, pool_id, node_key, exit_code, runs
     from placed
     where place = 1 and runs >= cast($failures as int)
 ),
 looked_at as (
     select distinct account, pool_id from suspects
 ),
--- without a range the days' sums are enough; within one every run has to be looked at
-sums as (
-    select account, pool_id, node_id, allocation_time, job_id, ended_runs
+-- what a day tells of a node and job ended within the range, or beyond an end of it: then its runs
+-- have to be looked at
+edges as (
+    select date, account, pool_id, job_id, node_id, allocation_time, node_key
     from node_jobs
-    where cast($from as timestamptz) is null
-        and cast($to as timestamptz) is null
+    where (
+            (
+                first_end_time < cast($from as timestamptz)
+                and last_end_time >= cast($from as timestamptz)
+            )
+            or (
+                first_end_time < cast($to as timestamptz)
+                and last_end_time >= cast($to as timestamptz)
+            )
+        )
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-    union all
-    select account, pool_id, node_id, allocation_time, job_id, 1 as ended_runs
-    from task_runs
-    where not (cast($from as timestamptz) is null and cast($to as timestamptz) is null)
-        and end_time is not null
-        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-        and (cast($from as timestamptz) is null or end_time >= cast($from as timestamptz))
-        and (cast($to as timestamptz) is null or end_time < cast($to as timestamptz))
 ),
-ended as (
+edge_jobs as (
     select
-        sums.account,
-        sums.pool_id,
-        sums.job_id,
-        sums.node_id,
-        sums.allocation_time,
-        cast(sum(sums.ended_runs) as bigint) as runs
-    from sums
-    join looked_at
-        on looked_at.account = sums.account and looked_at.pool_id = sums.pool_id
-    group by sums.account, sums.pool_id, sums.job_id, sums.node_id, sums.allocation_time
+        edges.account,
+        edges.pool_id,
+        edges.job_id,
+        edges.node_key,
+        count(*) as ended_runs
+    from daily_task_runs as told
+    join edges
+        on edges.date = told.date
+        and edges.account = told.account
+        and edges.pool_id = told.pool_id
+        and edges.job_id is not distinct from told.job_id
+        and edges.node_id = told.node_id
+        and edges.allocation_time is not distinct from told.allocation_time
+    where cast(told.last_observed_at as date) = told.date
+        and told.start_time is not null
+        and told.end_time is not null
+        and (
+            cast($from as timestamptz) is null or told.end_time >= cast($from as timestamptz)
+        )
+        and (cast($to as timestamptz) is null or told.end_time < cast($to as timestamptz))
+    group by edges.account, edges.pool_id, edges.job_id, edges.node_key
+),
+own_parts as (
+    select node_jobs.account, node_jobs.pool_id, node_jobs.job_id, node_jobs.node_key, ended_runs
+    from node_jobs
+    join suspects
+        on suspects.account = node_jobs.account
+        and suspects.pool_id = node_jobs.pool_id
+        and suspects.node_key = node_jobs.node_key
+    where (cast($from as timestamptz) is null or first_end_time >= cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or last_end_time < cast($to as timestamptz))
+    union all
+    select edge_jobs.account, edge_jobs.pool_id, job_id, edge_jobs.node_key, ended_runs
+    from edge_jobs
+    join suspects
+        on suspects.account = edge_jobs.account
+        and suspects.pool_id = edge_jobs.pool_id
+        and suspects.node_key = edge_jobs.node_key
+),
+own as (
+    select account, pool_id, job_id, node_key, cast(sum(ended_runs) as bigint) as runs
+    from own_parts
+    group by account, pool_id, job_id, node_key
 ),
 failed as (
     select
         account,
         pool_id,
         job_id,
-        node_id,
-        allocation_time,
+        node_key,
         count(*) as hits,
         sum(epoch(end_time) - epoch(start_time)) as hit_seconds,
         min(start_time) as first_start_time,
         max(end_time) as last_end_time
     from hits
-    group by account, pool_id, job_id, node_id, allocation_time
+    group by account, pool_id, job_id, node_key
 ),
-by_job as (
+own_jobs as (
     select
-        ended.account,
-        ended.pool_id,
-        ended.job_id,
-        ended.node_id,
-        ended.allocation_time,
-        ended.runs,
+        own.account,
+        own.pool_id,
+        own.job_id,
+        own.node_key,
+        own.runs,
         coalesce(failed.hits, 0) as hits,
         failed.hit_seconds,
         failed.first_start_time,
         failed.last_end_time
-    from ended
+    from own
     left join failed
-        on failed.account = ended.account
-        and failed.pool_id = ended.pool_id
-        and failed.job_id is not distinct from ended.job_id
-        and failed.node_id = ended.node_id
-        and failed.allocation_time is not distinct from ended.allocation_time
+        on failed.account = own.account
+        and failed.pool_id = own.pool_id
+        and failed.job_id is not distinct from own.job_id
+        and failed.node_key = own.node_key
+),
+accused as (
+    select account, pool_id, node_key
+    from own_jobs
+    group by account, pool_id, node_key
+    having cast(sum(hits) as double) / sum(runs) >= cast($rate as double)
+),
+jobs as (
+    select distinct own_jobs.account, own_jobs.pool_id, own_jobs.job_id
+    from own_jobs
+    join accused
+        on accused.account = own_jobs.account
+        and accused.pool_id = own_jobs.pool_id
+        and accused.node_key = own_jobs.node_key
+),
+job_nodes as (
+    select node_jobs.account, node_jobs.pool_id, node_jobs.job_id, node_jobs.node_key
+    from node_jobs
+    join jobs
+        on jobs.account = node_jobs.account
+        and jobs.pool_id = node_jobs.pool_id
+        and jobs.job_id is not distinct from node_jobs.job_id
+    where (cast($from as timestamptz) is null or first_end_time >= cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or last_end_time < cast($to as timestamptz))
+    union all
+    select edge_jobs.account, edge_jobs.pool_id, edge_jobs.job_id, edge_jobs.node_key
+    from edge_jobs
+    join jobs
+        on jobs.account = edge_jobs.account
+        and jobs.pool_id = edge_jobs.pool_id
+        and jobs.job_id is not distinct from edge_jobs.job_id
+),
+job_counts as (
+    select account, pool_id, job_id, count(distinct node_key) as nodes
+    from job_nodes
+    group by account, pool_id, job_id
+),
+-- the other nodes' rates: of those that have any
+hits_of_jobs as (
+    select hits.account, hits.pool_id, hits.job_id, hits.node_key, count(*) as hits
+    from hits
+    join jobs
+        on jobs.account = hits.account
+        and jobs.pool_id = hits.pool_id
+        and jobs.job_id is not distinct from hits.job_id
+    group by hits.account, hits.pool_id, hits.job_id, hits.node_key
+),
+hit_parts as (
+    select
+        node_jobs.account,
+        node_jobs.pool_id,
+        node_jobs.job_id,
+        node_jobs.node_key,
+        ended_runs,
+        hits
+    from node_jobs
+    join hits_of_jobs
+        on hits_of_jobs.account = node_jobs.account
+        and hits_of_jobs.pool_id = node_jobs.pool_id
+        and hits_of_jobs.job_id is not distinct from node_jobs.job_id
+        and hits_of_jobs.node_key = node_jobs.node_key
+    where (cast($from as timestamptz) is null or first_end_time >= cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or last_end_time < cast($to as timestamptz))
+    union all
+    select
+        edge_jobs.account,
+        edge_jobs.pool_id,
+        edge_jobs.job_id,
+        edge_jobs.node_key,
+        ended_runs,
+        hits
+    from edge_jobs
+    join hits_of_jobs
+        on hits_of_jobs.account = edge_jobs.account
+        and hits_of_jobs.pool_id = edge_jobs.pool_id
+        and hits_of_jobs.job_id is not distinct from edge_jobs.job_id
+        and hits_of_jobs.node_key = edge_jobs.node_key
+),
+hit_rates as (
+    select
+        account,
+        pool_id,
+        job_id,
+        node_key,
+        cast(max(hits) as double) / sum(ended_runs) as rate
+    from hit_parts
+    group by account, pool_id, job_id, node_key
+),
+job_rates as (
+    select account, pool_id, job_id, sum(rate) as rates
+    from hit_rates
+    group by account, pool_id, job_id
 ),
 compared as (
     select
-        *,
-        cast(hits as double) / runs as rate,
-        count(*) over (partition by account, pool_id, job_id) as nodes,
-        sum(cast(hits as double) / runs) over (partition by account, pool_id, job_id) as rates
-    from by_job
+        own_jobs.*,
+        cast(own_jobs.hits as double) / own_jobs.runs as rate,
+        job_counts.nodes,
+        coalesce(job_rates.rates, 0) as rates
+    from own_jobs
+    join accused
+        on accused.account = own_jobs.account
+        and accused.pool_id = own_jobs.pool_id
+        and accused.node_key = own_jobs.node_key
+    join job_counts
+        on job_counts.account = own_jobs.account
+        and job_counts.pool_id = own_jobs.pool_id
+        and job_counts.job_id is not distinct from own_jobs.job_id
+    left join job_rates
+        on job_rates.account = own_jobs.account
+        and job_rates.pool_id = own_jobs.pool_id
+        and job_rates.job_id is not distinct from own_jobs.job_id
 ),
 by_node as (
     select
         account,
         pool_id,
-        node_id,
-        allocation_time,
+        node_key,
         count(*) as jobs,
         cast(sum(runs) as bigint) as runs,
         cast(sum(hits) as bigint) as hits,
@@ -149,15 +278,71 @@ by_node as (
         coalesce(sum(runs * (rates - rate) / (nodes - 1)) filter (where nodes > 1), 0)
             as expected_hits
     from compared
-    group by account, pool_id, node_id, allocation_time
+    group by account, pool_id, node_key
+),
+-- every node of their pools, and the rates of those with short failures
+node_parts as (
+    select account, pool_id, node_key, ended_runs
+    from node_tasks
+    where cast($from as timestamptz) is null
+        and cast($to as timestamptz) is null
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+    union all
+    select account, pool_id, node_key, ended_runs
+    from node_jobs
+    where not (cast($from as timestamptz) is null and cast($to as timestamptz) is null)
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($from as timestamptz) is null or first_end_time >= cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or last_end_time < cast($to as timestamptz))
+    union all
+    select account, pool_id, node_key, ended_runs from edge_jobs
+),
+pool_nodes as (
+    select node_parts.account, node_parts.pool_id, count(distinct node_parts.node_key) as nodes
+    from node_parts
+    join looked_at
+        on looked_at.account = node_parts.account and looked_at.pool_id = node_parts.pool_id
+    group by node_parts.account, node_parts.pool_id
+),
+node_hits as (
+    select account, pool_id, node_key, count(*) as hits
+    from hits
+    group by account, pool_id, node_key
+),
+-- they tell of jobs that ran on one node alone: asked where there are any
+lonely as (
+    select distinct account, pool_id from by_node where lone_jobs >= 3
+),
+node_rates as (
+    select
+        node_parts.account,
+        node_parts.pool_id,
+        node_parts.node_key,
+        cast(max(node_hits.hits) as double) / sum(node_parts.ended_runs) as rate
+    from node_parts
+    join node_hits
+        on node_hits.account = node_parts.account
+        and node_hits.pool_id = node_parts.pool_id
+        and node_hits.node_key = node_parts.node_key
+    join lonely
+        on lonely.account = node_parts.account and lonely.pool_id = node_parts.pool_id
+    group by node_parts.account, node_parts.pool_id, node_parts.node_key
+),
+pool_rates as (
+    select account, pool_id, sum(rate) as rates
+    from node_rates
+    group by account, pool_id
 ),
 beside as (
     select
-        *,
-        count(*) over (partition by account, pool_id) - 1 as other_nodes,
-        sum(cast(hits as double) / runs) over (partition by account, pool_id)
-            - cast(hits as double) / runs as other_rates
+        by_node.*,
+        pool_nodes.nodes - 1 as other_nodes,
+        pool_rates.rates - cast(by_node.hits as double) / by_node.runs as other_rates
     from by_node
+    join pool_nodes
+        on pool_nodes.account = by_node.account and pool_nodes.pool_id = by_node.pool_id
+    left join pool_rates
+        on pool_rates.account = by_node.account and pool_rates.pool_id = by_node.pool_id
 ),
 judged as (
     select
@@ -170,6 +355,20 @@ judged as (
         end as others_rate
     from beside
 ),
+-- whose keys those are
+named as (
+    select distinct
+        node_tasks.account,
+        node_tasks.pool_id,
+        node_tasks.node_key,
+        node_tasks.node_id,
+        node_tasks.allocation_time
+    from node_tasks
+    join accused
+        on accused.account = node_tasks.account
+        and accused.pool_id = node_tasks.pool_id
+        and accused.node_key = node_tasks.node_key
+),
 totals as (
     select
         node_lives.account,
@@ -179,11 +378,11 @@ totals as (
         max(total_tasks_run) as total_tasks_run,
         max(total_tasks_succeeded) as total_tasks_succeeded
     from node_lives
-    join suspects
-        on suspects.account = node_lives.account
-        and suspects.pool_id = node_lives.pool_id
-        and suspects.node_id = node_lives.node_id
-        and suspects.allocation_time is not distinct from node_lives.allocation_time
+    join named
+        on named.account = node_lives.account
+        and named.pool_id = node_lives.pool_id
+        and named.node_id = node_lives.node_id
+        and named.allocation_time is not distinct from node_lives.allocation_time
     group by
         node_lives.account, node_lives.pool_id, node_lives.node_id, node_lives.allocation_time
 ),
@@ -195,11 +394,11 @@ missed as (
         task_gaps.allocation_time,
         cast(sum(missed) as bigint) as runs
     from task_gaps
-    join suspects
-        on suspects.account = task_gaps.account
-        and suspects.pool_id = task_gaps.pool_id
-        and suspects.node_id = task_gaps.node_id
-        and suspects.allocation_time is not distinct from task_gaps.allocation_time
+    join named
+        on named.account = task_gaps.account
+        and named.pool_id = task_gaps.pool_id
+        and named.node_id = task_gaps.node_id
+        and named.allocation_time is not distinct from task_gaps.allocation_time
     where (cast($from as timestamptz) is null or task_gaps.before >= cast($from as timestamptz))
         and (cast($to as timestamptz) is null or task_gaps.before < cast($to as timestamptz))
     group by
@@ -208,8 +407,8 @@ missed as (
 select
     judged.account,
     judged.pool_id,
-    judged.node_id,
-    judged.allocation_time,
+    named.node_id,
+    named.allocation_time,
     suspects.exit_code,
     suspects.runs as exit_code_runs,
     judged.hits as short_failures,
@@ -228,19 +427,22 @@ from judged
 join suspects
     on suspects.account = judged.account
     and suspects.pool_id = judged.pool_id
-    and suspects.node_id = judged.node_id
-    and suspects.allocation_time is not distinct from judged.allocation_time
+    and suspects.node_key = judged.node_key
+join named
+    on named.account = judged.account
+    and named.pool_id = judged.pool_id
+    and named.node_key = judged.node_key
 left join missed
-    on missed.account = judged.account
-    and missed.pool_id = judged.pool_id
-    and missed.node_id = judged.node_id
-    and missed.allocation_time is not distinct from judged.allocation_time
+    on missed.account = named.account
+    and missed.pool_id = named.pool_id
+    and missed.node_id = named.node_id
+    and missed.allocation_time is not distinct from named.allocation_time
 left join totals
-    on totals.account = judged.account
-    and totals.pool_id = judged.pool_id
-    and totals.node_id = judged.node_id
-    and totals.allocation_time is not distinct from judged.allocation_time
+    on totals.account = named.account
+    and totals.pool_id = named.pool_id
+    and totals.node_id = named.node_id
+    and totals.allocation_time is not distinct from named.allocation_time
 where judged.rate >= cast($rate as double)
     and judged.others_rate <= cast($others as double)
-order by short_failures desc, judged.account, judged.pool_id, judged.node_id,
-    judged.allocation_time;
+order by short_failures desc, judged.account, judged.pool_id, named.node_id,
+    named.allocation_time;

@@ -37,9 +37,8 @@ with occurrences as (
         allocation_time,
         coalesce(end_time, start_time) as happened_at,
         failure_message as message
-    from daily_start_task_runs
-    where cast(last_observed_at as date) = date  -- each run once: by the day that listed it last
-        and result = 'failure'
+    from start_task_ends
+    where result = 'failure'
         and (
             cast($from as timestamptz) is null
             or coalesce(end_time, start_time) >= cast($from as timestamptz)
@@ -61,6 +60,15 @@ with occurrences as (
         failure_message as message
     from task_failures
     where end_time is not null
+        -- by days, whole ones are told by task_errors
+        and (
+            cast($step as varchar) <> 'day'
+            or end_time < date_trunc(
+                'day',
+                cast($from as timestamptz) + interval 1 day - interval 1 microsecond
+            )
+            or end_time >= date_trunc('day', cast($to as timestamptz))
+        )
         -- a run stands under the day that listed it last
         and (
             cast($from as timestamptz) is null
@@ -70,6 +78,38 @@ with occurrences as (
             )
         )
         and (cast($to as timestamptz) is null or end_time < cast($to as timestamptz))
+        and coalesce(cast($source as varchar), 'task') = 'task'
+    union all
+    -- what ended before the record began, or on a day that no listing told of
+    select
+        task_failures.account,
+        task_failures.pool_id,
+        'task' as source,
+        coalesce(task_failures.failure_code, '') as code,
+        node_id,
+        allocation_time,
+        end_time as happened_at,
+        task_failures.failure_message as message
+    from task_failures
+    left join task_errors
+        on task_errors.account = task_failures.account
+        and task_errors.pool_id = task_failures.pool_id
+        and task_errors.failure_code = coalesce(task_failures.failure_code, '')
+        and task_errors.date = cast(end_time as date)
+    where cast($step as varchar) = 'day'
+        and cast(end_time as date) <> task_failures.date
+        and task_errors.date is null
+        and (
+            cast($from as timestamptz) is null
+            or end_time >= date_trunc(
+                'day',
+                cast($from as timestamptz) + interval 1 day - interval 1 microsecond
+            )
+        )
+        and (
+            cast($to as timestamptz) is null
+            or end_time < date_trunc('day', cast($to as timestamptz))
+        )
         and coalesce(cast($source as varchar), 'task') = 'task'
 ),
 by_node as (
@@ -103,6 +143,26 @@ counted as (
         max_by(message, told_at) filter (where message is not null) as message
     from by_node
     group by account, started_at, source, code, pool_id
+    union all
+    select
+        account,
+        cast(date as timestamptz) as started_at,
+        'task' as source,
+        failure_code as code,
+        pool_id,
+        failed_runs as occurrences,
+        failed_nodes as nodes,
+        first_end_time as first_at,
+        last_end_time as last_at,
+        failure_message as message
+    from task_errors
+    where cast($step as varchar) = 'day'
+        and (cast($from as timestamptz) is null or date >= cast($from as timestamptz))
+        and (
+            cast($to as timestamptz) is null
+            or date < cast(date_trunc('day', cast($to as timestamptz)) as date)
+        )
+        and coalesce(cast($source as varchar), 'task') = 'task'
 ),
 shared as (
     select

@@ -12,63 +12,58 @@
 --           there; of those seen first together, the one allocated last. A node keeps its image
 --           until it is reimaged or replaced: some drift is usual where a pool asks for the latest
 --           version.
-with intervals as (
+with known as (
     select
-        date,
         account,
         pool_id,
-        node_id,
-        allocation_time,
         coalesce(
             image_virtual_machine_image_id,
             nullif(concat_ws(' ', image_publisher, image_offer, image_sku, image_exact_version), '')
         ) as image,
-        first_observed_at,
-        last_observed_at
-    from daily_node_config_intervals
+        min(first_observed_at) as first_observed_at
+    from pool_setups
     where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (
             cast($moment as timestamptz) is null
             or first_observed_at <= cast($moment as timestamptz)
         )
-),
-known as (
-    select account, pool_id, image, min(first_observed_at) as first_observed_at
-    from intervals
-    where image is not null
-    group by account, pool_id, image
+    group by
+        account, pool_id,
+        coalesce(
+            image_virtual_machine_image_id,
+            nullif(concat_ws(' ', image_publisher, image_offer, image_sku, image_exact_version), '')
+        )
 ),
 -- one that came back after it was thought gone is told twice
 alive as (
     select account, pool_id, node_id, allocation_time, max(date) as date
     from node_lives
-    where ended_before is null or ended_before > cast($moment as timestamptz)
+    where (ended_before is null or ended_before > cast($moment as timestamptz))
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
     group by account, pool_id, node_id, allocation_time
 ),
 -- what each node that is there was set up with last: while none is asked for, its last day tells
 told as (
     select intervals.*
-    from intervals
-    join alive
-        on alive.date = intervals.date
-        and alive.account = intervals.account
-        and alive.pool_id = intervals.pool_id
-        and alive.node_id = intervals.node_id
-        and alive.allocation_time is not distinct from intervals.allocation_time
-    where cast($moment as timestamptz) is null
-    union all
-    select intervals.*
-    from intervals
+    from daily_node_config_intervals as intervals
     join alive
         on alive.account = intervals.account
         and alive.pool_id = intervals.pool_id
         and alive.node_id = intervals.node_id
         and alive.allocation_time is not distinct from intervals.allocation_time
-    where cast($moment as timestamptz) is not null
+        and (cast($moment as timestamptz) is not null or alive.date = intervals.date)
+    where cast($moment as timestamptz) is null
+        or intervals.first_observed_at <= cast($moment as timestamptz)
 ),
 placed as (
     select
-        *,
+        account,
+        pool_id,
+        allocation_time,
+        coalesce(
+            image_virtual_machine_image_id,
+            nullif(concat_ws(' ', image_publisher, image_offer, image_sku, image_exact_version), '')
+        ) as image,
         row_number() over (
             partition by account, pool_id, node_id, allocation_time
             order by first_observed_at desc, last_observed_at desc

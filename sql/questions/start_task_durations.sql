@@ -15,17 +15,54 @@
 --           a listing showed its end counts in runs only, though most likely it failed.
 with firsts as (
     select *
-    from daily_start_task_runs
-    where cast(first_observed_at as date) = date
-        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+    from start_task_begins
+    where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (cast($from as timestamptz) is null or start_time >= cast($from as timestamptz))
         and (cast($to as timestamptz) is null or start_time < cast($to as timestamptz))
 ),
--- Most runs begin and end within the day that saw them first; several days tell of the others.
+-- Most runs begin and end within the day that saw them first; of the others the day that saw them
+-- last tells the end. One that came back after it was thought gone is told twice.
 spread as (
     select distinct account, pool_id, node_id, allocation_time, start_time
     from firsts
     where end_time is null or cast(start_time as date) <> date
+),
+begun as (
+    select
+        firsts.account,
+        firsts.pool_id,
+        firsts.node_id,
+        firsts.allocation_time,
+        firsts.start_time,
+        min_by(firsts.start_task_definition_id, first_observed_at) as start_task_definition_id,
+        min_by(firsts.is_definition_certain, first_observed_at) as is_definition_certain
+    from firsts
+    join spread
+        on spread.account = firsts.account
+        and spread.pool_id = firsts.pool_id
+        and spread.node_id = firsts.node_id
+        and spread.allocation_time is not distinct from firsts.allocation_time
+        and spread.start_time = firsts.start_time
+    group by
+        firsts.account, firsts.pool_id, firsts.node_id, firsts.allocation_time, firsts.start_time
+),
+ended as (
+    select
+        told.account,
+        told.pool_id,
+        told.node_id,
+        told.allocation_time,
+        told.start_time,
+        max_by(told.result, told.last_observed_at) as result,
+        max_by(told.end_time, told.last_observed_at) as end_time
+    from start_task_ends as told
+    join spread
+        on spread.account = told.account
+        and spread.pool_id = told.pool_id
+        and spread.node_id = told.node_id
+        and spread.allocation_time is not distinct from told.allocation_time
+        and spread.start_time = told.start_time
+    group by told.account, told.pool_id, told.node_id, told.allocation_time, told.start_time
 ),
 runs as (
     select
@@ -46,21 +83,20 @@ runs as (
     where spread.start_time is null
     union all
     select
-        told.account,
-        told.pool_id,
-        min_by(told.start_task_definition_id, struct_pack(a := first_observed_at, b := date)),
-        told.start_time,
-        max_by(told.result, told.last_observed_at),
-        min_by(told.is_definition_certain, struct_pack(a := first_observed_at, b := date)),
-        max_by(told.end_time, told.last_observed_at)
-    from daily_start_task_runs as told
-    join spread
-        on spread.account = told.account
-        and spread.pool_id = told.pool_id
-        and spread.node_id = told.node_id
-        and spread.allocation_time is not distinct from told.allocation_time
-        and spread.start_time = told.start_time
-    group by told.account, told.pool_id, told.node_id, told.allocation_time, told.start_time
+        begun.account,
+        begun.pool_id,
+        begun.start_task_definition_id,
+        begun.start_time,
+        ended.result,
+        begun.is_definition_certain,
+        ended.end_time
+    from begun
+    left join ended
+        on ended.account = begun.account
+        and ended.pool_id = begun.pool_id
+        and ended.node_id = begun.node_id
+        and ended.allocation_time is not distinct from begun.allocation_time
+        and ended.start_time = begun.start_time
 ),
 timed as (
     select

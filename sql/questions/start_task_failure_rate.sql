@@ -19,7 +19,7 @@ with moments as (
     union all
     -- the snapshots of days whose rows have expired are gone; their history stands
     select account, first_observed_at
-    from daily_node_incarnations
+    from pool_setups
 ),
 first_snapshots as (
     select account, min(snapshot_at) as snapshot_at
@@ -28,7 +28,71 @@ first_snapshots as (
 ),
 seen as (
     select
-        daily_start_task_runs.account,
+        start_task_ends.account,
+        cast(start_time as date) as day,
+        pool_id,
+        image_virtual_machine_image_id,
+        image_publisher,
+        image_offer,
+        image_sku,
+        image_exact_version,
+        result is not null or end_time is not null as has_ended,
+        coalesce(result = 'failure', false) as has_failed,
+        -- a node is counted with the last of its runs on the image that began on the day
+        next_start_time is null
+            or cast(next_start_time as date) <> cast(start_time as date)
+            or coalesce(next_start_time >= cast($to as timestamptz), false) as is_last
+    from start_task_ends
+    join first_snapshots
+        on first_snapshots.account = start_task_ends.account
+        and first_snapshots.snapshot_at <= start_task_ends.start_time
+    where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($from as timestamptz) is null or start_time >= cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or start_time < cast($to as timestamptz))
+),
+counted as (
+    select
+        account,
+        day,
+        pool_id,
+        image_virtual_machine_image_id,
+        image_publisher,
+        image_offer,
+        image_sku,
+        image_exact_version,
+        count(*) filter (where has_ended) as runs,
+        count(*) filter (where has_failed) as failed_runs,
+        count(*) filter (where not has_ended) as unended_runs,
+        count(*) filter (where is_last) as nodes
+    from seen
+    group by
+        account, day, pool_id, image_virtual_machine_image_id, image_publisher, image_offer,
+        image_sku, image_exact_version
+),
+totals as (
+    select
+        account,
+        day,
+        pool_id,
+        coalesce(
+            image_virtual_machine_image_id,
+            nullif(concat_ws(' ', image_publisher, image_offer, image_sku, image_exact_version), '')
+        ) as image,
+        cast(sum(runs) as bigint) as runs,
+        cast(sum(failed_runs) as bigint) as failed_runs,
+        cast(sum(unended_runs) as bigint) as unended_runs,
+        cast(sum(nodes) as bigint) as nodes
+    from counted
+    group by
+        account, day, pool_id,
+        coalesce(
+            image_virtual_machine_image_id,
+            nullif(concat_ws(' ', image_publisher, image_offer, image_sku, image_exact_version), '')
+        )
+),
+failures as (
+    select
+        start_task_ends.account,
         cast(start_time as date) as day,
         pool_id,
         coalesce(
@@ -36,37 +100,25 @@ seen as (
             nullif(concat_ws(' ', image_publisher, image_offer, image_sku, image_exact_version), '')
         ) as image,
         concat_ws('@', node_id, cast(allocation_time as varchar)) as machine,
-        result is not null or end_time is not null as has_ended,
-        coalesce(result = 'failure', false) as has_failed,
         concat_ws(' ', coalesce(failure_code, 'no code'), 'exit ' || cast(exit_code as varchar))
             as cause
-    from daily_start_task_runs
+    from start_task_ends
     join first_snapshots
-        on first_snapshots.account = daily_start_task_runs.account
-        and first_snapshots.snapshot_at <= daily_start_task_runs.start_time
-    where cast(last_observed_at as date) = date  -- each run once: by the day that listed it last
+        on first_snapshots.account = start_task_ends.account
+        and first_snapshots.snapshot_at <= start_task_ends.start_time
+    where result = 'failure'
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (cast($from as timestamptz) is null or start_time >= cast($from as timestamptz))
         and (cast($to as timestamptz) is null or start_time < cast($to as timestamptz))
 ),
-totals as (
-    select
-        account,
-        day,
-        pool_id,
-        image,
-        count(*) filter (where has_ended) as runs,
-        count(*) filter (where has_failed) as failed_runs,
-        count(*) filter (where not has_ended) as unended_runs,
-        count(distinct machine) as nodes,
-        count(distinct case when has_failed then machine end) as failed_nodes
-    from seen
+failed as (
+    select account, day, pool_id, image, count(distinct machine) as nodes
+    from failures
     group by account, day, pool_id, image
 ),
 causes as (
     select account, day, pool_id, image, cause, count(*) as runs
-    from seen
-    where has_failed
+    from failures
     group by account, day, pool_id, image, cause
 ),
 placed as (
@@ -87,12 +139,17 @@ select
     round(cast(totals.failed_runs as double) / nullif(totals.runs, 0), 4) as failure_rate,
     totals.unended_runs,
     totals.nodes,
-    totals.failed_nodes,
+    coalesce(failed.nodes, 0) as failed_nodes,
     first_place.cause as top_cause,
     first_place.runs as top_cause_runs,
     second_place.cause as second_cause,
     second_place.runs as second_cause_runs
 from totals
+left join failed
+    on failed.account = totals.account
+    and failed.day = totals.day
+    and failed.pool_id = totals.pool_id
+    and failed.image is not distinct from totals.image
 left join placed as first_place
     on first_place.account = totals.account
     and first_place.day = totals.day

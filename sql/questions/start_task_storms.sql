@@ -28,30 +28,48 @@ with watched as (
 ),
 ended as (
     select
-        daily_start_task_runs.account,
-        daily_start_task_runs.pool_id,
+        start_task_ends.account,
+        start_task_ends.pool_id,
+        start_time,
+        coalesce(end_time, start_time) as run_ended_at,
+        coalesce(result = 'failure', false) as has_failed
+    from start_task_ends
+    left join watched
+        on watched.account = start_task_ends.account
+        and watched.pool_id = start_task_ends.pool_id
+    where (result is not null or end_time is not null)
+        and (cast($pool as varchar) is null or start_task_ends.pool_id = cast($pool as varchar))
+        and (watched.began_at is null or coalesce(end_time, start_time) >= watched.began_at)
+        and (
+            cast($from as timestamptz) is null
+            or coalesce(end_time, start_time) >= cast($from as timestamptz)
+        )
+        and (
+            cast($to as timestamptz) is null
+            or coalesce(end_time, start_time) < cast($to as timestamptz)
+        )
+),
+failed as (
+    select
+        start_task_ends.account,
+        start_task_ends.pool_id,
         failure_code,
         exit_code,
         concat_ws(' ', coalesce(failure_code, ''), cast(exit_code as varchar)) as cause,
         concat_ws('@', node_id, cast(allocation_time as varchar)) as machine,
         start_time,
         coalesce(end_time, start_time) as run_ended_at,
-        coalesce(result = 'failure', false) as has_failed,
         coalesce(
             image_virtual_machine_image_id,
             concat_ws(' ', image_publisher, image_offer, image_sku, image_exact_version)
         ) as image,
         failure_message
-    from daily_start_task_runs
+    from start_task_ends
     left join watched
-        on watched.account = daily_start_task_runs.account
-        and watched.pool_id = daily_start_task_runs.pool_id
-    where cast(last_observed_at as date) = daily_start_task_runs.date  -- a run's last day
-        and (result is not null or end_time is not null)
-        and (
-            cast($pool as varchar) is null
-            or daily_start_task_runs.pool_id = cast($pool as varchar)
-        )
+        on watched.account = start_task_ends.account
+        and watched.pool_id = start_task_ends.pool_id
+    where result = 'failure'
+        and (cast($pool as varchar) is null or start_task_ends.pool_id = cast($pool as varchar))
         and (watched.began_at is null or coalesce(end_time, start_time) >= watched.began_at)
         and (
             cast($from as timestamptz) is null
@@ -78,8 +96,7 @@ failures as (
             ) <= 60 * cast($minutes as double) then 0
             else 1
         end as is_new
-    from ended
-    where has_failed
+    from failed
 ),
 numbered as (
     select
@@ -169,23 +186,22 @@ storms as (
         stretches.cause,
         stretches.storm,
         stretches.peak_nodes,
-        max(ended.failure_code) as failure_code,
-        max(ended.exit_code) as exit_code,
-        min(ended.run_ended_at) as started_at,
-        max(ended.run_ended_at) as ended_at,
-        min(ended.start_time) as first_start_time,
-        count(distinct ended.machine) as nodes,
+        max(failed.failure_code) as failure_code,
+        max(failed.exit_code) as exit_code,
+        min(failed.run_ended_at) as started_at,
+        max(failed.run_ended_at) as ended_at,
+        min(failed.start_time) as first_start_time,
+        count(distinct failed.machine) as nodes,
         count(*) as failed_runs,
-        count(distinct ended.image) as images,
-        max_by(ended.failure_message, ended.run_ended_at) as message
+        count(distinct failed.image) as images,
+        max_by(failed.failure_message, failed.run_ended_at) as message
     from stretches
-    join ended
-        on ended.account = stretches.account
-        and ended.pool_id = stretches.pool_id
-        and ended.cause = stretches.cause
-        and ended.has_failed
-        and epoch(ended.run_ended_at) >= stretches.began
-        and epoch(ended.run_ended_at) <= stretches.ended
+    join failed
+        on failed.account = stretches.account
+        and failed.pool_id = stretches.pool_id
+        and failed.cause = stretches.cause
+        and epoch(failed.run_ended_at) >= stretches.began
+        and epoch(failed.run_ended_at) <= stretches.ended
     group by
         stretches.account, stretches.pool_id, stretches.cause, stretches.storm,
         stretches.peak_nodes

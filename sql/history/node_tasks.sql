@@ -1,0 +1,15 @@
+-- makes:   how many task runs ended on each node, of those whose last listing was in a day
+-- grain:   wanted day x incarnation
+-- columns: those of facts.NODE_TASKS, and date
+-- merge:   none: a run is told by the day that listed it last
+-- traps:   As node_jobs.
+select
+    date,
+    account,
+    pool_id,
+    node_id,
+    allocation_time,
+    cast(sum(ended_runs) as bigint) as ended_runs,
+    max(node_key) as node_key
+from made_node_jobs
+group by date, account, pool_id, node_id, allocation_time

@@ -1,0 +1,146 @@
+"""Facts that tell a thing once, or sum it by day: the same as the views that join the days."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import query
+from pipeline.lake import Lake
+from tests.lakes import node, put, task
+
+_DAYS = 3
+_NODE = "pool_id, node_id, allocation_time"
+#: What a fact tells, and the same from a view that joins the days.
+PAIRS = {
+    "start_task_begins": (
+        f"select {_NODE}, start_time, first_observed_at, start_task_definition_id, "
+        "is_definition_certain from start_task_begins",
+        f"select {_NODE}, start_time, first_observed_at, start_task_definition_id, "
+        "is_definition_certain from start_task_runs",
+    ),
+    "start_task_ends": (
+        f"select {_NODE}, start_time, last_observed_at, end_time, result, exit_code, "
+        "image_exact_version, case when cast(next_start_time as date) = cast(start_time as date) "
+        "then next_start_time end from start_task_ends",
+        f"select {_NODE}, start_time, last_observed_at, end_time, result, exit_code, "
+        "image_exact_version, lead(start_time) over ("
+        f"partition by {_NODE}, image_exact_version, cast(start_time as date) "
+        "order by start_time) from start_task_runs",
+    ),
+    "task_failures": (
+        f"select {_NODE}, job_id, task_id, start_time, end_time, exit_code from task_failures",
+        f"select {_NODE}, job_id, task_id, start_time, end_time, exit_code from task_runs "
+        "where result = 'failure' and end_time is not null",
+    ),
+    "task_errors": (
+        "select date, pool_id, failure_code, failed_runs, failed_nodes, first_end_time, "
+        "last_end_time from task_errors",
+        "select cast(end_time as date), pool_id, coalesce(failure_code, ''), count(*), "
+        "count(distinct node_id), min(end_time), max(end_time) from task_runs "
+        "where result = 'failure' group by 1, 2, 3",
+    ),
+    "node_jobs": (
+        f"select {_NODE}, job_id, sum(ended_runs), min(first_end_time), max(last_end_time) "
+        "from node_jobs group by all",
+        f"select {_NODE}, job_id, count(*), min(end_time), max(end_time) from task_runs "
+        "where end_time is not null group by all",
+    ),
+    "node_tasks": (
+        f"select {_NODE}, sum(ended_runs) from node_tasks group by all",
+        f"select {_NODE}, count(*) from task_runs where end_time is not null group by all",
+    ),
+    "pool_setups": (
+        "select pool_id, node_agent_version, image_exact_version, min(first_observed_at), "
+        "max(last_observed_at) from pool_setups group by all",
+        "select pool_id, node_agent_version, image_exact_version, min(first_observed_at), "
+        "max(last_observed_at) from node_config_intervals group by all",
+    ),
+}
+
+
+def _clock(minutes: int) -> str:
+    return f"{minutes // 1440} {minutes % 1440 // 60:02}:{minutes % 60:02}"
+
+
+class _Node:
+    """A node at work: tasks and start tasks that begin, end, fail, over midnight too."""
+
+    def __init__(self, name: str, rng: random.Random) -> None:
+        self.name, self.rng = name, rng
+        self.tasks: list[dict[str, Any]] = []
+        self.run: dict[str, Any] = {}
+        self.agent, self.image, self.definition = "1.1", "v1", "old"
+        self.number = 0
+
+    def move(self, minutes: int) -> dict[str, Any]:
+        """As a listing shows it then; what happened since the last one did so a minute before."""
+        rng, now = self.rng, _clock(minutes - 1)
+        self.tasks = [each for each in self.tasks if not each["end_time"] or rng.random() < 0.6]
+        for each in self.tasks:
+            if not each["end_time"] and rng.random() < 0.5:
+                told: dict[str, Any] = {}
+                if rng.random() < 0.5:
+                    told = {"exit_code": 1, "result": "failure", "failure_code": rng.choice("xy")}
+                each |= task("", None, now, job_id=each["job_id"], **told) | {
+                    "task_id": each["task_id"],
+                    "start_time": each["start_time"],
+                }
+        if rng.random() < 0.7:
+            self.number += 1
+            self.tasks.append(task(f"t{self.number}", now, job_id=f"j{rng.randint(1, 2)}"))
+        if rng.random() < 0.3:
+            self.run = {"start_task_state": "running", "start_task_start_time": now}
+            self.agent, self.image = rng.choice(("1.1", "1.2")), rng.choice(("v1", "v1", "v2"))
+        elif self.run.get("start_task_state") == "running" and rng.random() < 0.6:
+            result = rng.choice(("success", "failure"))
+            self.run = self.run | {
+                "start_task_state": "completed",
+                "start_task_end_time": now,
+                "start_task_result": result,
+                "start_task_exit_code": int(result == "failure"),
+            }
+        if rng.random() < 0.2:
+            self.definition = rng.choice(("old", "new"))
+        return node(
+            self.name,
+            tasks=[dict(each) for each in self.tasks],
+            node_agent_version=self.agent,
+            image_exact_version=self.image,
+            start_task_definition_id=self.definition,
+            **self.run,
+        )
+
+
+@pytest.fixture(scope="module")
+def connection(tmp_path_factory: pytest.TempPathFactory) -> query.Connection:
+    """Three days of two pools, every listing complete."""
+    root: Path = tmp_path_factory.mktemp("told") / "lake"
+    lake, rng = Lake(root), random.Random(3)
+    pools = {pool: [_Node(name, rng) for name in ("a", "b")] for pool in ("p", "q")}
+    for minutes in range(60, _DAYS * 1440, 173):
+        put(lake, _clock(minutes), {p: [n.move(minutes) for n in ns] for p, ns in pools.items()})
+    return query.connect(lake)
+
+
+@pytest.mark.parametrize("fact", PAIRS)
+def test_what_is_told_once_is_what_the_joined_days_tell(
+    connection: query.Connection, fact: str
+) -> None:
+    """Runs over midnight are there once, with the values of the joined days."""
+    told, joined = (sorted(map(repr, connection.sql(text).fetchall())) for text in PAIRS[fact])
+    assert len(joined) > 2
+    assert joined == told
+
+
+def test_a_node_has_one_key_and_no_other_has_it(connection: query.Connection) -> None:
+    """The same in every fact, whatever the day."""
+    for fact in ("node_jobs", "node_tasks", "task_failures"):
+        keys = f"select distinct node_id, node_key from {fact} order by all"
+        expected = "select distinct node_id, node_key from node_tasks order by all"
+        assert connection.sql(expected).fetchall() == connection.sql(keys).fetchall()
+    counts = "select count(distinct node_key), count(distinct node_id) from node_tasks"
+    assert [(2, 2)] == connection.sql(counts).fetchall()
