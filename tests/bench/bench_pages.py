@@ -60,6 +60,18 @@ def facts(folder: Path) -> list[rivals.Fact]:
         (node_id, -1, state, run, rivals.microseconds(at), image)
         for node_id, state, run, at, image in nodes
     ]
+    columns = ["start_task_id", "command_line", "max_task_retry_count", "wait_for_success"]
+    started = {key: rest for key, *rest in set(_rows(folder, "start_tasks", columns))}
+    found += [
+        (node_id, -2, *started[task])
+        for node_id, task in _rows(folder, "nodes", ["node_id", "start_task_id"])
+    ]
+    found += [
+        (node_id, position - rivals.ERRORS, *rest)
+        for node_id, position, *rest in _rows(
+            folder, "node_errors", ["node_id", "position", "code", "message"]
+        )
+    ]
     columns = ["node_id", "position", "task_id", "exit_code", "end_time", "failure_code"]
     found += [
         (*key, rivals.microseconds(end), code or "")
@@ -112,7 +124,9 @@ def contenders(pools: Pools) -> dict[str, Contender]:
         "orjson": Contender(lambda _: rivals.read_with_orjson(pages), None),
         "azure.batch": Contender(lambda _: rivals.read_with_sdk(pages), rivals.facts_of_sdk),
         "dlt": Contender(lambda folder: rivals.read_with_dlt(pages, folder), rivals.facts_of_dlt),
-        "pandas": Contender(lambda _: rivals.read_with_pandas(pages), rivals.facts_of_pandas),
+        "pandas": Contender(
+            lambda folder: rivals.read_with_pandas(pages, folder), rivals.facts_of_pandas
+        ),
     }
     return {name: each for name, each in all_of_them.items() if util.find_spec(name)}
 

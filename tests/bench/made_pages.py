@@ -11,6 +11,8 @@ import random
 from typing import Any
 
 NODES_PER_PAGE = 1000
+#: One node in so many has errors; a page has some, however short.
+NODES_PER_ERROR = 50
 PAGES_PER_POOL = 10
 _DATA = "sv=2022-11-02&sr=b&sig=abcDEF{}%2Bxyz%3D&se=2026-01-01"
 _ACCOUNT = "https://acct.westeurope.batch.azure.com"
@@ -30,6 +32,15 @@ START_TASK: dict[str, Any] = {
     "maxTaskRetryCount": 2,
     "waitForSuccess": True,
 }
+
+ERRORS = [
+    {
+        "code": "DiskFull",
+        "message": "There is not enough disk space on the node",
+        "errorDetails": [{"name": "FreeBytes", "value": "1048576"}],
+    },
+    {"code": "NodeAgentStopped", "message": "The node agent stopped reporting"},
+]
 
 
 def pools(pages: int, nodes: int = NODES_PER_PAGE, distinct: int = 10) -> dict[str, list[bytes]]:
@@ -77,6 +88,7 @@ def _node(chance: random.Random, number: int) -> dict[str, Any]:
         "totalTasksSucceeded": chance.randrange(90),
         "recentTasks": [_task(chance, number, k) for k in range(chance.choice([2, 4, 4, 6]))],
         "startTask": START_TASK,
+        **({"errors": ERRORS} if number % NODES_PER_ERROR == 0 else {}),
         "startTaskInfo": {
             "state": "completed",
             "startTime": _time(chance, 2),

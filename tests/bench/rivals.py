@@ -6,6 +6,7 @@ rivals' packages are the extra ``bench``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 Fact = tuple[Any, ...]
+ERRORS = 1000
 
 
 def microseconds(time: str | datetime) -> int:
@@ -39,13 +41,22 @@ def facts_of_values(pages: Iterable[bytes]) -> list[Fact]:
 
 
 def _facts(values: Iterable[Any]) -> Iterator[Fact]:
-    """A fact a node and a task; all have nodes' ids, so that they sort."""
+    """A fact a node, its start task, each task and each error.
+
+    All have the node's id and a number of their own, so that they sort: a task its place, an error the
+    same less ``ERRORS``.
+    """
     for node in values:
         yield (
             *(node["id"], -1, node["state"], node["totalTasksRun"]),
             microseconds(node["allocationTime"]),
             node["virtualMachineInfo"]["imageReference"]["exactVersion"],
         )
+        start_task = node["startTask"]
+        retries = start_task["maxTaskRetryCount"]
+        yield node["id"], -2, start_task["commandLine"], retries, start_task["waitForSuccess"]
+        for position, error in enumerate(node.get("errors", ())):
+            yield node["id"], position - ERRORS, error["code"], error["message"]
         for position, task in enumerate(node["recentTasks"]):
             info = task["executionInfo"]
             failure = info.get("failureInfo") or {}
@@ -124,6 +135,11 @@ def facts_of_sdk(nodes: Iterable[Any]) -> list[Fact]:
         found.append(
             (node.id, -1, node.state.value, node.total_tasks_run, allocated, image),
         )
+        task = node.start_task
+        retries = task.max_task_retry_count
+        found.append((node.id, -2, task.command_line, retries, task.wait_for_success))
+        for position, error in enumerate(node.errors or ()):
+            found.append((node.id, position - ERRORS, error.code, error.message))
         for position, task in enumerate(node.recent_tasks):
             info = task.execution_info
             code = info.failure_info.code if info.failure_info else ""
@@ -160,48 +176,77 @@ def facts_of_dlt(folder: Path) -> list[Fact]:
 
     connection = duckdb.connect()
     connection.execute("set TimeZone = 'UTC'")
-    return sorted(
-        connection.execute(
-            f"""select id, -1, state, total_tasks_run, epoch_us(allocation_time),
-                virtual_machine_info__image_reference__exact_version
-            from '{folder}/nodes/*.parquet'
-            union all
-            select node.id, task._dlt_list_idx, task_id, execution_info__exit_code,
-                epoch_us(execution_info__end_time),
-                coalesce(execution_info__failure_info__code, '')
-            from '{folder}/nodes__recent_tasks/*.parquet' as task
-            join '{folder}/nodes/*.parquet' as node on task._dlt_parent_id = node._dlt_id
-            """
-        ).fetchall()
+    nodes = f"'{folder}/nodes/*.parquet'"
+    asked = (
+        f"""select id, -1, state, total_tasks_run, epoch_us(allocation_time),
+            virtual_machine_info__image_reference__exact_version
+        from {nodes}""",
+        f"""select id, -2, start_task__command_line, start_task__max_task_retry_count,
+            start_task__wait_for_success
+        from {nodes}""",
+        f"""select node.id, error._dlt_list_idx - {ERRORS}, error.code, error.message
+        from '{folder}/nodes__errors/*.parquet' as error
+        join {nodes} as node on error._dlt_parent_id = node._dlt_id""",
+        f"""select node.id, task._dlt_list_idx, task_id, execution_info__exit_code,
+            epoch_us(execution_info__end_time),
+            coalesce(execution_info__failure_info__code, '')
+        from '{folder}/nodes__recent_tasks/*.parquet' as task
+        join {nodes} as node on task._dlt_parent_id = node._dlt_id""",
     )
+    return sorted(fact for query in asked for fact in connection.execute(query).fetchall())
 
 
 # --- pandas ---
 
 
-def read_with_pandas(pages: Sequence[bytes], folder: Path | None = None) -> tuple[Any, Any]:
-    """``json_normalize`` to a frame of nodes and a frame of tasks, times as times."""
+def read_with_pandas(pages: Sequence[bytes], folder: Path) -> Path:
+    """``json_normalize`` to a frame a table, times as times, each written as Parquet.
+
+    A list is a frame by its ``record_path``, with its node's id as ``meta``; nodes without that list
+    are left out, for json_normalize wants it in each. Distinct start tasks are told by their JSON.
+    """
     import pandas
 
     values = [node for body in pages for node in json.loads(body)["value"]]
-    nodes = pandas.json_normalize(values)
-    tasks = pandas.json_normalize(values, "recentTasks", ["id", "allocationTime"])
-    for frame in (nodes, tasks):
-        for name in frame.columns:
-            if name.endswith("Time"):
-                frame[name] = pandas.to_datetime(frame[name])
-    return nodes.drop(columns="recentTasks"), tasks
+    tables = ("recentTasks", "errors", "startTask")
+    plain = [{name: x for name, x in node.items() if name not in tables} for node in values]
+    nodes = pandas.json_normalize(plain)
+    texts = [json.dumps(node["startTask"], sort_keys=True) for node in values]
+    numbers, distinct = pandas.factorize(pandas.Series(texts))
+    ids = pandas.Series([hashlib.sha256(text.encode()).hexdigest() for text in distinct])
+    nodes["startTaskId"] = ids.take(numbers).array
+    start_tasks = pandas.json_normalize([json.loads(text) for text in distinct])
+    start_tasks["startTaskId"] = ids
+    frames = {"nodes": nodes, "start_tasks": start_tasks}
+    for name in ("recentTasks", "errors"):
+        having = [node for node in values if name in node]
+        frames[name] = pandas.json_normalize(having, name, ["id", "allocationTime"])
+    for name, frame in frames.items():
+        for column in frame.columns:
+            if column.endswith("Time"):
+                frame[column] = pandas.to_datetime(frame[column], format="ISO8601", utc=True)
+        frame.to_parquet(folder / f"{name}.parquet", index=False)
+    return folder
 
 
-def facts_of_pandas(frames: tuple[Any, Any]) -> list[Fact]:
-    """The facts, from the frames."""
-    nodes, tasks = frames
+def facts_of_pandas(folder: Path) -> list[Fact]:
+    """The facts, from the files it wrote."""
+    import pandas
+
+    read = {path.stem: pandas.read_parquet(path) for path in folder.glob("*.parquet")}
     image = "virtualMachineInfo.imageReference.exactVersion"
     columns = ["id", "state", "totalTasksRun", "allocationTime", image]
     found: list[Fact] = [
         (node_id, -1, state, run, microseconds(at.to_pydatetime(warn=False)), exact)
-        for node_id, state, run, at, exact in nodes[columns].itertuples(index=False)
+        for node_id, state, run, at, exact in read["nodes"][columns].itertuples(index=False)
     ]
+    columns = ["id", "commandLine", "maxTaskRetryCount", "waitForSuccess"]
+    started = read["nodes"][["id", "startTaskId"]].merge(read["start_tasks"], on="startTaskId")
+    found += [(key, -2, *rest) for key, *rest in started[columns].itertuples(index=False)]
+    errors = read["errors"]
+    errors["position"] = errors.groupby("id").cumcount() - ERRORS
+    found += errors[["id", "position", "code", "message"]].itertuples(index=False, name=None)
+    tasks = read["recentTasks"]
     tasks["position"] = tasks.groupby("id").cumcount()
     info = "executionInfo."
     columns = ["id", "position", "taskId", f"{info}exitCode", f"{info}endTime"]
