@@ -182,12 +182,12 @@ def shares(pools: Pools, rounds: int) -> dict[str, float]:
 
 def run(quick: bool) -> list[Figure]:
     """The page path against its rivals."""
-    pages, few, rounds = (2, 2, 1) if quick else (100, 10, 5)
+    pages, few, rounds = (2, 2, 1) if quick else (100, 20, 5)
     nodes = 20 if quick else made_pages.NODES_PER_PAGE
     pools = made_pages.pools(pages, nodes)
     # Two pools' worth, so that both threads have one.
-    half = made_pages.pools(few, nodes)["pool0"]
-    some = {"pool0": half[::2], "pool1": half[1::2]}
+    bodies = [body for pool in made_pages.pools(few, nodes).values() for body in pool]
+    some = {"pool0": bodies[::2], "pool1": bodies[1::2]}
     check_equal(some)
 
     told = []
