@@ -1,7 +1,7 @@
 """The pages of a run: pools listed, nodes read side by side, flattened and written as they come.
 
 Connections and processors work at the same time: while some pages are flattened, others are on their
-way, and no more of them are in memory than there are connections and processors.
+way. How many are in memory depends on how many connections and processors there are, not on the fleet.
 """
 
 from __future__ import annotations

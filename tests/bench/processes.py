@@ -63,6 +63,6 @@ def cost(command: Sequence[str], environment: Mapping[str, str] | None = None) -
     return Cost(*figures)
 
 
-def snapshot(environment: Mapping[str, str], lake: Path) -> Cost:
+def snapshot(environment: Mapping[str, str], lake: Path, *options: str) -> Cost:
     """One ``nodelake snapshot``."""
-    return cost([*NODELAKE, "snapshot", "--lake", str(lake)], environment)
+    return cost([*NODELAKE, "snapshot", "--lake", str(lake), *options], environment)
