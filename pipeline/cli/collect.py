@@ -74,6 +74,7 @@ def snapshot(
     """
     from pipeline.lake import Lake, Locked
 
+    _share_memory()
     chosen = settings(lake, accounts, api_version)
     wanted = chosen.require_accounts()
     into = Lake(chosen.lake)
@@ -93,6 +94,20 @@ def snapshot(
             log.error("%s: %s", account.label, error, extra={"account": account.label})
             codes.append(1)
     return together(codes)
+
+
+def _share_memory() -> None:
+    """Lets threads share the memory that pages free: as many heaps as processors.
+
+    glibc gives eight a processor, and what one thread frees the others do not get: on two processors
+    a tenth more memory and processor time.
+    """
+    import ctypes
+    import os
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt and sys.platform == "linux":
+        mallopt(-8, os.cpu_count() or 1)  # M_ARENA_MAX of malloc.h
 
 
 def together(codes: list[int]) -> int:
