@@ -86,8 +86,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     connections: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
     """Sockets open to one account at once.
 
-    Four already keep two processors busy where a page takes 0.1 s. But where it takes 1 s, a million
-    nodes need eight to be read within the deadline; and eight cost a seventh more memory than four.
+    Two already keep two processors busy where a page takes 0.1 s. But where it takes 1 s, a million
+    nodes need eight to be read within the deadline; and eight take hardly more memory than four.
     """
     page_size: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
     """``maxresults`` of a listing; the service allows 1 to 1,000."""
