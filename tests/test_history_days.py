@@ -78,6 +78,8 @@ def assert_same(expected: Lake, actual: Lake) -> None:
 
 
 STATES = ("creating", "idle", "running", "unusable", "leavingpool")
+#: A spot node's.
+SPOT_STATES = ("creating", "idle", "running", "preempted", "deallocated")
 
 
 class Life:
@@ -102,7 +104,8 @@ class Life:
                 del self.nodes[name]
                 continue
             if rng.random() < 0.4:
-                known |= {"state": rng.choice(STATES), "since": clock}
+                states = SPOT_STATES if name == "c" else STATES
+                known |= {"state": rng.choice(states), "since": clock}
             known["tasks"] = [t for t in known["tasks"] if rng.random() < 0.7]
             for each in known["tasks"]:
                 if each["end_time"] is None and rng.random() < 0.6:
@@ -147,6 +150,7 @@ class Life:
                 errors=known["errors"],
                 total_tasks_run=known["total"],
                 node_agent_version=known.get("agent"),
+                is_dedicated=name != "c",
                 **more,
             )
             nodes.append(made)
