@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from pipeline import facts, schema
 from pipeline.columns import Origin
 from pipeline.committed import days_file, made_from
-from pipeline.dayfile import ROWS_PER_GROUP
+from pipeline.dayfile import ROWS_PER_GROUP, DayFile, sorted_rows
 from pipeline.lake import Lake, compacted_key, history_key, new_snapshot_id
 from pipeline.ledger import Ledger
 from pipeline.tablefile import TableFile
@@ -70,15 +70,21 @@ class YearWriter:
                 ("recent_tasks", task_rows(made)),
                 ("node_errors", error_rows(made)),
             ):
-                self._put(
-                    compacted_key(name, day, shape.account), schema.TABLES[name].schema, parts
-                )
-        for name, table in (("pools", pool_rows(made)), ("snapshots", ledger_rows(made))):
-            self._put(compacted_key(name, day, shape.account), table.schema, [table])
+                self._close(name, day, parts)
+        self._close("pools", day, [pool_rows(made)])
+        self._close("snapshots", day, [ledger_rows(made)])
         put_days(self.lake, shape.account, day, snapshot_ids(shape, *made.polls))
 
     def _put(self, key: str, columns: pa.Schema, parts: Iterable[pa.Table]) -> None:
         put(self.lake, key, columns, parts)
+
+    def _close(self, name: str, day: date, parts: Iterable[pa.Table]) -> None:
+        """Writes a table's file of a closed day: rows as they come, then sorted by what compacts."""
+        table = schema.TABLES[name]
+        rough = f"rough/{name}.parquet"
+        self._put(rough, table.schema, parts)
+        put_sorted(self.lake, table, rough, compacted_key(name, day, self.shape.account))
+        self.lake.storage.delete(rough)
 
 
 def put(lake: Lake, key: str, columns: pa.Schema, parts: Iterable[pa.Table]) -> None:
@@ -87,6 +93,14 @@ def put(lake: Lake, key: str, columns: pa.Schema, parts: Iterable[pa.Table]) -> 
     for part in parts:
         for start in range(0, len(part), ROWS_PER_GROUP):
             file.write(part.slice(start, ROWS_PER_GROUP))
+    file.finish()
+
+
+def put_sorted(lake: Lake, table: schema.Table, source: str, key: str) -> None:
+    """Writes the rows of a file as a compaction does."""
+    file = DayFile(lake.storage, key, table.schema)
+    for rows in sorted_rows(lake.storage, table, [(source, None)]):
+        file.write(rows)
     file.finish()
 
 
