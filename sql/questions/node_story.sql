@@ -30,6 +30,14 @@ with lives as (
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (cast($node as varchar) is null or node_id = cast($node as varchar))
 ),
+-- a node lives for few of the record's days: the rows of those are looked at, and joined here
+days as (
+    select distinct date
+    from daily_node_incarnations
+    where (cast($account as varchar) is null or account = cast($account as varchar))
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($node as varchar) is null or node_id = cast($node as varchar))
+),
 seen as (
     select
         account,
@@ -153,19 +161,74 @@ changes as (
     from settings
     where value <> ''
 ),
+start_rows as (
+    select
+        *,
+        row_number() over (
+            partition by account, pool_id, node_id, allocation_time, start_time
+            order by last_observed_at desc, date desc
+        ) as place,
+        first_value(start_task_definition_id) over (
+            partition by account, pool_id, node_id, allocation_time, start_time
+            order by first_observed_at, date
+        ) as first_definition_id,
+        first_value(is_definition_certain) over (
+            partition by account, pool_id, node_id, allocation_time, start_time
+            order by first_observed_at, date
+        ) as is_first_certain
+    from daily_start_task_runs
+    where date in (select date from days)
+        and (cast($account as varchar) is null or account = cast($account as varchar))
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($node as varchar) is null or node_id = cast($node as varchar))
+),
 start_runs as (
     select
         *,
         lead(start_time) over (
             partition by account, pool_id, node_id, allocation_time order by start_time
         ) as next_start_time,
-        lag(start_task_definition_id) over (
+        lag(first_definition_id) over (
             partition by account, pool_id, node_id order by start_time
         ) as definition_before
-    from start_task_runs
-    where (cast($account as varchar) is null or account = cast($account as varchar))
+    from start_rows
+    where place = 1
+),
+task_rows as (
+    select
+        *,
+        row_number() over (
+            partition by account, pool_id, node_id, allocation_time,
+                job_id, task_id, subtask_id, start_time
+            order by last_observed_at desc, date desc
+        ) as place,
+        min(first_observed_at) over (
+            partition by account, pool_id, node_id, allocation_time,
+                job_id, task_id, subtask_id, start_time
+            order by last_observed_at desc, date desc
+            rows between unbounded preceding and unbounded following
+        ) as begun_by,
+        max(case when start_time is not null then last_observed_at end) over (
+            partition by account, pool_id, node_id, allocation_time, job_id, task_id, subtask_id
+            order by last_observed_at
+            rows between unbounded preceding and unbounded following
+        ) as begun_observed_at
+    from daily_task_runs
+    where date in (select date from days)
+        and (cast($account as varchar) is null or account = cast($account as varchar))
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (cast($node as varchar) is null or node_id = cast($node as varchar))
+),
+-- as the view task_runs has them
+tasks_run as (
+    select *, start_time is null as is_provisional
+    from task_rows
+    where place = 1
+        and (
+            start_time is not null
+            or begun_observed_at is null
+            or begun_observed_at < last_observed_at
+        )
 ),
 -- What happened, by kind. Every fact is asked for this node only: a join would make them of all
 -- nodes first. place orders what has one time; outcome and cause are those of tasks.
@@ -209,10 +272,12 @@ told as (
     select
         account, pool_id, node_id, allocation_time,
         2, 'boot', 'booted', '', null, boot_time, null, null, null, 1
-    from node_boots
-    where (cast($account as varchar) is null or account = cast($account as varchar))
+    from daily_node_boots
+    where date in (select date from days)
+        and (cast($account as varchar) is null or account = cast($account as varchar))
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (cast($node as varchar) is null or node_id = cast($node as varchar))
+    group by account, pool_id, node_id, allocation_time, boot_time
     union all
     select
         start_runs.account, start_runs.pool_id, start_runs.node_id, start_runs.allocation_time,
@@ -232,9 +297,9 @@ told as (
             failure_message,
             case when retry_count > 0 then 'retry ' || cast(retry_count as varchar) end,
             case
-                when definition_before = start_task_definition_id then null
+                when definition_before = first_definition_id then null
                 when definition_before is null then null
-                when is_definition_certain then 'its definition had changed'
+                when is_first_certain then 'its definition had changed'
                 else 'its definition changed about then'
             end
         ),
@@ -276,7 +341,7 @@ told as (
         and (cast($node as varchar) is null or node_id = cast($node as varchar))
     union all
     select
-        task_runs.account, task_runs.pool_id, task_runs.node_id, task_runs.allocation_time,
+        tasks_run.account, tasks_run.pool_id, tasks_run.node_id, tasks_run.allocation_time,
         7,
         'task',
         job_id || '/' || task_id || coalesce('/' || cast(subtask_id as varchar), ''),
@@ -291,12 +356,12 @@ told as (
             )
             when is_provisional then 'had not begun when last seen'
             when end_time is not null then 'ended'
-            when task_runs.last_observed_at >= lives.last_observed_at then 'running'
+            when tasks_run.last_observed_at >= lives.last_observed_at then 'running'
             else 'no end of it here: retried, requeued or not seen'
         end,
-        case when start_time is null then task_runs.first_observed_at end,
-        coalesce(start_time, task_runs.first_observed_at),
-        coalesce(end_time, task_runs.last_observed_at),
+        case when start_time is null then begun_by end,
+        coalesce(start_time, begun_by),
+        coalesce(end_time, tasks_run.last_observed_at),
         coalesce(end_time, lives.ended_before),
         case
             when result = 'success' then 'succeeded'
@@ -305,28 +370,27 @@ told as (
             )
             when is_provisional then 'had not begun'
             when end_time is not null then 'ended'
-            when task_runs.last_observed_at >= lives.last_observed_at then 'still running'
+            when tasks_run.last_observed_at >= lives.last_observed_at then 'still running'
             else 'without an end'
         end,
         1
-    from task_runs
+    from tasks_run
     join lives
-        on lives.account = task_runs.account
-        and lives.pool_id = task_runs.pool_id
-        and lives.node_id = task_runs.node_id
-        and lives.allocation_time is not distinct from task_runs.allocation_time
-    where (cast($account as varchar) is null or task_runs.account = cast($account as varchar))
-        and (cast($pool as varchar) is null or task_runs.pool_id = cast($pool as varchar))
-        and (cast($node as varchar) is null or task_runs.node_id = cast($node as varchar))
+        on lives.account = tasks_run.account
+        and lives.pool_id = tasks_run.pool_id
+        and lives.node_id = tasks_run.node_id
+        and lives.allocation_time is not distinct from tasks_run.allocation_time
     union all
     select
         account, pool_id, node_id, allocation_time,
-        8, 'task', cast(missed as varchar) || ' more', 'ended between two listings, not seen',
-        after, before, before, before, 'not seen', missed
-    from task_gaps
-    where (cast($account as varchar) is null or account = cast($account as varchar))
+        8, 'task', cast(max(missed) as varchar) || ' more', 'ended between two listings, not seen',
+        after, before, before, before, 'not seen', max(missed)
+    from daily_task_gaps
+    where date in (select date from days)
+        and (cast($account as varchar) is null or account = cast($account as varchar))
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (cast($node as varchar) is null or node_id = cast($node as varchar))
+    group by account, pool_id, node_id, allocation_time, after, before
     union all
     select
         lives.account, lives.pool_id, lives.node_id, lives.allocation_time,
