@@ -27,7 +27,7 @@ with watched_nodes as (
     from daily_node_incarnations
     where not is_dedicated
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-    group by account, pool_id, node_id, allocation_time
+    group by allocation_time, node_id, pool_id, account
 ),
 spot as (
     select account, pool_id, node_id, allocation_time, vm_size, first_observed_at, last_observed_at
@@ -49,7 +49,7 @@ absences as (
         recovered_at,
         -- told once more where the node was absent and came back in the same state
         row_number() over (
-            partition by account, pool_id, node_id, allocation_time, state, state_transition_time
+            partition by state_transition_time, node_id, allocation_time, pool_id, account, state
             order by last_observed_at desc
         ) as place
     from spot_absences
@@ -92,10 +92,16 @@ followed as (
         coalesce(absences.recovered_at, recoveries.recovered_at) as recovered_at,
         max(case when absences.state = 'preempted' then absences.ended_before end) over (
             partition by
-                absences.account, absences.pool_id, absences.node_id, absences.allocation_time
+                absences.allocation_time, absences.node_id, absences.pool_id, absences.account
             order by absences.state_transition_time, absences.last_observed_at
             rows between unbounded preceding and 1 preceding
-        ) as created_at
+        ) as created_at,
+        max(case when absences.state = 'preempted' then absences.state_transition_time end) over (
+            partition by
+                absences.allocation_time, absences.node_id, absences.pool_id, absences.account
+            order by absences.state_transition_time, absences.last_observed_at
+            rows between unbounded preceding and 1 preceding
+        ) as preempted_before_at
     from absences
     left join recoveries
         on absences.recovered_at is null
@@ -156,7 +162,11 @@ preempted as (
         pool_id,
         vm_size,
         count(*) as preemptions,
-        count(distinct concat(node_id, cast(allocation_time as varchar))) as nodes_preempted,
+        count(*) filter (
+            where preempted_before_at is null
+                or preempted_before_at < first_observed_at
+                or preempted_before_at < cast($from as timestamptz)
+        ) as nodes_preempted,
         percentile_cont(0.5) within group (
             order by (
                 epoch(state_transition_time) - epoch(coalesce(created_at, allocation_time))
