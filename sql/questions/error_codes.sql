@@ -13,7 +13,42 @@
 --           that source in that step: those stand beside each other. Errors that came and went
 --           between two listings, and runs that did, were never seen: of tasks, task_gaps tells how
 --           many. A retried attempt of a task shows no failure. An error without a code is ''.
-with occurrences as (
+with ended_elsewhere as (
+    select distinct
+        date,
+        cast(end_time as date) as ended_on,
+        account,
+        pool_id,
+        coalesce(failure_code, '') as code
+    from task_failures
+    where cast($step as varchar) = 'day'
+        and cast(end_time as date) <> date
+        and (
+            cast($from as timestamptz) is null
+            or end_time >= date_trunc(
+                'day',
+                cast($from as timestamptz) + interval 1 day - interval 1 microsecond
+            )
+        )
+        and (
+            cast($to as timestamptz) is null
+            or end_time < date_trunc('day', cast($to as timestamptz))
+        )
+        and coalesce(cast($source as varchar), 'task') = 'task'
+),
+-- what ended before the record began, or on a day that no listing told of: on few days, of which
+-- alone the rows are read whole
+untold as (
+    select ended_elsewhere.*
+    from ended_elsewhere
+    left join task_errors
+        on task_errors.account = ended_elsewhere.account
+        and task_errors.pool_id = ended_elsewhere.pool_id
+        and task_errors.failure_code = ended_elsewhere.code
+        and task_errors.date = ended_elsewhere.ended_on
+    where task_errors.date is null
+),
+occurrences as (
     select
         account,
         pool_id,
@@ -80,7 +115,6 @@ with occurrences as (
         and (cast($to as timestamptz) is null or end_time < cast($to as timestamptz))
         and coalesce(cast($source as varchar), 'task') = 'task'
     union all
-    -- what ended before the record began, or on a day that no listing told of
     select
         task_failures.account,
         task_failures.pool_id,
@@ -91,26 +125,12 @@ with occurrences as (
         end_time as happened_at,
         task_failures.failure_message as message
     from task_failures
-    left join task_errors
-        on task_errors.account = task_failures.account
-        and task_errors.pool_id = task_failures.pool_id
-        and task_errors.failure_code = coalesce(task_failures.failure_code, '')
-        and task_errors.date = cast(end_time as date)
-    where cast($step as varchar) = 'day'
-        and cast(end_time as date) <> task_failures.date
-        and task_errors.date is null
-        and (
-            cast($from as timestamptz) is null
-            or end_time >= date_trunc(
-                'day',
-                cast($from as timestamptz) + interval 1 day - interval 1 microsecond
-            )
-        )
-        and (
-            cast($to as timestamptz) is null
-            or end_time < date_trunc('day', cast($to as timestamptz))
-        )
-        and coalesce(cast($source as varchar), 'task') = 'task'
+    join untold
+        on untold.date = task_failures.date
+        and untold.ended_on = cast(end_time as date)
+        and untold.account = task_failures.account
+        and untold.pool_id = task_failures.pool_id
+        and untold.code = coalesce(task_failures.failure_code, '')
 ),
 by_node as (
     select
