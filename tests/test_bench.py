@@ -47,7 +47,7 @@ def test_benchmarks_are_found_by_name() -> None:
 @pytest.mark.parametrize("name", ["snapshot", "bytes"])
 def test_whole_runs_work_on_tiny_fleets(name: str) -> None:
     """They check themselves that no node is missing."""
-    (figure,) = runner.benchmarks()[name].run(quick=True)
+    figures = runner.benchmarks()[name].run(quick=True)
 
-    assert figure.limit is not None
-    assert figure.value > 0
+    assert figures[0].limit is not None
+    assert all(figure.value > 0 for figure in figures)
