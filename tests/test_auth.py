@@ -158,7 +158,7 @@ class TestSharedKey:
             ({"Date": formatdate(NOW - 3600, usegmt=True)}, b'{"code":"Forbidden"}', 1),
             (
                 {"Date": formatdate(NOW - 3600, usegmt=True), "Content-Encoding": "gzip"},
-                gzip.compress(REFUSED),
+                gzip.compress(REFUSED, mtime=0),
                 2,
             ),
             ({"Date": formatdate(NOW - 3600, usegmt=True), "Content-Encoding": "gzip"}, b"x", 1),
