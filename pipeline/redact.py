@@ -172,6 +172,7 @@ GATE = (
 _GATE = re2.compile(GATE.encode())
 
 
+@lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Whether a member or variable of that name holds a secret: accountKey, DB_PASSWORD, sas-token."""
     words = [word.lower() for word in _WORD.findall(name)]

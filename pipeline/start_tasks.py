@@ -11,6 +11,7 @@ import hmac
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pipeline import shape
 from pipeline.cleaner import Cleaner
@@ -80,12 +81,16 @@ def _definition(value: object, name: str = "") -> object:
         }
     if isinstance(value, list):
         return [_definition(x, name) for x in value]
-    if isinstance(value, str) and _SIGNATURE.search(value):
-        return _WORD.sub(_unsigned, value)
-    return value
+    return _unsigned(value) if isinstance(value, str) else value
 
 
-def _unsigned(match: re.Match[str]) -> str:
+@lru_cache(maxsize=1024)
+def _unsigned(text: str) -> str:
+    """A redacted text without signed query strings: those of a pool hardly differ."""
+    return _WORD.sub(_unsigned_word, text) if _SIGNATURE.search(text) else text
+
+
+def _unsigned_word(match: re.Match[str]) -> str:
     """A word without the query string that holds a signature."""
     word = match.group()
     signature = _SIGNATURE.search(word)

@@ -84,7 +84,7 @@ class TableFile:
 
     def _write_group(self, group: list[pa.Table]) -> None:
         if group:
-            rows = pa.concat_tables(group).combine_chunks()
+            rows = pa.concat_tables(group)
             with self._writing, _write_errors(self):
                 if not self._is_over:
                     self._writer.write_table(rows, row_group_size=len(rows))

@@ -267,4 +267,5 @@ def test_a_page_is_read_alike_from_any_source(
     monkeypatch.setattr(pages, "_HAS_MEMORY_FILES", has_memory_files)
 
     assert read_strictly(page(node("a"), node("b"))) is not None
+    assert read_strictly(page(node("a"))) is not None  # a shorter one after it
     assert read_strictly(page(node("a"), node("b", new=1))) is None
