@@ -7,12 +7,13 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from pipeline.emulator import Emulator, Fleet
+from pipeline.emulator import Emulator, Fault, Fleet
 from pipeline.lake import Lake
 from tests.service import START, rows, small_fleet
 
@@ -105,17 +106,24 @@ def test_a_terminated_snapshot_ends_cleanly(
     """Its exit code tells the signal; no rows are visible, a failed ledger row is, no file is left."""
     lake = tmp_path / "lake"
     fleet = Fleet(small_fleet(alpha=50), seed=3, start=START)
-    emulator = Emulator(fleet, page_limit=10)
-    from pipeline.emulator import Fault
+    is_waiting, is_over = threading.Event(), threading.Event()
 
-    emulator.faults.add(Fault(kind="latency", route="nodes", page=3, seconds=30))
+    def hold(seconds: float) -> None:
+        is_waiting.set()
+        is_over.wait(seconds)
+
+    emulator = Emulator(fleet, page_limit=10, sleep=hold)
+    emulator.faults.add(Fault(kind="latency", route="nodes", page=3, seconds=60))
     with emulator.serve() as server:
         process = snapshot_process(lake, server.settings)
+        assert is_waiting.wait(30)  # for the third page
         deadline = time.monotonic() + 30
-        while not [*lake.rglob("*.staging")] and time.monotonic() < deadline:
-            time.sleep(0.05)  # until the first page is written
+        while not [*lake.rglob("*.staging")]:  # until the first one is written
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         process.send_signal(sent)
         assert process.wait(timeout=20) == code
+        is_over.set()  # a server that is stopped waits for its answers
     (ledger,) = rows(lake, "select status, error_code, nodes_rows from snapshots")
     assert ledger == {"status": "failed", "error_code": "Interrupted", "nodes_rows": 0}
     assert rows(lake, "from nodes") == []
