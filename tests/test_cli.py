@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,13 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """A served account, its settings in the environment."""
-    made = Emulator(Fleet(small_fleet(), seed=3, start=START))
+    is_over = threading.Event()
+    made = Emulator(Fleet(small_fleet(), seed=3, start=START), sleep=is_over.wait)
     with made.serve() as server:
         for name, value in server.settings.items():
             monkeypatch.setenv(name, value)
         yield made
+        is_over.set()  # a server that is stopped waits for its answers
 
 
 class Terminal(io.StringIO):
