@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import cli
@@ -84,6 +85,66 @@ def test_a_rate_below_a_tenth_is_told_with_four_places(capsys: pytest.CaptureFix
     assert [["0.0040", "0.00"], ["0.50"], ["0.0500", "1.00"]] == [
         line.split() for line in capsys.readouterr().out.splitlines()[2:]
     ]
+
+
+#: Intervals of each sign and size; DuckDB's own text of them is what is expected.
+INTERVALS = (
+    "1 year 2 months 3 days 04:05:06.789",
+    "-00:10:00",
+    "00:00:00",
+    "26:00:00",
+    "-1 day",
+    "1 month -2 days",
+    "1 day -00:00:01",
+    "-1 year -2 months",
+    "00:00:00.000001",
+)
+
+
+def test_an_interval_reads_as_duckdb_prints_it(
+    capsys: pytest.CaptureFixture[str], lake: str
+) -> None:
+    """What lies between two times is a text in every form."""
+    listed = ", ".join(f"interval '{text}'" for text in INTERVALS)
+    query = f"select unnest([{listed}]) as gap, cast(gap as varchar) as said"
+    expected = [{"gap": text, "said": text} for text in INTERVALS]
+    assert cli.run(["sql", query, "--lake", lake]) == 0
+    assert expected == json.loads(capsys.readouterr().out)
+    assert cli.run(["sql", query, "--format", "csv", "--lake", lake]) == 0
+    assert ["gap,said", *(f"{text},{text}" for text in INTERVALS)] == lines(capsys)
+    assert cli.run(["sql", query, "--format", "table", "--lake", lake]) == 0
+    assert [[text, text] for text in INTERVALS] == [
+        re.split(r"  +", line.strip()) for line in lines(capsys)[2:]
+    ]
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What was printed since the last look."""
+    return capsys.readouterr().out.splitlines()
+
+
+def test_parquet_has_an_interval_as_text(lake: str) -> None:
+    """It has no type of its own for one; inside a list it is exit 2 and what to do, no traceback."""
+
+    def asked(query: str) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "pipeline", "sql", query, "--lake", lake]
+        return subprocess.run([*command, "--format", "parquet"], capture_output=True, check=False)
+
+    stored = pq.read_table(
+        pa.BufferReader(asked("select 1 as n, interval '26 hours' as gap").stdout)
+    )
+    assert [{"n": 1, "gap": "26:00:00"}] == stored.to_pylist()
+    refused = asked("select [interval '1 day'] as gaps")
+    assert (2, b"") == (refused.returncode, refused.stdout)
+    assert b"cast that column, or take --format arrow" in refused.stderr
+
+
+def test_a_map_is_an_object(capsys: pytest.CaptureFixture[str], lake: str) -> None:
+    """Of JSON, its keys as texts."""
+    query = "select map {'idle': 2} as states, [map {3: date '2026-11-21'}] as days"
+    assert cli.run(["sql", query, "--lake", lake]) == 0
+    expected = {"states": {"idle": 2}, "days": [{"3": "2026-11-21"}]}
+    assert [expected] == json.loads(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("command", [["ask", "idle_cost"], ["status"], ["check"]])

@@ -38,7 +38,8 @@ def show(rows: pa.Table, form: str | None) -> None:
     """Prints rows to stdout in the form asked for.
 
     ``json`` is one array, an object a line; times are ISO 8601 in UTC. ``csv`` holds nested values
-    as JSON. ``parquet`` and ``arrow`` (IPC stream) are bytes: redirect them to a file.
+    as JSON. An interval is a text, as DuckDB has it: ``1 day 02:03:04``. ``parquet`` and ``arrow``
+    (IPC stream) are bytes: redirect them to a file.
     """
     if sys.stdout is None:
         raise click.ClickException("standard output is closed")
@@ -69,11 +70,28 @@ def _unlike(names: Sequence[str]) -> list[str]:
 
 def _rows(rows: pa.Table) -> Iterator[dict[str, Any]]:
     for batch in rows.to_batches(max_chunksize=4096):
-        yield from batch.to_pylist()
+        yield from batch.to_pylist(maps_as_pydicts="lossy")
+
+
+def _interval(months: int, days: int, nanoseconds: int) -> str:
+    """An interval as DuckDB prints it; months, days and time are apart, and each has its sign."""
+    sign = -1 if months < 0 else 1
+    years, months = (sign * part for part in divmod(abs(months), 12))
+    parts = [
+        f"{number} {name}{'' if abs(number) == 1 else 's'}"
+        for number, name in ((years, "year"), (months, "month"), (days, "day"))
+        if number
+    ]
+    if nanoseconds or not parts:
+        seconds, rest = divmod(abs(nanoseconds) // 1000, 1_000_000)
+        clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        fraction = f".{rest:06}".rstrip("0") if rest else ""
+        parts.append(f"{'-' if nanoseconds < 0 else ''}{clock}{fraction}")
+    return " ".join(parts)
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: times in ISO 8601 and UTC, no NaN."""
+    """A value as JSON has it: times in ISO 8601 and UTC, intervals as text, no NaN."""
     if isinstance(value, datetime):
         if value.tzinfo is None:
             return value.isoformat()
@@ -85,8 +103,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     if isinstance(value, dict):
-        return {name: plain(x) for name, x in value.items()}
+        return {str(plain(name)): plain(x) for name, x in value.items()}
     if isinstance(value, list | tuple):
+        if type(value).__name__ == "MonthDayNano":  # pyarrow's, which is not imported for this
+            return _interval(*value)
         return [plain(x) for x in value]
     if isinstance(value, bytes):
         return value.hex()
@@ -127,16 +147,33 @@ def _csv(rows: pa.Table) -> None:
 def _binary(rows: pa.Table, form: str) -> None:
     if sys.stdout.isatty():
         raise click.UsageError(f"--format {form} prints bytes: redirect stdout to a file")
+    import pyarrow as pa
+
     sink: IO[bytes] = sys.stdout.buffer
     if form == "parquet":
         import pyarrow.parquet as pq
 
-        pq.write_table(rows, sink)
+        try:
+            pq.write_table(_storable(rows), sink)
+        except pa.ArrowNotImplementedError as error:
+            problem = f"--format parquet: {error}; cast that column, or take --format arrow"
+            raise click.UsageError(problem) from None
     else:
-        import pyarrow as pa
-
         with pa.ipc.new_stream(sink, rows.schema) as writer:
             writer.write_table(rows)
+
+
+def _storable(rows: pa.Table) -> pa.Table:
+    """The same rows, intervals as text: Parquet files have no such type."""
+    import pyarrow as pa
+
+    for place, field in enumerate(rows.schema):
+        if pa.types.is_interval(field.type):
+            texts = pa.array(
+                [plain(value) for value in rows.column(place).to_pylist()], pa.string()
+            )
+            rows = rows.set_column(place, field.name, texts)
+    return rows
 
 
 #: A long text may be folded to so many characters before a table gives way to records.
