@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from pipeline import pages, schema, shape
 from pipeline.cleaner import Cleaned, Cleaner, Problem, Steps
 from pipeline.columns import Columns, Origin, Report, extra_json, offsets, path_name
+from pipeline.envelope import Envelope
 from pipeline.redact import Redactor
 from pipeline.start_tasks import StartTask, StartTasks
 
@@ -51,13 +52,17 @@ class NodeFlattener:
         self._start_tasks = StartTasks(redactor, hash_key)
         self._cleaner = Cleaner(shape.NODE)
 
-    def page(self, body: bytes, observed_at: datetime) -> tuple[Tables, str | None]:
+    def page(
+        self, body: bytes, observed_at: datetime, envelope: Envelope | None = None
+    ) -> tuple[Tables, str | None]:
         """One page of ComputeNodeListResult: its tables by name, and the envelope's next link.
+
+        ``envelope`` is what ``prove`` made of this very body, if it did already.
 
         Raises:
             BadPage: the body is not one JSON object with a ``value`` list.
         """
-        strict = pages.read_strictly(body)
+        strict = pages.read_strictly(body, envelope)
         if strict is not None and all(map(self._start_tasks.fits, strict.start_tasks)):
             unmet = self._unmet(strict.nodes.field("id").to_pylist())
             met = unmet.count(False)

@@ -1,6 +1,6 @@
 """A page of a listing: the proof of its envelope, and its elements read strictly or patiently.
 
-msgspec proves that the body is JSON and finds the start tasks in it; arrow-rs reads the nodes as
+msgspec has proved that the body is JSON and found the start tasks in it; arrow-rs reads the nodes as
 columns; and an account of the body's quotes proves that the columns hold all that the body says.
 """
 
@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from arro3.io import read_json
 
 from pipeline import shape
+from pipeline.envelope import Envelope, prove
 
 
 def _keep_memory() -> None:
@@ -75,18 +76,6 @@ class BadPage(ValueError):
     """A body that is not one JSON object with a ``value`` list: an error, never an empty page."""
 
 
-class _Node(msgspec.Struct, gc=False):
-    startTask: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-
-
-class _Page(msgspec.Struct):
-    value: list[_Node]
-    next_link: str | None = msgspec.field(name="odata.nextLink", default=None)
-
-
-_PAGE = msgspec.json.Decoder(_Page)
-
-
 @dataclass(frozen=True, slots=True)
 class NodePage:
     """A page whose nodes fit the schema: one struct a node, and the distinct start tasks, as sent."""
@@ -100,17 +89,17 @@ class _Impatient(Exception):
     """Something of a page wants patience."""
 
 
-def read_strictly(body: bytes) -> NodePage | None:
+def read_strictly(body: bytes, envelope: Envelope | None = None) -> NodePage | None:
     """A page of nodes, or None where anything at all of it wants patience.
+
+    ``envelope`` is what ``prove`` made of this very body, if it did already.
 
     That is: a field the schema does not name, a value of another type, a null or an empty object
     (Arrow would not tell them from missing ones), a node without a valid id, no such envelope. What
     the start tasks hold is not looked into.
     """
-    if not _is_utf8(body):
-        return None
     try:
-        envelope = _PAGE.decode(body)
+        envelope = envelope or prove(body)
         lean, start_tasks = _without_start_tasks(body, envelope)
         page = _read(lean)
         nodes = page.column("value").chunk(0).flatten().cast(NODE_TYPE)
@@ -121,18 +110,7 @@ def read_strictly(body: bytes) -> NodePage | None:
     return NodePage(nodes, start_tasks, envelope.next_link)
 
 
-def _is_utf8(body: bytes) -> bool:
-    """What msgspec and arrow-rs skip they do not look at."""
-    if body.isascii():
-        return True
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _without_start_tasks(body: bytes, envelope: _Page) -> tuple[bytes, list[bytes]]:
+def _without_start_tasks(body: bytes, envelope: Envelope) -> tuple[bytes, list[bytes]]:
     """The body with a number in place of each start task, and the distinct ones by that number.
 
     A pool's nodes carry the same one, a third of their bytes: it is read once.

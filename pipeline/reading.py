@@ -198,7 +198,7 @@ class Reading:
             if self._is_over:
                 raise Cancelled("Cancelled", "the run was cancelled")
             before = flattener.nodes
-            tables, next_link = flattener.page(page.body, page.observed_at)
+            tables, next_link = flattener.page(page.body, page.observed_at, page.envelope)
             _check_link(page, next_link)
             self.writer.write(tables)
             row["listing_started_at"] = row.get("listing_started_at") or page.observed_at

@@ -7,12 +7,13 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import httpx
 import msgspec
 from isal import isal_zlib
 
+from pipeline.envelope import Envelope, check_utf8, prove
 from pipeline.extract.errors import BadResponse
 from pipeline.redact import Redactor
 
@@ -117,15 +118,27 @@ def _too_large(max_bytes: int) -> BadResponse:
     )
 
 
-def read_listing(body: bytes) -> str | None:
-    """Check a page of a listing and return its nextLink, None on the last page.
+class Told(NamedTuple):
+    """What a checked body tells: its nextLink, None on the last page; its envelope, if it is plain."""
+
+    next_link: str | None = None
+    envelope: Envelope | None = None
+
+
+def read_listing(body: bytes) -> Told:
+    """Check a page of a listing.
 
     Raises BadResponse unless the body is exactly one JSON object with a list `value`.
     """
-    return _decode(_LISTING, body).next_link or None
+    try:
+        envelope = prove(body)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+        # What is odd may be odd elements, which are none of the envelope's matter.
+        return Told(_decode(_LISTING, body).next_link or None)
+    return Told(envelope.next_link or None, envelope)
 
 
-def read_single(body: bytes) -> None:
+def read_single(body: bytes) -> Told:
     """Check the body of a single pool or node.
 
     Raises BadResponse unless it is one JSON object, and not an error's: neither a pool nor a node
@@ -134,14 +147,14 @@ def read_single(body: bytes) -> None:
     single = _decode(_SINGLE, body)
     if single.code is not None and single.message is not None:
         raise BadResponse("NotAPage", "an error object instead of what was asked for")
+    return Told()
 
 
 def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     if not body.strip():
         raise BadResponse("EmptyBody", "the body is empty")
     try:
-        if not body.isascii():
-            body.decode("utf-8")  # msgspec skips over strings without looking at their encoding
+        check_utf8(body)
         try:
             return decoder.decode(body)
         except msgspec.DecodeError:

@@ -162,7 +162,7 @@ class BatchClient:
                 )
             seen.add(url)
             pages = [self._connection.get(url, read_listing, pool_id)]
-            told = replace(pages[0], body=b"")
+            told = replace(pages[0], body=b"", envelope=None)
             yield pages.pop()  # whoever takes it lets go of its megabytes when it likes
             url = self._follow(told, pool_id)
 

@@ -21,6 +21,7 @@ import tenacity
 
 from pipeline import __version__, auth
 from pipeline.config import ConfigError, Limits
+from pipeline.envelope import Envelope
 from pipeline.extract import body as bodies
 from pipeline.extract.errors import (
     AuthFailed,
@@ -49,6 +50,7 @@ class Page:
 
     `body` is the JSON as sent, decompressed; `next_link` stands as the page has it; `observed_at`
     is the service's clock: its Date header, else our clock corrected by the skew seen so far.
+    `envelope` is what the check of a listing made of `body`, unless its elements are odd.
     """
 
     body: bytes = field(repr=False)
@@ -56,6 +58,7 @@ class Page:
     observed_at: datetime
     request_id: str | None
     url: str
+    envelope: Envelope | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +126,8 @@ class Connection:
         with self._lock:
             return self._figures
 
-    def get(self, url: str, read: Callable[[bytes], str | None], pool_id: str | None) -> Page:
-        """Return the answer to a GET, once `read` takes its body for whole; `read` tells its link.
+    def get(self, url: str, read: Callable[[bytes], bodies.Told], pool_id: str | None) -> Page:
+        """Return the answer to a GET, once `read` takes its body for whole.
 
         As many tries as limits and deadline allow, for what another try may heal. Where the wait
         for it would pass the deadline, the service's own error is raised at once: it is worth more
@@ -146,7 +149,7 @@ class Connection:
             or self._monotonic() + state.upcoming_sleep >= self._ends_at
         )
 
-    def _try(self, url: str, read: Callable[[bytes], str | None], pool_id: str | None) -> Page:
+    def _try(self, url: str, read: Callable[[bytes], bodies.Told], pool_id: str | None) -> Page:
         failure: ExtractError
         try:
             return self._exchange(url, read)
@@ -170,7 +173,7 @@ class Connection:
         failure.__cause__ = failure.__context__ = None
         raise failure.with_traceback(None)
 
-    def _exchange(self, url: str, read: Callable[[bytes], str | None]) -> Page:
+    def _exchange(self, url: str, read: Callable[[bytes], bodies.Told]) -> Page:
         self._check_time()
         left = self._ends_at - self._monotonic()
         silence = min(self._limits.read_timeout_seconds, left)
@@ -189,7 +192,7 @@ class Connection:
                 raise self._service_error(response)
             body = bodies.read_body(response, self._limits.max_page_bytes, self._check_time)
             body = bodies.strip_bom(body)
-            next_link = self._check_body(body, read, response)
+            told = self._check_body(body, read, response)
         except BadResponse as error:
             error.status, error.request_id = response.status_code, _request_id(response)
             raise
@@ -208,11 +211,11 @@ class Connection:
                     "seconds": round(self._monotonic() - started_at, 3),
                 },
             )
-        return Page(body, next_link, observed_at, _request_id(response), url)
+        return Page(body, told.next_link, observed_at, _request_id(response), url, told.envelope)
 
     def _check_body(
-        self, body: bytes, read: Callable[[bytes], str | None], response: httpx.Response
-    ) -> str | None:
+        self, body: bytes, read: Callable[[bytes], bodies.Told], response: httpx.Response
+    ) -> bodies.Told:
         try:
             return read(body)
         except BadResponse as refusal:

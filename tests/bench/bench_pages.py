@@ -20,6 +20,7 @@ from unittest import mock
 
 import pyarrow.parquet as pq
 
+from pipeline import envelope
 from pipeline import pages as page_reader
 from pipeline.columns import Origin
 from pipeline.flatten import NodeFlattener
@@ -149,7 +150,7 @@ def _without_redaction(stack: ExitStack) -> None:
 
 def _without_checks(stack: ExitStack) -> None:
     stack.enter_context(mock.patch.object(page_reader, "_holds_all", return_value=True))
-    stack.enter_context(mock.patch.object(page_reader, "_is_utf8", return_value=True))
+    stack.enter_context(mock.patch.object(envelope, "check_utf8"))
 
 
 def shares(pools: Pools, rounds: int) -> dict[str, float]:
