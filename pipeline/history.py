@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from pipeline import facts, record
 from pipeline.facts import Fact
-from pipeline.lake import date_of
+from pipeline.lake import ListingSpan, date_of
 from pipeline.sql_files import duckdb_type, quoted, split, sql_directory
 
 if TYPE_CHECKING:
@@ -73,14 +73,14 @@ class History:
     Args:
         files: of each fact.
         days: the account-days that those files hold.
-        pools: the files of the table ``pools``.
+        spans: when the listings that there are ended: see ``lake.View``.
         wanted: the account-days that are answered from rows, once that is known: see ``settled``.
         standing: of the days, those whose history stands whatever came since: rows have expired.
     """
 
     files: Mapping[str, tuple[str, ...]]
     days: tuple[tuple[str, date], ...]
-    pools: tuple[str, ...] = ()
+    spans: tuple[ListingSpan, ...] = ()
     wanted: frozenset[tuple[str, date]] | None = None
     standing: tuple[tuple[str, date], ...] = ()
 
@@ -100,7 +100,7 @@ class History:
     def settled(self, connection: duckdb.DuckDBPyConnection) -> History:
         """Works out, in a connection, which days are answered from rows, for its views."""
         statements = [*self.days_wanted()]
-        if record.is_covered(connection, self.pools, self.days):
+        if record.is_covered(self.spans, self.days):
             statements = [*self._days_known(), *map(_empty, ("wanted_days", *_SETTLED))]
         for statement in statements:
             connection.execute(statement)

@@ -26,6 +26,7 @@ from pipeline.storage import Changed, Lock, Locked, Missing, Storage, open_stora
 from pipeline.storage import LakeError as LakeError
 from pipeline.storage.disk import make_directories as make_directories
 from pipeline.tablefile import TableFile, read
+from pipeline.view import ListingSpan as ListingSpan
 from pipeline.view import View, look
 
 __all__ = ["Changed", "Lake", "LakeError", "Locked", "Missing", "Refused", "SnapshotWriter", "View"]

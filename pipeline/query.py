@@ -345,9 +345,7 @@ def _views(*, fleet: bool) -> Iterator[str]:
 
 
 def _history(view: View) -> history.History:
-    return history.History(
-        view.history, view.history_days, view.files.get("pools", ()), standing=view.standing
-    )
+    return history.History(view.history, view.history_days, view.spans, standing=view.standing)
 
 
 def _typed_nulls(table: Table) -> str:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable
-from datetime import date, timedelta
-
-import duckdb
+from datetime import UTC, date, timedelta
 
 from pipeline.facts import AccountDay
-from pipeline.lake import ID
-from pipeline.sql_files import quoted
+from pipeline.lake import ID, ListingSpan
 
-# The days of the record: those with a listing, and those of a gap of up to a month between two.
+# The days of the record: those with a listing, and those of a gap of up to a month between two. A
+# complete listing of pools is one of the days in which an account has none: all of them are gone.
 RECORD_DAYS = """
 with listed as (
-    select distinct account, cast(listing_finished_at as date) as date
+    select account, cast(listing_finished_at as date) as date
     from pools where listing_finished_at is not null
+    union
+    select account, cast(pool_listing_finished_at as date)
+    from snapshots
+    where scope = 'account' and pool_listing = 'complete' and source <> 'usage'
+        and pool_listing_finished_at is not null
 ),
 followed as (
     select account, date, lead(date) over (partition by account order by date) as next_date
@@ -87,8 +90,6 @@ select account, date from touched
 _GAP = 31
 _DAY_FILE = re.compile(r"/date=(\d{4}-\d\d-\d\d)/([^/]+)\.parquet$")
 _OF_A_SNAPSHOT = re.compile(rf"(-late-)?{ID}$")
-#: Days that history covers but for so many: more of them are looked up by SQL.
-_EDGES = 100
 
 
 def told_by(file: str) -> AccountDay | None:
@@ -99,33 +100,21 @@ def told_by(file: str) -> AccountDay | None:
     return match[2], date.fromisoformat(match[1])
 
 
-def is_covered(
-    connection: duckdb.DuckDBPyConnection, pools: Iterable[str], days: Iterable[AccountDay]
-) -> bool:
+def is_covered(spans: Iterable[ListingSpan], days: Iterable[AccountDay]) -> bool:
     """Whether history covers the whole record, so that no day is answered from rows.
 
-    Of the files of ``pools`` only those beside a day that history does not cover are read: a
-    listing's day, by the service's clock, is at most one from that of its file. A year of them
-    would take seconds.
+    Only footers tell: a year of rows would take seconds. False where they leave it open.
     """
     held = set(days)
-    told = {file: told_by(file) for file in pools}
-    if any(own is None or own not in held for own in told.values()):
-        return False
-    for (account, day), (other, later) in itertools.pairwise(sorted(held)):
-        if account == other and 1 < (later - day).days <= _GAP:
+    for account, _, first, last in spans:
+        if account is None or first is None or last is None:
             return False
-    edges = [file for file, own in told.items() if own and not _beside(own) <= held]
-    if not edges or len(edges) > _EDGES:
-        return not edges
-    listed = ", ".join(f"'{quoted(file)}'" for file in edges)
-    found = connection.execute(
-        "select distinct account, cast(listing_finished_at as date) "  # noqa: S608
-        f"from read_parquet([{listed}]) where listing_finished_at is not null"
+        day, end = first.astimezone(UTC).date(), last.astimezone(UTC).date()
+        while day <= end:
+            if (account, day) not in held:
+                return False
+            day += timedelta(days=1)
+    return not any(
+        account == other and 1 < (later - day).days <= _GAP
+        for (account, day), (other, later) in itertools.pairwise(sorted(held))
     )
-    return held.issuperset(found.fetchall())
-
-
-def _beside(own: AccountDay) -> set[AccountDay]:
-    account, day = own
-    return {(account, day + timedelta(days=1)), (account, day - timedelta(days=1))}

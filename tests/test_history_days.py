@@ -333,6 +333,62 @@ def test_a_gap_of_more_than_a_month_is_no_part_of_the_record(tmp_path: Path) -> 
             assert connection.table("select distinct date from node_hours").num_rows == expected
 
 
+@pytest.mark.parametrize(
+    "listings",
+    [("1 00:10", "1 00:20"), ("1 09:00", "2 09:00", "3 09:00"), ("6 12:00", "9 12:00")],
+    ids=["at once", "daily", "after a gap"],
+)
+def test_an_account_whose_last_pool_is_gone_tells_so_at_once(
+    tmp_path: Path, listings: tuple[str, ...]
+) -> None:
+    """A complete listing of no pool proves that all are gone, whatever history holds by then."""
+    plain, kept = Lake(tmp_path / "plain"), Kept(tmp_path)
+
+    def found(lake: Lake) -> list[list[tuple[Any, ...]]]:
+        with query.connect(lake) as connection:
+            return [
+                connection.sql(f"from {name} order by all").fetchall()
+                for name in ("node_lives", "node_states", "node_hours")
+            ]
+
+    for lake in (plain, kept):
+        for clock in ("12:00", "23:55"):
+            put(lake, clock, {"p": [node("a")]})
+    kept.keep(DAYS[0])
+    for clock in listings:
+        for lake in (plain, kept):
+            put(lake, clock, {})
+        told = found(plain)
+        assert [(at(listings[0]), "pool_absent")] == [row[-2:] for row in told[0]]
+        assert found(kept) == told
+        kept.forget(DAYS)
+        kept.keep(DAYS[0])
+        kept.keep(at(clock).date())
+        assert found(kept) == told
+
+
+@pytest.mark.parametrize(
+    ("scope", "source", "pool_listing"),
+    [
+        ("pools", "live", "complete"),
+        ("account", "live", "partial"),
+        ("account", "usage", "complete"),
+    ],
+)
+def test_what_is_no_listing_of_an_accounts_pools_ends_nothing(
+    tmp_path: Path, scope: str, source: str, pool_listing: str
+) -> None:
+    """A run of some pools, one that broke off, and one of usage."""
+    lake = Lake(tmp_path / "lake")
+    put(lake, "12:00", {"p": [node("a")]})
+    for clock in ("1 12:00", "1 13:00"):
+        put(lake, clock, {}, scope=scope, source=source, pool_listing=pool_listing)
+    with query.connect(lake) as connection:
+        assert connection.table("from record_days").num_rows == 1
+        ended = connection.table("select ended_before from node_lives")
+        assert ended.to_pylist() == [{"ended_before": None}]
+
+
 def test_a_refreshed_connection_sees_new_snapshots_in_every_fact(tmp_path: Path) -> None:
     """And before that, its facts stay what they were, whichever were asked for first."""
     lake = Lake(tmp_path / "lake")
