@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import cli, query, schema
+from pipeline.cli.answers import VIEWS
 from pipeline.emulator import Emulator, Fault, Fleet
 from pipeline.lake import Lake
 from tests.service import START, make_service, one, rows, small_fleet
@@ -459,15 +460,28 @@ def test_init_sql_opens_the_lake_in_any_duckdb(
 def test_the_shell_answers_what_is_typed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lake: str
 ) -> None:
-    """A query ends with a semicolon, over several lines too; an error does not end the shell."""
+    """A query ends with a semicolon, over several lines too; an error does not end the shell.
+
+    Where it is piped in, exit 1 tells of the error in the end.
+    """
     typed = ".tables\nselect count(*)\n  as n from nodes;\nselekt;\nselect 7 as seven"
     monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-    assert cli.run(["shell", "--lake", lake]) == 0
+    assert cli.run(["shell", "--lake", lake]) == 1
     out, err = capsys.readouterr()
     assert "nodes_latest" in out
     assert re.search(r"^\s*20$", out, re.MULTILINE)
     assert re.search(r"^\s*7$", out, re.MULTILINE)
     assert "selekt" in err
+    monkeypatch.setattr(sys, "stdin", io.StringIO("select 1;\nselect 2"))
+    assert cli.run(["shell", "--lake", lake]) == 0
+
+
+def test_every_view_of_the_shell_says_what_it_holds(lake: str) -> None:
+    """.tables has words for each."""
+    with query.connect(lake) as connection:
+        rows = connection.table(VIEWS).to_pylist()
+    assert {"nodes", "nodes_latest", "pool_usage", "node_states"} <= {row["view"] for row in rows}
+    assert [] == [row["view"] for row in rows if "Grain: " not in (row["holds"] or "")]
 
 
 def test_the_schema_is_printed_whole(capsys: pytest.CaptureFixture[str]) -> None:

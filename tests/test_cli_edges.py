@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import cli
+from pipeline import cli, query
 from pipeline.cli.output import show
 from pipeline.lake import Lake
 from tests.service import make_service, one, rows
@@ -76,7 +76,7 @@ def test_a_heatmap_that_ends_before_it_begins(
     assert cli.run(["heatmap", *ends, "--lake", lake]) == 2
     assert "--to must be after --from" in capsys.readouterr().err
     assert cli.run(["heatmap", "--pool", "nobody", "--lake", lake]) == 1
-    assert "no pool nobody was listed yet" in capsys.readouterr().err
+    assert f"no pool nobody was listed yet in {lake}; there are: " in capsys.readouterr().err
 
 
 def test_a_rate_below_a_tenth_is_told_with_four_places(capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,7 +147,75 @@ def test_a_map_is_an_object(capsys: pytest.CaptureFixture[str], lake: str) -> No
     assert [expected] == json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("command", [["ask", "idle_cost"], ["status"], ["check"]])
+@pytest.mark.parametrize(
+    ("span", "told"),
+    [
+        (["--to", "2026-11-21T23:59:59"], "those before 2026-11-21"),
+        (
+            ["--from", "2026-11-21T06:00+02:00", "--to", "2026-11-21T09:00+02:00"],
+            "those from 2026-11-21 and before 2026-11-21",
+        ),
+        (["--from", "2026-11-21T00:00+01:00"], "those from 2026-11-20"),
+        (["--from", "2026-11-21", "--to", "2026-11-22T02:00+02:00"], None),
+        ([], None),
+    ],
+)
+def test_a_range_within_a_day_of_what_counts_whole_days(
+    capsys: pytest.CaptureFixture[str], lake: str, span: list[str], told: str | None
+) -> None:
+    """Which days are answered is said: a last day may be missing, or more hours than were asked."""
+    assert cli.run(["ask", "idle_cost", *span, "--lake", lake]) == 0
+    err = capsys.readouterr().err
+    assert err == "" if told is None else f'idle_cost counts whole days (UTC): {told}"' in err
+
+
+def test_which_questions_count_whole_days() -> None:
+    """Those that take the hours of days say so of their range, in the words that are looked for."""
+    told = {
+        each.name
+        for each in query.questions().values()
+        for parameter in each.parameters
+        if parameter.name in ("from", "to") and parameter.doc.startswith("only days")
+    }
+    assert {"idle_cost", "broken_cost", "node_hours", "usage_reconciliation"} == told
+
+
+def test_no_rows_of_a_pool_that_there_is_not(capsys: pytest.CaptureFixture[str], lake: str) -> None:
+    """A name mistyped would read as no trouble: it is said, with those that are much like it."""
+    assert cli.run(["ask", "nodes_with_errors", "--param", "pool=Bta", "--lake", lake]) == 0
+    out, err = capsys.readouterr()
+    assert [] == json.loads(out)
+    assert f"no pool Bta in {lake}; there are: beta, " in err
+    assert cli.run(["ask", "nodes_with_errors", "--param", "pool=beta", "--lake", lake]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_range_without_a_listing(capsys: pytest.CaptureFixture[str], lake: str) -> None:
+    """What the lake has is told, of a picture that cannot be drawn."""
+    for command in (["heatmap"], ["report", "-o", "x.html"]):
+        assert cli.run([*command, "--to", "2020-01-01", "--lake", lake]) == 1
+        told = capsys.readouterr().err
+        assert f"no pool was listed then in {lake}; it has snapshots from 2026-11-21 " in told
+
+
+def test_what_is_malformed_is_told_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
+    """By pool, node and field, a line each: the log of cron is all that there is."""
+    url = "https://render.westeurope.batch.azure.com/pools/p1/nodes/"
+    bad = [{"id": f"n{i}", "url": f"{url}n{i}", "isDedicated": "yes"} for i in range(7)]
+    Path("page.json").write_text(json.dumps({"value": bad}))
+    assert cli.run(["import", "page.json"]) == 3
+    logged = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    problem = "isDedicated: expected a boolean, got a string"
+    assert [f"pool p1, node n{i}: {problem}" for i in range(5)] == [
+        line["message"] for line in logged[1:6]
+    ]
+    assert {"render.westeurope"} == {line["account"] for line in logged[:6]}
+    assert "problems of snapshots" in logged[6]["message"]
+
+
+@pytest.mark.parametrize(
+    "command", [["ask", "idle_cost"], ["status"], ["check"], ["sql", "from nodes"]]
+)
 def test_a_lake_that_holds_nothing_is_said_to(
     capsys: pytest.CaptureFixture[str], lake: str, command: list[str]
 ) -> None:
@@ -238,9 +306,9 @@ def test_a_full_disk_behind_stdout(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("count", ["3", "100000"])
-def test_a_reader_that_has_gone(count: str) -> None:
+def test_a_reader_that_has_gone(lake: str, count: str) -> None:
     """What it wanted, it has: exit 0, not a word."""
-    done = piped("sql", f"from range({count})", "--format", "csv", to="| true")
+    done = piped("sql", f"from range({count})", "--format", "csv", "--lake", lake, to="| true")
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -463,6 +463,8 @@ def test_a_node_that_is_not_there(capsys: pytest.CaptureFixture[str], told_lake:
     """Exit 1; names that are near are told, or the pools there are."""
     _, err = run(capsys, "p", "x-one", "--lake", told_lake, code=1)
     assert "near: n-one" in err
+    _, err = run(capsys, "p", "n-on", "--lake", told_lake, "--account", "nobody", code=1)
+    assert "of nobody; pools with nodes: none was ever listed" in err
     _, err = run(capsys, "r", "n-one", "--lake", told_lake, code=1)
     assert "pools with nodes: p, q" in err
     _, err = run(capsys, "p", "n-one", "--lake", "no-lake", code=1)

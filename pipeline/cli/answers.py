@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.cli.console import say
-from pipeline.cli.options import connect, lake_option, warn_of_nothing
+from pipeline.cli.options import connect, lake_option, pools_like, warn_of_nothing
 from pipeline.cli.output import format_option, plain, show
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipeline.query import Connection
+
+
+log = logging.getLogger("nodelake")
 
 
 @click.command(
@@ -30,18 +35,21 @@ Examples:
 def sql(query: str, form: str | None, lake: str | None) -> None:
     """Answer a DuckDB SQL query from the lake."""
     with connect(lake) as connection:
+        warn_of_nothing(connection)
         show(connection.table(query), form)
 
 
 @click.command(epilog="Example: nodelake shell --lake /srv/lake")
 @lake_option
-def shell(lake: str | None) -> None:
+def shell(lake: str | None) -> int:
     """Type SQL, see answers; end a query with a semicolon.
 
-    .tables lists the views, .refresh looks at the lake anew, .quit ends.
+    .tables lists the views, .refresh looks at the lake anew, .quit ends. Of queries that are piped
+    in, all are asked; exit 1 if one failed.
     """
     import duckdb
 
+    code = 0
     with connect(lake) as connection:
         if sys.stdin.isatty():
             import readline  # noqa: F401 - its import gives input() history and editing
@@ -49,7 +57,7 @@ def shell(lake: str | None) -> None:
             click.echo(f"{connection.view.count} snapshots in {connection.lake}")
         for text in _typed():
             if text in (".quit", ".exit"):
-                return
+                break
             if text.startswith("."):
                 _dot(connection, text)
                 continue
@@ -57,6 +65,8 @@ def shell(lake: str | None) -> None:
                 show(connection.table(text), "table")
             except duckdb.Error as error:
                 say(str(error))
+                code = 1
+    return 0 if sys.stdin.isatty() else code
 
 
 def _typed() -> Iterator[str]:
@@ -85,14 +95,24 @@ def _dot(connection: Connection, word: str) -> None:
         connection.refresh()
         click.echo(f"{connection.view.count} snapshots")
     elif word == ".tables":
-        show(connection.table(_VIEWS), "table")
+        show(connection.table(VIEWS), "table")
     else:
         say(f"{word}: unknown; there are .tables, .refresh, .quit")
 
 
-# Those that are for people: what facts are merged from has no comment.
-_VIEWS = """
-select view_name as view, comment as holds
+#: Those that are for people: what facts are merged from has no comment.
+VIEWS = """
+select
+    view_name as view,
+    coalesce(
+        comment,
+        case view_name
+            when 'nodes_latest' then 'The fleet now: each pool''s last complete listing; '
+                || 'nodes_at(''2026-11-21 12:00:00Z'') is the fleet at a moment. Grain: node.'
+            else 'Core-hours as the service counts them, the latest of each half hour. '
+                || 'Grain: account x pool x vm_size x start_time.'
+        end
+    ) as holds
 from duckdb_views()
 where not internal
     and (comment is not null or view_name in ('nodes_latest', 'pool_usage'))
@@ -175,12 +195,46 @@ def ask(
         warn_of_nothing(connection)
         if prices is not None:
             _use(connection, prices)
-        if engine == "spark":
-            show(_on_spark(connection, master, name, given).select(wanted), form)
-            return
-        if master is not None:
+        _warn_of_parts_of_days(connection, name, given)
+        if master is not None and engine != "spark":
             raise click.UsageError("--spark-master goes with --engine spark")
-        show(connection.ask(name, **given).select(wanted), form)
+        if engine == "spark":
+            rows = _on_spark(connection, master, name, given)
+        else:
+            rows = connection.ask(name, **given)
+        if not rows.num_rows and given.get("pool") is not None:
+            _warn_of_no_pool(connection, str(given["pool"]))
+        show(rows.select(wanted), form)
+
+
+def _warn_of_parts_of_days(connection: Connection, name: str, given: Mapping[str, object]) -> None:
+    """Says so where a question counts whole days, and a range begins or ends within one."""
+    from pipeline.query import question
+    from pipeline.sql_files import read_as
+
+    said, is_within = [], False
+    with connection.cursor() as cursor:
+        for each in question(name).parameters:
+            word = {"from": "from", "to": "before"}.get(each.name)
+            value = given.get(each.name)
+            if word is None or value is None or not each.doc.startswith("only days"):
+                continue
+            at = read_as(cursor, value, each.type)
+            if not isinstance(at, datetime):  # infinity
+                continue
+            day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            said.append(f"{word} {day:%Y-%m-%d}")
+            is_within |= day != at
+    if is_within:
+        log.warning("%s counts whole days (UTC): those %s", name, " and ".join(said))
+
+
+def _warn_of_no_pool(connection: Connection, pool: str) -> None:
+    """Says so where no pool of that id was ever listed, and which are called much like it."""
+    near = pools_like(connection, pool)
+    if pool not in near:
+        there = ", ".join(near) or "none was ever listed"
+        log.warning("no pool %s in %s; there are: %s", pool, connection.lake, there)
 
 
 def _columns(name: str, listed: str | None) -> list[str]:

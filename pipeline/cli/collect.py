@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,6 +160,7 @@ def _close(outcome: Outcome, seconds: float, dry_run: bool) -> None:
     figures |= {"seconds": round(seconds, 2), "dry_run": dry_run}
     if not is_watched():
         log.info("import" if row["source"] == "import" else "snapshot", extra=figures)
+        _tell_problems(row)
         return
     parts = [
         f"{row['pools_listed']} pools",
@@ -173,14 +175,19 @@ def _close(outcome: Outcome, seconds: float, dry_run: bool) -> None:
             parts.append(f"{row[name]} {name.replace('_', ' ')}")
     where = "nothing written (dry run)" if dry_run else str(row["snapshot_id"])
     log.info("%s: %s: %s: %s", row["account"], row["status"], ", ".join(parts), where)
-    for problem in list(row["problems"])[:5]:  # type: ignore[call-overload]  # a list, see Ledger
-        log.warning(
-            "pool %s, node %s: %s: %s",
-            problem["pool_id"],
-            problem["node_id"],
-            problem["path"],
-            problem["problem"],
-        )
+    _tell_problems(row)
+
+
+def _tell_problems(row: Mapping[str, Any]) -> None:
+    """What was malformed, by pool, node and field: the first five."""
+    for problem in row["problems"][:5]:
+        place = f"pool {problem['pool_id']}"
+        if problem["node_id"] is not None:
+            place += f", node {problem['node_id']}"
+        what = f"{problem['path']}: {problem['problem']}"
+        log.warning("%s: %s", place, what, extra={"account": row["account"]})
+    if len(row["problems"]) > 5:
+        log.warning("the first 100 are in the column problems of snapshots")
 
 
 @click.command(

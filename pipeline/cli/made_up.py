@@ -113,7 +113,7 @@ def demo(seed: int, snapshots: int, day: datetime | None, lake: str | None) -> N
     here = shlex.quote(_shown(into))
     click.echo("\nAsk your own:")
     click.echo(f"  nodelake sql --lake {here} 'from nodes_latest limit 3'")
-    click.echo(f"  nodelake ask idle_nodes --lake {here}\n  nodelake questions")
+    click.echo(f"  nodelake ask idle_cost --lake {here}\n  nodelake questions")
 
 
 def _size(lake: Lake) -> str:
@@ -191,7 +191,7 @@ def _bar(total: int) -> Iterator[Callable[[], None]]:
     epilog="""\b
 Examples:
   nodelake emulate --port 8080 --speed 60 > emulated.env &    an hour a minute
-  . ./emulated.env; nodelake snapshot
+  sleep 2; . ./emulated.env; nodelake snapshot
   nodelake emulate --fleet fleet.toml --fault 'throttle route=nodes rate=0.1 retry_after=2'"""
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="TCP port [any free one].")

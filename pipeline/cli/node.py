@@ -135,20 +135,25 @@ def _not_there(connection: Connection, pool: str, node_id: str, accounts: tuple[
     """What to say of a node that is not in the lake: which there are that are called much like it."""
     where = f"in {connection.lake}" + (f" of {', '.join(accounts)}" if accounts else "")
     near = connection.table(
-        "select distinct node_id as name, jaro_winkler_similarity(node_id, $text) as likeness "
+        "select distinct account, node_id as name, "
+        "jaro_winkler_similarity(node_id, $text) as likeness "
         "from node_incarnations where lower(pool_id) = lower($pool) "
-        "order by likeness desc, name limit 3",
+        "order by likeness desc, name, account",
         {"pool": pool, "text": node_id},
     ).to_pylist()
+    near = [row for row in near if _is_of(row["account"], accounts)]
     if near:
-        names = ", ".join(row["name"] for row in near)
+        names = ", ".join([*dict.fromkeys(row["name"] for row in near)][:3])
         return f"no node {node_id} of pool {pool} {where}; near: {names}"
     pools = connection.table(
-        "select distinct pool_id as name, jaro_winkler_similarity(pool_id, $text) as likeness "
-        "from node_incarnations order by likeness desc, name limit 5",
+        "select distinct account, pool_id as name, "
+        "jaro_winkler_similarity(pool_id, $text) as likeness "
+        "from node_incarnations order by likeness desc, name, account",
         {"text": pool},
     ).to_pylist()
-    there = ", ".join(row["name"] for row in pools) or "none was ever listed"
+    pools = [row for row in pools if _is_of(row["account"], accounts)]
+    names = ", ".join([*dict.fromkeys(row["name"] for row in pools)][:5])
+    there = names or "none was ever listed"
     return f"no node {node_id} of pool {pool} {where}; pools with nodes: {there}"
 
 

@@ -92,6 +92,18 @@ def connect(lake: str | None) -> Connection:
     return query.connect(open_lake(lake))
 
 
+def pools_like(connection: Connection, pool: str | None = None) -> list[str]:
+    """Ids of pools that were ever listed, five at most: those first that are called much like it."""
+    rows = connection.table(
+        "select name from "
+        "(select pool_id as name from pools union select pool_id from pool_hours) "
+        "order by jaro_winkler_similarity(lower(name), lower($pool)) desc, name limit 5",
+        {"pool": pool or ""},
+    )
+    names: list[str] = rows["name"].to_pylist()
+    return names
+
+
 def warn_of_nothing(connection: Connection) -> None:
     """Says so where a lake holds nothing at all: no rows may be no trouble, or a name mistyped."""
     if not connection.view.count and not connection.view.history_days:

@@ -13,7 +13,7 @@ import click
 
 from pipeline.cli.collect import _time
 from pipeline.cli.console import escape, say
-from pipeline.cli.options import connect, lake_option
+from pipeline.cli.options import connect, lake_option, pools_like
 
 if TYPE_CHECKING:
     from pipeline.query import Connection
@@ -71,7 +71,7 @@ def heatmap(
 
         polls = listings(first, last)
         if not polls:
-            say(_nothing(pool, bool(start or end)))
+            say(_nothing(connection, pool, bool(start or end)))
             return 1
         begin, until = _window(first, last, [poll.listed_at for poll in polls])
         size = shutil.get_terminal_size()
@@ -102,10 +102,18 @@ def heatmap(
     return 0
 
 
-def _nothing(pool: str | None, has_range: bool) -> str:
-    """Says that nothing was listed: of which pool, and whether in the range asked for."""
+def _nothing(connection: Connection, pool: str | None, has_range: bool) -> str:
+    """Says that nothing was listed: of which pool, whether in the range asked for, what there is."""
     which = "no pool" if pool is None else f"no pool {pool}"
-    return f"{which} was listed {'then' if has_range else 'yet'}"
+    told = f"{which} was listed {'then' if has_range else 'yet'} in {connection.lake}"
+    pools = pools_like(connection, pool)
+    if pool is not None and pool not in pools:
+        return f"{told}; there are: {', '.join(pools) or 'none'}"
+    span = connection.table("select min(snapshot_at) as a, max(snapshot_at) as b from snapshots")
+    first, last = span["a"][0].as_py(), span["b"][0].as_py()
+    if first is None:
+        return told
+    return f"{told}; it has snapshots from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
 
 
 def _window(
@@ -169,9 +177,9 @@ def report(
             except PriceError as error:
                 raise click.BadParameter(str(error), param_hint="--prices") from None
         told = write_report(connection, file, first, last, pool)
-    if told is None:
-        say(_nothing(pool, bool(start or end)))
-        return 1
+        if told is None:
+            say(_nothing(connection, pool, bool(start or end)))
+            return 1
     click.echo(told)
     return 0
 
