@@ -22,7 +22,11 @@ with ended_elsewhere as (
         coalesce(failure_code, '') as code
     from task_failures
     where cast($step as varchar) = 'day'
-        and cast(end_time as date) <> date
+        -- not on that day: a cast of every moment to its date would take longer than to read it
+        and (
+            end_time < cast(date as timestamptz)
+            or end_time >= cast(date + interval 1 day as timestamptz)
+        )
         and (
             cast($from as timestamptz) is null
             or end_time >= date_trunc(

@@ -25,26 +25,49 @@ with firsts as (
 spread as (
     select distinct account, pool_id, node_id, allocation_time, start_time
     from firsts
-    where end_time is null or cast(start_time as date) <> date
+    where end_time is null
+        or start_time < cast(date as timestamptz)
+        or start_time >= cast(date + interval 1 day as timestamptz)
+),
+-- A moment is told apart faster than a node: what begins when no such run did is no such run.
+moments as (
+    select distinct start_time from spread
+),
+whole as (
+    select firsts.*
+    from firsts
+    left join moments on moments.start_time = firsts.start_time
+    where moments.start_time is null
+),
+doubtful as (
+    select firsts.*
+    from firsts
+    join moments on moments.start_time = firsts.start_time
+),
+ends_then as (
+    select start_task_ends.*
+    from start_task_ends
+    join moments on moments.start_time = start_task_ends.start_time
 ),
 begun as (
     select
-        firsts.account,
-        firsts.pool_id,
-        firsts.node_id,
-        firsts.allocation_time,
-        firsts.start_time,
-        min_by(firsts.start_task_definition_id, first_observed_at) as start_task_definition_id,
-        min_by(firsts.is_definition_certain, first_observed_at) as is_definition_certain
-    from firsts
+        doubtful.account,
+        doubtful.pool_id,
+        doubtful.node_id,
+        doubtful.allocation_time,
+        doubtful.start_time,
+        min_by(doubtful.start_task_definition_id, first_observed_at) as start_task_definition_id,
+        min_by(doubtful.is_definition_certain, first_observed_at) as is_definition_certain
+    from doubtful
     join spread
-        on spread.account = firsts.account
-        and spread.pool_id = firsts.pool_id
-        and spread.node_id = firsts.node_id
-        and spread.allocation_time is not distinct from firsts.allocation_time
-        and spread.start_time = firsts.start_time
+        on spread.account = doubtful.account
+        and spread.pool_id = doubtful.pool_id
+        and spread.node_id = doubtful.node_id
+        and spread.allocation_time is not distinct from doubtful.allocation_time
+        and spread.start_time = doubtful.start_time
     group by
-        firsts.account, firsts.pool_id, firsts.node_id, firsts.allocation_time, firsts.start_time
+        doubtful.account, doubtful.pool_id, doubtful.node_id, doubtful.allocation_time,
+        doubtful.start_time
 ),
 ended as (
     select
@@ -55,7 +78,7 @@ ended as (
         told.start_time,
         max_by(told.result, told.last_observed_at) as result,
         max_by(told.end_time, told.last_observed_at) as end_time
-    from start_task_ends as told
+    from ends_then as told
     join spread
         on spread.account = told.account
         and spread.pool_id = told.pool_id
@@ -66,20 +89,30 @@ ended as (
 ),
 runs as (
     select
-        firsts.account,
-        firsts.pool_id,
-        firsts.start_task_definition_id,
-        firsts.start_time,
-        firsts.result,
-        firsts.is_definition_certain,
-        firsts.end_time
-    from firsts
+        account,
+        pool_id,
+        start_task_definition_id,
+        start_time,
+        result,
+        is_definition_certain,
+        end_time
+    from whole
+    union all
+    select
+        doubtful.account,
+        doubtful.pool_id,
+        doubtful.start_task_definition_id,
+        doubtful.start_time,
+        doubtful.result,
+        doubtful.is_definition_certain,
+        doubtful.end_time
+    from doubtful
     left join spread
-        on spread.account = firsts.account
-        and spread.pool_id = firsts.pool_id
-        and spread.node_id = firsts.node_id
-        and spread.allocation_time is not distinct from firsts.allocation_time
-        and spread.start_time = firsts.start_time
+        on spread.account = doubtful.account
+        and spread.pool_id = doubtful.pool_id
+        and spread.node_id = doubtful.node_id
+        and spread.allocation_time is not distinct from doubtful.allocation_time
+        and spread.start_time = doubtful.start_time
     where spread.start_time is null
     union all
     select

@@ -8,13 +8,17 @@ create or replace view node_error_episodes as
 with looked as (
     select
         *,
+        -- most were shown on one day only: those are whole as they lie
+        count(*) over (
+            partition by allocation_time, node_id, code, pool_id, account
+        ) as stretches,
         max(last_observed_at) over (
-            partition by account, pool_id, node_id, allocation_time, code
+            partition by allocation_time, node_id, code, pool_id, account
             order by first_observed_at, last_observed_at
             rows between unbounded preceding and 1 preceding
         ) as shown_until,
         max(ended_before) over (
-            partition by account, pool_id, node_id, allocation_time, code
+            partition by allocation_time, node_id, code, pool_id, account
             order by first_observed_at, last_observed_at
             rows between unbounded preceding and 1 preceding
         ) as not_shown_at
@@ -31,11 +35,12 @@ numbered as (
                 else 0
             end
         ) over (
-            partition by account, pool_id, node_id, allocation_time, code
+            partition by allocation_time, node_id, code, pool_id, account
             order by first_observed_at, last_observed_at
             rows between unbounded preceding and current row
         ) as island
     from looked
+    where stretches > 1
 )
 select
     account,
@@ -52,4 +57,20 @@ select
     max_by(vm_size, last_observed_at) filter (where vm_size is not null) as vm_size,
     max_by(is_dedicated, last_observed_at) filter (where is_dedicated is not null) as is_dedicated
 from numbered
-group by account, pool_id, node_id, allocation_time, code, island;
+group by account, pool_id, node_id, allocation_time, code, island
+union all
+select
+    account,
+    pool_id,
+    node_id,
+    allocation_time,
+    code,
+    first_observed_at,
+    last_observed_at,
+    message,
+    case when started_after < first_observed_at then started_after end as started_after,
+    ended_before,
+    vm_size,
+    is_dedicated
+from looked
+where stretches = 1;
