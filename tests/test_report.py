@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from pipeline import cli, palette, schema
@@ -18,7 +19,7 @@ from pipeline.lake import Lake
 from pipeline.query import connect
 from pipeline.report import charts, lines, render
 from pipeline.report import span as spans
-from pipeline.report.figures import money
+from pipeline.report.figures import money, watched
 from pipeline.report.frame import Frame
 from pipeline.report.gather import Bin, Findings, gather
 from pipeline.report.svg import colour
@@ -92,6 +93,40 @@ def test_what_was_not_watched_is_told_and_hatched(page: str) -> None:
     # in both widths of the fleet, of its trouble, of two pools' nodes…
     assert sum(each == "f-gap" for each in classes) > 10
     assert "Not watched: 16 Nov 02:00 to 04:00 UTC" in page
+
+
+def test_an_account_that_was_never_stored_is_told(lake: Path) -> None:
+    """It has no pool that could be missed: its failures stand beside those that were watched."""
+    with connect(lake) as connection:
+        found = gather(connection)
+    runs = {"complete": 0, "partial": 0, "longest_gap_minutes": 0.2}
+    rows = [
+        {"account": "acc", "snapshots": 3, "failed": 2} | runs,
+        {"account": "dark", "snapshots": 2, "failed": 2} | runs,
+        {"account": "dark", "snapshots": 1, "failed": 1} | runs,
+    ]
+    found.answers["coverage"] = pa.Table.from_pylist(rows)
+    told = [line.text for line in watched(found)]
+    assert "6 snapshots: 5 failed." in told
+    dark = "Every snapshot of dark (3 times) failed: nothing of it is on this page."
+    assert dark in told
+    found.pool = "work"
+    assert dark not in [line.text for line in watched(found)]
+
+
+def test_tasks_that_nobody_saw_are_told(lake: Path) -> None:
+    """They are not in the numbers of tasks, so the page says how many more there were."""
+    with connect(lake) as connection:
+        found = gather(connection)
+    rows = [{"tasks_finished": 90, "tasks_missed": 3}, {"tasks_finished": None, "tasks_missed": 7}]
+    found.answers["slot_utilisation"] = pa.Table.from_pylist(rows)
+    (line,) = [line for line in watched(found) if "came and went" in line.text]
+    assert line.text.startswith("10 tasks (10\u00a0%) came and went between two listings")
+    assert ("warn", "q-slot_utilisation") == (line.weight, line.anchor)
+    found.answers["slot_utilisation"] = pa.Table.from_pylist(
+        [{"tasks_finished": 9, "tasks_missed": None}]
+    )
+    assert not [line for line in watched(found) if "came and went" in line.text]
 
 
 def test_nothing_of_the_service_is_more_than_text(page: str) -> None:

@@ -228,6 +228,7 @@ def watched(found: Findings) -> list[Line]:
     if unobserved:
         text += f"; {unobserved:,.0f} h ({percent(unobserved, hours)}) are of a state nobody saw"
     lines.append(Line(f"{text}.", "warn" if unobserved > _MUCH * hours else "plain"))
+    lines += _missed_tasks(found)
     unknown = _rows(found, "unknown_fields")
     if unknown:
         names = listed(plain(str(row["path"])) for row in unknown)
@@ -248,9 +249,35 @@ def _snapshots(found: Findings) -> list[Line]:
     text = f"{count(whole, 'snapshot')}: "
     parts = [(partial, "partial"), (failed, "failed")]
     text += ", ".join(f"{times:,} {how}" for times, how in parts if times) or "all complete"
-    if longest:
+    if longest >= 1:
         text += f"; the longest time without one {duration(timedelta(minutes=longest))}"
-    return [Line(f"{text}.", "warn" if failed or partial else "good", "q-coverage")]
+    lines = [Line(f"{text}.", "warn" if failed or partial else "good", "q-coverage")]
+    # an account that failed from end to end has no pool that could be missed on this page
+    runs: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for row in rows:
+        runs[row["account"]][0] += row["snapshots"]
+        runs[row["account"]][1] += row["failed"]
+    dark = {account: failed for account, (of, failed) in sorted(runs.items()) if of == failed}
+    if dark and found.pool is None:
+        names = listed(f"{plain(name)} ({count(times, 'time')})" for name, times in dark.items())
+        text = f"Every snapshot of {names} failed: nothing of it is on this page."
+        lines.append(Line(text, "bad", "q-coverage"))
+    return lines
+
+
+def _missed_tasks(found: Findings) -> list[Line]:
+    """Tasks that no listing showed: those that are counted below are not all there were."""
+    rows = _rows(found, "slot_utilisation")
+    missed = sum(row["tasks_missed"] or 0 for row in rows)
+    if not missed:
+        return []
+    whole = missed + sum(row["tasks_finished"] or 0 for row in rows)
+    text = (
+        f"{count(missed, 'task')} ({percent(missed, whole)}) came and went between two listings: of "
+        "those nobody saw how they ended, and they are not among the tasks below."
+    )
+    weight: Weight = "warn" if missed > _MUCH * whole else "plain"
+    return [Line(text, weight, "q-slot_utilisation")]
 
 
 def _rows(found: Findings, question: str) -> list[Row]:

@@ -54,7 +54,8 @@ def fleet_parts(found: Findings) -> Iterator[Part]:
                     Frame(NARROW, 84),
                 ),
                 title="Of those, in trouble",
-                note="unusable, start task failed, unknown, offline",
+                note="unusable, start task failed, unknown, offline"
+                + (", another state" if any((b.states or {}).get("other") for b in bins) else ""),
             )
         )
     part.tables.append(_bins_table(found))
