@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -73,14 +74,17 @@ def path_name(steps: Iterable[str | int], redactor: Redactor, any_place: bool = 
 
 
 def extra_json(extra: Mapping[Steps, object], redactor: Redactor) -> str | None:
-    """What no column holds as one JSON object, path -> value, redacted; None where there is nothing."""
+    """What no column holds as one JSON object, path -> value, redacted; None where there is nothing.
+
+    Its members are sorted: whoever reads a page as columns does not see which of them came first.
+    """
     if not extra:
         return None
     masked = [
         (path_text(steps, redactor), redactor.json(value, str(steps[-1])))
         for steps, value in extra.items()
     ]
-    return json.dumps(shape.unique_members(masked))
+    return json.dumps(shape.unique_members(sorted(masked, key=itemgetter(0))))
 
 
 def _member(objects: pa.StructArray, column: Column) -> pa.Array:

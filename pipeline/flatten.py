@@ -7,6 +7,7 @@ what no column holds is kept by path in extra_json, and a node of wrong types ke
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +22,7 @@ from pipeline.columns import Columns, Origin, Report, extra_json, offsets, path_
 from pipeline.envelope import Envelope
 from pipeline.redact import Redactor
 from pipeline.start_tasks import StartTask, StartTasks
+from pipeline.strangers import Strangers
 
 Tables = dict[str, pa.Table]
 
@@ -42,10 +44,12 @@ class NodeFlattener:
         redactor: Redactor,
         *,
         hash_key: bytes | None = None,
+        strangers: Strangers | None = None,
     ) -> None:
         self.origin = origin
         self.pool_id = pool_id
         self.redactor = redactor
+        self.strangers = strangers or Strangers()
         self.report = Report()
         self.nodes = 0
         self._seen: set[str] = set()
@@ -62,18 +66,52 @@ class NodeFlattener:
         Raises:
             BadPage: the body is not one JSON object with a ``value`` list.
         """
-        strict = pages.read_strictly(body, envelope)
-        if strict is not None and all(map(self._start_tasks.fits, strict.start_tasks)):
-            unmet = self._unmet(strict.nodes.field("id").to_pylist())
-            met = unmet.count(False)
-            nodes = strict.nodes.filter(pa.array(unmet, pa.bool_())) if met else strict.nodes
-            rows = _Rows(nodes, strict.start_tasks, duplicates=met)
+        told = self._strictly(body, envelope)
+        if told is not None:
+            rows, unknown, next_link = told
             try:
-                return self._tables(rows, observed_at), strict.next_link
+                tables = self._tables(rows, observed_at)
             except pa.ArrowInvalid:
                 pass  # a string that is no time: the patient way names the node
+            else:
+                self.report.unknown_fields.update(unknown)
+                return tables, next_link
         values, next_link = pages.read_page(body)
         return self.values(values, observed_at), next_link
+
+    def _strictly(
+        self, body: bytes, envelope: Envelope | None
+    ) -> tuple[_Rows, Counter[str], str | None] | None:
+        """A page as columns, the unknown fields in it, its next link; None where it wants patience."""
+        cut = self.strangers.cut(body)
+        if cut is None:
+            return None
+        lean, found = cut
+        strict = pages.read_strictly(lean, None if found else envelope, len(found))
+        if strict is None:
+            return None
+        of_start_tasks = [self._start_tasks.unknown(each) for each in strict.start_tasks]
+        unmet = self._unmet(strict.nodes.field("id").to_pylist())
+        met = unmet.count(False)
+        if None in of_start_tasks or (met and (found or any(of_start_tasks))):
+            return None
+        nodes = strict.nodes.filter(pa.array(unmet, pa.bool_())) if met else strict.nodes
+        rows = _Rows(nodes, strict.start_tasks, duplicates=met)
+        for stranger in found:
+            if stranger.row:
+                place = (str(stranger.row[0]), stranger.node, int(stranger.row[1]))
+                rows.child_extra.setdefault(place, {})[stranger.steps] = stranger.value
+            else:
+                rows.extra.setdefault(stranger.node, {})[stranger.steps] = stranger.value
+        paths = Counter(stranger.path for stranger in found)
+        for number, unknown in enumerate(of_start_tasks):
+            for steps in unknown or ():
+                carriers = pc.sum(pc.equal(nodes.field("startTask"), number)).as_py()
+                paths["startTask", *steps] += carriers
+        counts: Counter[str] = Counter()
+        for path, count in paths.items():
+            counts["nodes." + path_name(path, self.redactor, any_place=True)] += count
+        return rows, counts, strict.next_link
 
     def values(self, values: Sequence[object], observed_at: datetime) -> Tables:
         """Nodes as Python values (from a saved file, or a page that needs patience)."""
@@ -109,6 +147,7 @@ class NodeFlattener:
                 kept.append(self._malformed(node, cleaned.problems))
                 rows.malformed[index] = value
                 continue
+            self.strangers.learn(cleaned.unknown)
             for row, extra in cleaned.extra.items():
                 match row:
                     case ():

@@ -89,10 +89,13 @@ class _Impatient(Exception):
     """Something of a page wants patience."""
 
 
-def read_strictly(body: bytes, envelope: Envelope | None = None) -> NodePage | None:
+def read_strictly(
+    body: bytes, envelope: Envelope | None = None, strangers: int = 0
+) -> NodePage | None:
     """A page of nodes, or None where anything at all of it wants patience.
 
-    ``envelope`` is what ``prove`` made of this very body, if it did already.
+    ``envelope`` is what ``prove`` made of this very body, if it did already; ``strangers`` are the
+    members in it that the schema does not name and that have a number for a value.
 
     That is: a field the schema does not name, a value of another type, a null or an empty object
     (Arrow would not tell them from missing ones), a node without a valid id, no such envelope. What
@@ -101,7 +104,7 @@ def read_strictly(body: bytes, envelope: Envelope | None = None) -> NodePage | N
     try:
         envelope = envelope or prove(body)
         lean, start_tasks = _without_start_tasks(body, envelope)
-        page = _read(lean)
+        page = _read(lean, strangers)
         nodes = page.column("value").chunk(0).flatten().cast(NODE_TYPE)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, pa.ArrowInvalid, _Impatient):
         return None
@@ -171,7 +174,7 @@ def _source(body: bytes) -> io.BytesIO | str:
     return file.path
 
 
-def _read(body: bytes) -> pa.Table:
+def _read(body: bytes, strangers: int) -> pa.Table:
     """A page that is JSON, read by arrow-rs to the last member.
 
     arrow-rs passes over members it does not know, takes the last of two of one name, makes null and
@@ -183,7 +186,7 @@ def _read(body: bytes) -> pa.Table:
     if is_escaped and (b"\\u0022" in body or b"\\u0000" in body):
         raise _Impatient
     page = pa.table(read_json(_source(body), _PAGE_SCHEMA, batch_size=2))
-    if page.num_rows != 1 or not _holds_all(page, body, is_escaped):
+    if page.num_rows != 1 or not _holds_all(page, body, is_escaped, strangers):
         raise _Impatient
     return page
 
@@ -192,14 +195,14 @@ def _read(body: bytes) -> pa.Table:
 _AT_ONCE = 1 << 16
 
 
-def _holds_all(page: pa.Table, body: bytes, is_escaped: bool) -> bool:
-    """Whether the columns account for every quote of the body."""
+def _holds_all(page: pa.Table, body: bytes, is_escaped: bool, strangers: int) -> bool:
+    """Whether the columns, and the names of the strangers, account for every quote of the body."""
     letters = np.frombuffer(body, np.uint8)
     quotes = sum(
         np.count_nonzero(letters[begin : begin + _AT_ONCE] == ord('"'))
         for begin in range(0, len(body), _AT_ONCE)
     )
-    return quotes == _quotes(page.to_struct_array().chunk(0), is_escaped)
+    return quotes == _quotes(page.to_struct_array().chunk(0), is_escaped) + 2 * strangers
 
 
 def _quotes(values: pa.Array, is_escaped: bool) -> int:
@@ -240,12 +243,7 @@ def read_page(body: bytes, member: str = "value") -> tuple[list[object], str | N
     try:
         # Decoded here, for json would take any UTF there is, and half surrogates. A mark at the
         # beginning is no part of the text: saved files have one.
-        page = json.loads(
-            body.decode("utf-8-sig"),
-            object_pairs_hook=shape.unique_members,
-            parse_constant=refuse_constant,
-            parse_int=_integer,
-        )
+        page = parse(body.decode("utf-8-sig"))
     except ValueError as error:
         raise BadPage(f"not JSON: {error}") from None
     except RecursionError:
@@ -267,6 +265,16 @@ def elements(page: object, member: str = "value") -> tuple[list[object], str | N
     if next_link is not None and not isinstance(next_link, str):
         raise BadPage("odata.nextLink is not a string")
     return page[member], next_link
+
+
+def parse(text: str) -> object:
+    """JSON as Python values, its objects made by ``shape.unique_members``. Raises ValueError."""
+    return json.loads(
+        text,
+        object_pairs_hook=shape.unique_members,
+        parse_constant=refuse_constant,
+        parse_int=_integer,
+    )
 
 
 def refuse_constant(name: str) -> object:

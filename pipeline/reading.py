@@ -21,6 +21,7 @@ from pipeline.flatten import NodeFlattener, pool_rows
 from pipeline.ledger import Ledger, Listing, bare_pool, pool_table
 from pipeline.pages import BadPage, read_page
 from pipeline.redact import Redactor, redact_text
+from pipeline.strangers import Strangers
 
 log = logging.getLogger("nodelake.snapshot")
 
@@ -83,6 +84,7 @@ class Reading:
         self.watch = watch or _Nobody()
         self.pools: dict[str, dict[str, object]] = {}
         self._reports: list[Report] = []
+        self._strangers = Strangers()
         self._processors = _processors()
         self._free = threading.Semaphore(self._processors)
         self._is_over = False
@@ -162,7 +164,11 @@ class Reading:
         are bounded by the readers and the processors.
         """
         flattener = NodeFlattener(
-            self.ledger.origin, pool_id, self.redactor, hash_key=self.hash_key
+            self.ledger.origin,
+            pool_id,
+            self.redactor,
+            hash_key=self.hash_key,
+            strangers=self._strangers,
         )
         row = self.pools[pool_id]
         failure = None

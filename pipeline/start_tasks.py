@@ -10,11 +10,12 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from pipeline import shape
-from pipeline.cleaner import Cleaner
+from pipeline.cleaner import Cleaner, Steps
 from pipeline.redact import SIGNATURE, Redactor
 from pipeline.schema import REDACTED
 
@@ -110,23 +111,29 @@ class StartTasks:
         self._hash_key = hash_key
         self._known: dict[bytes, StartTask] = {}
         self._ids: set[str] = set()
-        self._fitting: set[bytes] = set()
+        self._fitting: dict[bytes, Sequence[Steps]] = {}
         self._cleaner = Cleaner(shape.START_TASK, ignored=())
 
-    def fits(self, raw: bytes) -> bool:
-        """Whether a start task (its JSON) has members, and none but declared ones of their types."""
-        if raw in self._fitting:
-            return True
-        try:
-            value = json.loads(raw, object_pairs_hook=shape.unique_members)
-        except (ValueError, RecursionError):  # an integer of thousands of digits, a deep stranger
-            return False
-        cleaned = self._cleaner.clean(value)
-        if not value or cleaned.problems or cleaned.unknown:
-            return False
-        if len(self._fitting) < _REMEMBERED:
-            self._fitting.add(raw)
-        return True
+    def unknown(self, raw: bytes) -> Sequence[Steps] | None:
+        """The unknown members of a start task (its JSON); None where it wants patience.
+
+        It has members, and the declared ones are of their types.
+        """
+        if raw not in self._fitting:
+            try:
+                value = json.loads(raw, object_pairs_hook=shape.unique_members)
+            except (
+                ValueError,
+                RecursionError,
+            ):  # an integer of thousands of digits, a deep stranger
+                return None
+            cleaned = self._cleaner.clean(value)
+            if not value or cleaned.problems:
+                return None
+            if len(self._fitting) >= _REMEMBERED:
+                return cleaned.unknown
+            self._fitting[raw] = cleaned.unknown
+        return self._fitting[raw]
 
     def add(self, raw: bytes, fresh: list[StartTask]) -> StartTask:
         """The start task that ``raw`` (its JSON) says; appended to ``fresh`` if it is a new one."""
