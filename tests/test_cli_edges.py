@@ -57,6 +57,11 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
             ["error_codes", "--param", "source=bogus"],
             "source of error_codes is only node, start_task or task, not 'bogus'",
         ),
+        (
+            ["stuck_nodes", "--param", "state=bogus"],
+            "state of stuck_nodes is only creating, starting, .*upgradingos, not 'bogus'",
+        ),
+        (["stuck_nodes", "--param", "state=idle"], "only creating.*, not 'idle'"),
         (["coverage", "--from", "2026-11-22", "--to", "2026-11-21"], "--to must be after --from"),
     ],
 )

@@ -162,6 +162,22 @@ def test_answers_come_as_frames_and_tables(lake: Lake) -> None:
         assert relation.fetchall() == [("a", NOON)]
 
 
+@pytest.mark.parametrize("name", query.questions())
+def test_a_text_that_is_no_id_is_one_of_a_list(name: str) -> None:
+    """A header lists the values of such a parameter, the SQL knows each, and another is refused."""
+    asked = query.question(name)
+    for each in asked.parameters:
+        if each.type == "varchar" and each.name not in ("account", "pool", "node"):
+            with pytest.raises(query.QuestionError, match="bogus"):
+                asked.bind({each.name: "bogus"})
+            listed = re.split(", | or ", each.doc.removeprefix("only "))
+            for value in listed:
+                assert asked.bind({each.name: value})[each.name] == value
+            body = re.sub(r"^--.*$", "", asked.sql, flags=re.MULTILINE)
+            if each.name != "step":  # date_trunc knows them
+                assert set(listed) <= set(re.findall(r"'(\w+)'", body))
+
+
 def test_parameters_are_bound_never_pasted(lake: Lake) -> None:
     """A value that looks like SQL is a value."""
     store(lake, minutes(0), {"p": ("complete", ["a"])})

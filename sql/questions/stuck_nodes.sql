@@ -7,7 +7,8 @@
 -- param:    from timestamptz = null: only stays that were seen to last at or after this moment
 -- param:    to timestamptz = null: only stays that began before this moment
 -- param:    minutes double = 30: longer than so many minutes, for certain
--- param:    state varchar = null: only this state
+-- param:    state varchar = null: only creating, starting, waitingforstarttask, rebooting,
+--           reimaging, leavingpool, deallocating or upgradingos
 -- traps:    A stay is told whole, where it reaches beyond from and to as well. It lasted at least
 --           certain_minutes, to the last listing that showed it, and at most at_most_minutes (null:
 --           not known to have ended). is_stuck_now is as of the node's last listing, not of now.
