@@ -13,7 +13,7 @@
 --           stretches overlap are one. peak_nodes is the most in one stretch. A large pool that
 --           starts many nodes at once has some that fail: the rate keeps it out. It is that of all
 --           runs of the pool that were seen to end, of any part in the time from when the first of
---           the failed runs began to when the last ended, and of all causes: one trouble may show as
+--           the failed runs began to when the last ended, and of all causes: one trouble may come as
 --           several. Retries are runs: those that began and ended between
 --           two listings were never seen, and neither was a node that came and went so; there were
 --           at least so many nodes. Runs that ended before the hour of a pool's first complete
@@ -206,21 +206,69 @@ storms as (
         stretches.account, stretches.pool_id, stretches.cause, stretches.storm,
         stretches.peak_nodes
 ),
+-- A run of one day meets only that day's storms, which are few; what goes on over a midnight is held
+-- against all of the pool.
+days as (
+    select
+        *,
+        case
+            when floor(epoch(start_time) / 86400) = floor(epoch(run_ended_at) / 86400)
+                then floor(epoch(start_time) / 86400)
+        end as day
+    from ended
+),
+storm_days as (
+    select
+        account,
+        pool_id,
+        cause,
+        storm,
+        first_start_time,
+        ended_at,
+        case
+            when floor(epoch(first_start_time) / 86400) = floor(epoch(ended_at) / 86400)
+                then floor(epoch(ended_at) / 86400)
+        end as day
+    from storms
+),
+met as (
+    select storm_days.account, storm_days.pool_id, cause, storm, has_failed
+    from storm_days
+    join days
+        on days.account = storm_days.account
+        and days.pool_id = storm_days.pool_id
+        and days.day = storm_days.day
+        and days.run_ended_at >= storm_days.first_start_time
+        and days.start_time <= storm_days.ended_at
+    union all
+    select storm_days.account, storm_days.pool_id, cause, storm, has_failed
+    from storm_days
+    join days
+        on days.account = storm_days.account
+        and days.pool_id = storm_days.pool_id
+        and days.run_ended_at >= storm_days.first_start_time
+        and days.start_time <= storm_days.ended_at
+    where storm_days.day is null
+    union all
+    select storm_days.account, storm_days.pool_id, cause, storm, has_failed
+    from storm_days
+    join days
+        on days.account = storm_days.account
+        and days.pool_id = storm_days.pool_id
+        and days.run_ended_at >= storm_days.first_start_time
+        and days.start_time <= storm_days.ended_at
+    where storm_days.day is not null and days.day is null
+),
 rated as (
     select
-        storms.account,
-        storms.pool_id,
-        storms.cause,
-        storms.storm,
+        account,
+        pool_id,
+        cause,
+        storm,
         count(*) as pool_runs,
-        count(*) filter (where ended.has_failed) as pool_failed_runs
-    from storms
-    join ended
-        on ended.account = storms.account
-        and ended.pool_id = storms.pool_id
-        and ended.run_ended_at >= storms.first_start_time
-        and ended.start_time <= storms.ended_at
-    group by storms.account, storms.pool_id, storms.cause, storms.storm
+        count(*) filter (where has_failed) as pool_failed_runs
+    from met
+    group by account, pool_id, cause, storm
 )
 select
     storms.account,
