@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import rebuild, saved, schema
+from pipeline import query, rebuild, saved, schema
 from pipeline.lake import Lake
 from pipeline.redact import Redactor
 from pipeline.saved import SavedError, SavedFile
@@ -320,10 +320,14 @@ def test_every_recorded_response_imports_and_is_rebuilt_from_the_lake(
     assert outcome.exit_code == 0
     sent = body.get("value", [body])
     table = "nodes" if is_node else "pools"
-    stored = {row[f"{table[:-1]}_id"]: row for row in rows(lake, f"from {table}")}
+    with query.connect(lake) as connection:
+        found, tasks, given = (
+            connection.table(f"from {name}").to_pylist()
+            for name in (table, "recent_tasks", "start_tasks")
+        )
+    stored = {row[f"{table[:-1]}_id"]: row for row in found}
     assert sorted(stored) == sorted(value["id"] for value in sent)
-    tasks = rows(lake, "from recent_tasks")
-    start_tasks = {row["start_task_id"]: row for row in rows(lake, "from start_tasks")}
+    start_tasks = {row["start_task_id"]: row for row in given}
     for value in sent:
         row = stored[value["id"]]
         if is_node:
