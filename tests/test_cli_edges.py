@@ -203,6 +203,18 @@ def test_a_range_without_a_listing(capsys: pytest.CaptureFixture[str], lake: str
         assert f"no pool was listed then in {lake}; it has snapshots from 2026-11-21 " in told
 
 
+def test_complete_files_that_are_not_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """A last page with a next link proves nothing, whatever --complete says: that is said."""
+    url = "https://render.westeurope.batch.azure.com/pools/p1/nodes"
+    page = {"value": [{"id": "n1", "url": f"{url}/n1"}]}
+    told = {}
+    for name, more in (("whole", {}), ("cut", {"odata.nextLink": f"{url}?$skiptoken=x"})):
+        Path(f"{name}.json").write_text(json.dumps(page | more))
+        assert cli.run(["import", f"{name}.json", "--complete"]) == 0
+        told[name] = "--complete holds for 0 of 1 pools" in capsys.readouterr().err
+    assert {"whole": False, "cut": True} == told
+
+
 def test_what_is_malformed_is_told_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
     """By pool, node and field, a line each: the log of cron is all that there is."""
     url = "https://render.westeurope.batch.azure.com/pools/p1/nodes/"

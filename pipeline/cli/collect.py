@@ -219,7 +219,8 @@ def import_(
     """Store saved JSON as one snapshot.
 
     A file holds a page of the API, a bare list as the Azure CLI prints it, one node, or pools.
-    Importing the same files again changes nothing.
+    Importing the same files again changes nothing. What --complete says is not believed of a pool
+    whose nodes they do not list, or whose last page tells of a next one: that proves none gone.
     """
     from pipeline import saved
     from pipeline.redact import Redactor
@@ -242,6 +243,9 @@ def import_(
         log.info("already there: %s", outcome.row["snapshot_id"])
         return 0
     _close(outcome, time.monotonic() - begun, False)
+    whole, listed = outcome.row["pools_complete"], outcome.row["pools_listed"]
+    if complete and whole != listed:
+        log.warning("--complete holds for %s of %s pools: see import --help", whole, listed)
     return outcome.exit_code
 
 
