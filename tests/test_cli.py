@@ -353,18 +353,31 @@ def test_one_node_from_the_lake(capsys: pytest.CaptureFixture[str], lake: str) -
     assert "no node" in logged(capsys, "node", "beta", "x", "--lake", lake, code=1)[0]["message"]
 
 
+def test_every_question_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """By name, none twice."""
+    listed = json.loads(printed(capsys, "questions"))
+    assert [row["name"] for row in listed] == [*query.questions()]
+
+
+@pytest.fixture(scope="module")
+def both(lake: str) -> Iterator[tuple[query.Connection, query.Connection]]:
+    """Connections to that lake and to one that is not there, for every question."""
+    with query.connect(lake) as full, query.connect(f"{lake}-none") as empty:
+        yield full, empty
+
+
 @pytest.mark.parametrize("name", query.questions())
-def test_every_question_is_listed_and_asked(
-    capsys: pytest.CaptureFixture[str], lake: str, name: str
+def test_every_question_is_asked(
+    capsys: pytest.CaptureFixture[str],
+    lake: str,
+    both: tuple[query.Connection, query.Connection],
+    name: str,
 ) -> None:
     """Its columns are those its header tells, on a full lake and on an empty one."""
-    listed = json.loads(printed(capsys, "questions"))
-    assert name in [row["name"] for row in listed]
     told = query.questions()[name]
-    with query.connect(lake) as full, query.connect("no-lake") as empty:
-        for connection in (full, empty):
-            assert tuple(connection.ask(name).column_names) == told.columns
-        assert empty.ask(name).num_rows == 0
+    full, empty = (connection.ask(name) for connection in both)
+    assert tuple(full.column_names) == tuple(empty.column_names) == told.columns
+    assert empty.num_rows == 0
     printed(capsys, "ask", name, "--lake", lake)
 
 

@@ -255,20 +255,16 @@ def test_no_secret_in_what_the_command_prints(planted: tuple[Path, str]) -> None
 
 @pytest.mark.parametrize("form", ["table", "json", "csv", "parquet", "arrow"])
 @pytest.mark.parametrize("table", ["nodes", "start_tasks", "recent_tasks", "node_errors", "pools"])
-def test_no_secret_in_any_format(planted: tuple[Path, str], table: str, form: str) -> None:
+def test_no_secret_in_any_format(
+    planted: tuple[Path, str], capfdbinary: pytest.CaptureFixture[bytes], table: str, form: str
+) -> None:
     """Every form in which rows are printed."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pipeline", "sql", f"from {table}"),
-            *("--format", form, "--lake", str(planted[0])),
-        ],
-        capture_output=True,
-        check=True,
-    )
-    assert done.stdout
-    assert MARK.search(done.stdout.decode("latin-1")) is None
+    assert cli.run(["sql", f"from {table}", "--format", form, "--lake", str(planted[0])]) == 0
+    printed = capfdbinary.readouterr().out
+    assert printed
+    assert MARK.search(printed.decode("latin-1")) is None
     if form in ("table", "json", "csv"):
-        assert_clean(re.sub(r"\s*\n\s*", "", done.stdout.decode()), form)
+        assert_clean(re.sub(r"\s*\n\s*", "", printed.decode()), form)
 
 
 def test_no_secret_in_an_import(tmp_path: Path) -> None:
