@@ -119,3 +119,34 @@ def test_what_has_drifted_is_named(capsys: pytest.CaptureFixture[str], lake: Lak
     (row,) = status(capsys, lake).values()
     assert row["unknown_fields"]
     assert "=" in row["unknown_enum_values"]
+
+
+def test_only_some_accounts(capsys: pytest.CaptureFixture[str], lake: Lake) -> None:
+    """One that is recorded no more need not be late for ever; one that never was is said to be."""
+    for account in ("render.eastus", "old.eastus"):
+        put(lake, "12:00", {"p": [node("a")]}, account=account)
+    asked = ["status", "--lake", str(lake.root), "--account"]
+    for name in ("render", "render.eastus"):
+        assert cli.run([*asked, name, "--max-age", "1e9"]) == 0
+        (row,) = json.loads(capsys.readouterr().out)
+        assert row["account"] == "render.eastus"
+    assert cli.run([*asked, "rendr"]) == 0
+    out, err = capsys.readouterr()
+    assert [] == json.loads(out)
+    assert "rendr: the lake has no snapshot of it" in err
+    assert cli.run([*asked, "render", "--account", "rendr", "--max-age", "1e9"]) == 5
+
+
+def test_a_clock_that_was_wrong_keeps_no_monitor_quiet(
+    capsys: pytest.CaptureFixture[str], lake: Lake
+) -> None:
+    """A snapshot of the next century is not what --max-age is held to, but the one before it."""
+    put(lake, "12:00", {"p": [node("a")]})
+    put(lake, "36525 12:00", {"p": [node("a")]})
+    put(lake, "36525 12:00", {"p": [node("a")]}, account="ahead")
+    asked = ["status", "--lake", str(lake.root), "--max-age"]
+    assert cli.run([*asked, "1e9", "--account", "acc"]) == 0
+    assert "acc: snapshots of a time to come are left out" in capsys.readouterr().err
+    assert cli.run([*asked, "1", "--account", "acc"]) == 5
+    assert cli.run([*asked, "1e9", "--account", "ahead"]) == 5
+    assert "ahead: has no stored snapshot" in capsys.readouterr().err

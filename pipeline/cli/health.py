@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.console import escape, say
-from pipeline.cli.options import connect, lake_option, number, warn_of_nothing
+from pipeline.cli.options import connect, is_of, lake_option, number, warn_of_nothing
 from pipeline.cli.output import format_option, show
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from pipeline.query import Connection
 
 CHECK_FAILED = 5
+#: Minutes that a clock may be fast.
+_AHEAD = 15
+
+log = logging.getLogger("nodelake")
 
 
 @click.command(
@@ -61,7 +66,8 @@ def check(name: str | None, form: str | None, lake: str | None) -> int:
     epilog="""\b
 Examples:
   nodelake status
-  nodelake status --max-age 15 || page-the-operator"""
+  nodelake status --max-age 15 || page-the-operator
+  nodelake status --max-age 15 --account render.westeurope    not those that are recorded no more"""
 )
 @click.option(
     "--max-age",
@@ -70,9 +76,18 @@ Examples:
     metavar="MIN",
     help="Exit 5 unless every account has a stored snapshot this young.",
 )
+@click.option(
+    "--account",
+    "accounts",
+    multiple=True,
+    metavar="NAME",
+    help="Only this account, by label or name; repeatable [all that the lake has].",
+)
 @format_option
 @lake_option
-def status(max_age: float | None, form: str | None, lake: str | None) -> int:
+def status(
+    max_age: float | None, accounts: tuple[str, ...], form: str | None, lake: str | None
+) -> int:
     """Tell how fresh and how complete the lake is, what in it has drifted, and how large it is.
 
     A row an account. coverage_24h is the share of expected snapshots that were stored in the last 24
@@ -81,24 +96,54 @@ def status(max_age: float | None, form: str | None, lake: str | None) -> int:
     """
     with connect(lake) as connection:
         warn_of_nothing(connection)
-        rows = _with_holdings(connection, connection.ask("status"))
+        rows = _of_accounts(connection.ask("status"), accounts)
+        rows = _with_holdings(connection, rows)
         show(rows, form)
-        ages = [row["age_minutes"] for row in rows.to_pylist()]
+        ages = _ages(connection, rows)
+    absent = [name for name in accounts if not any(is_of(each, (name,)) for each in ages)]
+    for name in absent:
+        say(f"{escape(name)}: the lake has no snapshot of it")
     if max_age is None:
         return 0
-    if not ages:
+    if not ages and not absent:
         say("the lake has no snapshot")
         return CHECK_FAILED
-    late = [
-        row
-        for row in rows.to_pylist()
-        if row["age_minutes"] is None or row["age_minutes"] > max_age
-    ]
-    for row in late:
-        age = row["age_minutes"]
+    late = {account: age for account, age in ages.items() if age is None or age > max_age}
+    for account, age in late.items():
         told = "has no stored snapshot" if age is None else f"last stored {age:.0f} minutes ago"
-        say(f"{escape(row['account'])}: {told}, more than {max_age:g} allowed")
-    return CHECK_FAILED if late else 0
+        say(f"{escape(account)}: {told}, more than {max_age:g} allowed")
+    return CHECK_FAILED if late or absent else 0
+
+
+def _of_accounts(rows: pa.Table, accounts: tuple[str, ...]) -> pa.Table:
+    """The rows of those accounts."""
+    import pyarrow as pa
+
+    kept = [is_of(account, accounts) for account in rows["account"].to_pylist()]
+    return rows.filter(pa.array(kept, pa.bool_()))
+
+
+def _ages(connection: Connection, rows: pa.Table) -> dict[str, float | None]:
+    """Minutes since each account was last stored; None where it never was.
+
+    A snapshot of a time to come was taken while this machine's clock was wrong: were it the last
+    one, nothing would ever be late.
+    """
+    ages = dict(zip(rows["account"].to_pylist(), rows["age_minutes"].to_pylist(), strict=True))
+    if not any(age is not None and age < -_AHEAD for age in ages.values()):
+        return ages
+    told = connection.table(
+        "select account, min((epoch(now()) - epoch(snapshot_at)) / 60) as age from snapshots "
+        "where source in ('live', 'import') and status <> 'failed' "
+        "and (epoch(now()) - epoch(snapshot_at)) / 60 >= cast($ahead as double) group by account",
+        {"ahead": -_AHEAD},
+    ).to_pylist()
+    settled = {row["account"]: row["age"] for row in told}
+    for account, age in ages.items():
+        if age is not None and age < -_AHEAD:
+            log.warning("%s: snapshots of a time to come are left out of its age", escape(account))
+            ages[account] = settled.get(account)
+    return ages
 
 
 def _with_holdings(connection: Connection, rows: pa.Table) -> pa.Table:

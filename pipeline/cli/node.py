@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.console import say
-from pipeline.cli.options import account_option, connect, lake_option, settings
+from pipeline.cli.options import account_option, connect, is_of, lake_option, settings
 from pipeline.cli.output import format_option, show
 
 if TYPE_CHECKING:
@@ -120,15 +120,10 @@ def _find(connection: Connection, pool: str, node_id: str, accounts: tuple[str, 
             "and lower(pool_id) = lower($pool) order by all",
             {"pool": pool, "node": node_id},
         ).to_pylist()
-        kept = [row for row in found if _is_of(row["account"], accounts)]
+        kept = [row for row in found if is_of(row["account"], accounts)]
         if kept:
             return [(row["account"], row["pool_id"], row["node_id"]) for row in kept]
     return []
-
-
-def _is_of(account: str, wanted: tuple[str, ...]) -> bool:
-    """Whether an account is one of those, by its label or by its name alone."""
-    return not wanted or account in wanted or account.partition(".")[0] in wanted
 
 
 def _not_there(connection: Connection, pool: str, node_id: str, accounts: tuple[str, ...]) -> str:
@@ -141,7 +136,7 @@ def _not_there(connection: Connection, pool: str, node_id: str, accounts: tuple[
         "order by likeness desc, name, account",
         {"pool": pool, "text": node_id},
     ).to_pylist()
-    near = [row for row in near if _is_of(row["account"], accounts)]
+    near = [row for row in near if is_of(row["account"], accounts)]
     if near:
         names = ", ".join([*dict.fromkeys(row["name"] for row in near)][:3])
         return f"no node {node_id} of pool {pool} {where}; near: {names}"
@@ -151,7 +146,7 @@ def _not_there(connection: Connection, pool: str, node_id: str, accounts: tuple[
         "from node_incarnations order by likeness desc, name, account",
         {"text": pool},
     ).to_pylist()
-    pools = [row for row in pools if _is_of(row["account"], accounts)]
+    pools = [row for row in pools if is_of(row["account"], accounts)]
     names = ", ".join([*dict.fromkeys(row["name"] for row in pools)][:5])
     there = names or "none was ever listed"
     return f"no node {node_id} of pool {pool} {where}; pools with nodes: {there}"

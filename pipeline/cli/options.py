@@ -92,6 +92,11 @@ def connect(lake: str | None) -> Connection:
     return query.connect(open_lake(lake))
 
 
+def is_of(account: str, wanted: tuple[str, ...]) -> bool:
+    """Whether an account is one of those, by its label or by its name alone; of none, any is."""
+    return not wanted or account in wanted or account.partition(".")[0] in wanted
+
+
 def pools_like(connection: Connection, pool: str | None = None) -> list[str]:
     """Ids of pools that were ever listed, five at most: those first that are called much like it."""
     rows = connection.table(
