@@ -7,7 +7,6 @@ has no ledger file does not exist for a reader.
 
 from __future__ import annotations
 
-import contextlib
 import re
 import secrets
 import threading
@@ -20,8 +19,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline import schema
-from pipeline.committed import Committed, Held, made_from
+from pipeline import expiry, schema
+from pipeline.committed import Committed, Held, MadeFrom, made_from
+from pipeline.expiry import Refused, mark_key
 from pipeline.storage import Changed, Lock, Locked, Missing, Storage, open_storage
 from pipeline.storage import LakeError as LakeError
 from pipeline.storage.disk import make_directories as make_directories
@@ -38,11 +38,9 @@ _SNAPSHOT_ID = re.compile(ID)
 _ADDRESSES = {"node_id", "url", "affinity_id", "task_url"}
 #: The tables whose rows facts are made from, beside the ledger.
 FACTS_FROM = ("pools", "nodes", "recent_tasks", "node_errors")
+#: zone/table/date=…/file: what lies deeper is a stray, or the same file again behind a link.
+_SLASHES = 3
 _LATE = re.compile(rf"(.+)-late-({ID})")
-
-
-class Refused(LakeError):
-    """The lake must not take this snapshot: its day has expired."""
 
 
 def new_snapshot_id(at: datetime, digits: str | None = None) -> str:
@@ -183,7 +181,7 @@ class Lake:
         for entry in self.storage.list(folder):
             day, _, name = entry.key.rpartition("/")
             stem = name.removesuffix(".parquet")
-            if stem == name or name.startswith("."):
+            if stem == name or name.startswith(".") or entry.key.count("/") != _SLASHES:
                 continue
             try:
                 at = date.fromisoformat(day.rpartition("/date=")[2])
@@ -193,12 +191,12 @@ class Lake:
 
     def marks(self) -> set[tuple[str, date]]:
         """The account-days that have expired."""
-        found = set()
-        for entry in self.storage.list("expired"):
-            folder, _, account = entry.key.rpartition("/")
-            with contextlib.suppress(ValueError):  # a stray
-                found.add((account, date.fromisoformat(folder.rpartition("/date=")[2])))
-        return found
+        return expiry.marks(self.storage)
+
+    def made_from(self, day: date, account: str) -> MadeFrom | None:
+        """What a day's history was made from; None where it has none."""
+        key = history_key("days", day, account)
+        return made_from(self.storage, key, day) if self.storage.find(key) else None
 
     def compacted_ids(self, place: Place) -> tuple[str, ...]:
         """The snapshots of a committed compacted file, sorted."""
@@ -255,11 +253,6 @@ def late_stem(account: str, snapshot_id: str) -> str:
 def history_key(fact: str, day: date, account: str) -> str:
     """Where the facts of a day lie; fact ``days`` tells which snapshots they were made from."""
     return f"history/{fact}/date={day.isoformat()}/{account}.parquet"
-
-
-def mark_key(day: date, account: str) -> str:
-    """Where the mark of an expired day lies; it is never deleted."""
-    return f"expired/date={day.isoformat()}/{account}"
 
 
 class SnapshotWriter:
@@ -321,17 +314,22 @@ class SnapshotWriter:
             LakeError: the disk refused; the snapshot is not visible, unless only the very last
                 sync failed.
             Refused: its day has expired.
+            Locked: an expiry has been deciding on its day for long.
         """
         with self._lock:
-            self._refuse_expired()
-            self._refuse_what_history_leans_on()
+            day = date_of(self.snapshot_id)
+            expiry.refuse(self.lake, self.account, day, is_there=False)
             for file in [*self._files.values()]:
                 file.finish()
-            self._refuse_expired()
             self._files["snapshots"] = self._begin("snapshots")
             self._files["snapshots"].write(ledger)
             self._files["snapshots"].finish()
             self._is_over = True
+            try:  # an expiry may have looked just before it was there
+                expiry.refuse(self.lake, self.account, day, is_there=True)
+            except Refused:
+                self._withdraw()
+                raise
 
     def discard(self) -> None:
         """Removes what was written aside; used when a snapshot ends without its data.
@@ -346,19 +344,7 @@ class SnapshotWriter:
             self._files.clear()
             self.rows = dict.fromkeys(self.rows, 0)
 
-    def _refuse_expired(self) -> None:
-        day = date_of(self.snapshot_id)
-        if self.lake.is_expired(day, self.account):
-            raise Refused(f"{day} of {self.account} has expired: nothing may be added to it")
-
-    def _refuse_what_history_leans_on(self) -> None:
-        day = date_of(self.snapshot_id)  # of one that is not closed there is no history
-        key = history_key("days", day, self.account)
-        is_there = self.lake.storage.find(key) is not None
-        made = made_from(self.lake.storage, key, day) if is_there else None
-        gone = made.leans_on(self.lake.marks(), self.account) if made else None
-        if gone:
-            raise Refused(
-                f"the history of {day} of {self.account} was made with rows of {gone}, which has "
-                "expired: nothing may be added to it"
-            )
+    def _withdraw(self) -> None:
+        """Takes back a snapshot that an expiry did not see: its ledger file first."""
+        for name in ("snapshots", *(each for each in self._files if each != "snapshots")):
+            self.lake.storage.delete(self.lake.key(name, self.snapshot_id))

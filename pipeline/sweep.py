@@ -14,8 +14,9 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pipeline import schema
-from pipeline.lake import Lake, history_key, is_snapshot_id, mark_key
-from pipeline.storage import Entry, LakeError, Locked, Missing, put
+from pipeline.expiry import forget_intents, intent_key, mark_key
+from pipeline.lake import Lake, history_key, is_snapshot_id
+from pipeline.storage import Entry, LakeError, Lock, Locked, Missing, put
 
 if TYPE_CHECKING:
     from pipeline.lake import Place
@@ -163,10 +164,11 @@ def expire(
     report.accounts = len(accounts)
     for account in sorted(accounts):
         try:
-            with lake.lock("compaction", account):
+            with lake.lock("compaction", account) as lock:
+                forget_intents(lake.storage, account)
                 if compacted_days is not None:
                     limit = today - timedelta(days=compacted_days)
-                    _expire_rows(lake, account, limit, history, report)
+                    _expire_rows(lake, account, lock, limit, history, report)
                 if history_days is not None:
                     limit = today - timedelta(days=history_days)
                     _expire_history(lake, account, limit, report)
@@ -177,7 +179,7 @@ def expire(
 
 
 def _expire_rows(
-    lake: Lake, account: str, limit: date, history: History | None, report: Expired
+    lake: Lake, account: str, lock: Lock, limit: date, history: History | None, report: Expired
 ) -> None:
     marked = {day for whose, day in lake.marks() if whose == account}
     for day in sorted(marked):
@@ -186,12 +188,19 @@ def _expire_rows(
     days = sorted({place.day for place in places if place.day < limit} - marked)
     for day in days:
         ids = {id_ for place in places if place.day == day for id_ in lake.compacted_ids(place)}
-        why = _still_needed(lake, account, day, ids, history)
+        # a snapshot that commits from here on is seen by the look below, or sees this and waits
+        put(lake.storage, intent_key(day, account), b"")
+        try:
+            why = _still_needed(lake, account, day, ids, history)
+            if not why:
+                lock.check()
+                put(lake.storage, mark_key(day, account), b"")
+        finally:
+            lake.storage.delete(intent_key(day, account))
         if why:
             log.warning("%s of %s is kept: %s", day, account, why, extra={"account": account})
             report.kept.append(f"{day} of {account}: {why}")
             continue
-        put(lake.storage, mark_key(day, account), b"")
         _delete_day(lake, account, day)
         report.days += 1
 

@@ -318,3 +318,14 @@ def test_a_killed_compaction_is_taken_up_again(uri: str) -> None:
     compact(lake, grace=timedelta(0))
     assert seen(Lake(uri)) == expected(ids)
     assert [*lake.storage.list("landing")] == []
+
+
+def test_a_lease_is_doubted_after_a_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that slept for a minute has not counted it, and its lease is another's by now."""
+    lease = rest._Lease(None, "locks/x", "az://c/locks/x")  # type: ignore[arg-type]
+    lease._renewed = rest._awake_or_not()
+    lease.check()
+    plain = time.clock_gettime
+    monkeypatch.setattr(rest.time, "clock_gettime", lambda clock: plain(clock) + 46)
+    with pytest.raises(Changed):
+        lease.check()

@@ -209,6 +209,26 @@ def test_a_day_whose_neighbour_is_not_over_does_not_expire(lake: Lake) -> None:
     assert ["the history of 2026-11-17 is not made yet" in why for why in report.kept] == [True]
 
 
+@pytest.mark.parametrize(
+    "folder", ["compacted", "compacted/nodes", f"compacted/snapshots/date={DAY}"]
+)
+def test_a_folder_behind_a_link_is_read(lake: Lake, tmp_path: Path, folder: str) -> None:
+    """Old days on a larger disk; a link that leads upwards is not followed for ever."""
+    ids = store_days(lake)
+    compact(lake)
+    compact(lake)
+    moved = tmp_path / "elsewhere"
+    (lake.root / folder).rename(moved)
+    (lake.root / folder).symlink_to(moved)
+    for table in ("nodes", "snapshots"):
+        (lake.root / "compacted" / table / "up").symlink_to(lake.root / "compacted")
+    view = Lake(lake.root).view()
+    assert sorted(ids) == [*view.snapshot_ids]
+    assert not lake.has_lost(view)
+    with query.connect(Lake(lake.root)) as connection:
+        assert connection.table("from nodes").num_rows == 4 * len(ids)
+
+
 def test_a_sweep_leaves_no_empty_directories(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of landing; and a writer whose directory is removed before its first file makes it again."""
     store_days(lake)

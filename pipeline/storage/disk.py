@@ -21,6 +21,8 @@ import pyarrow as pa
 from pipeline.storage import Changed, Entry, Found, Given, LakeError, Lock, Locked, Missing, Over
 
 _STAGING = ".staging"
+#: Directories below a lake's root at most: a link that leads upwards is not followed for ever.
+_DEPTH = 4
 
 
 class Disk:
@@ -63,7 +65,7 @@ class Disk:
 
     def leftovers(self) -> Iterator[Entry]:
         """Staging files, whoever left them."""
-        for prefix in ("landing", "compacted", "history", "expired"):
+        for prefix in ("landing", "compacted", "history", "expired", "expiring"):
             yield from (entry for entry in self._walk(prefix) if _is_staging(entry.key))
 
     def _walk(self, prefix: str) -> Iterator[Entry]:
@@ -78,7 +80,8 @@ class Disk:
         for each in entries:
             key = f"{prefix}/{each.name}"
             try:
-                if each.is_dir(follow_symlinks=False):
+                # a day may have been moved to another disk, and a link left
+                if each.is_dir(follow_symlinks=key.count("/") < _DEPTH):
                     yield from self._walk(key)
                     continue
                 entry = _entry(key, each.stat())

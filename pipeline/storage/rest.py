@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 import socket
 import threading
 import time
@@ -136,6 +137,12 @@ class Rest:
             return ""
 
 
+def _awake_or_not() -> float:
+    """Seconds that pass while the machine sleeps too: a lease ends meanwhile."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)  # Linux; elsewhere there is none
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
 class _Lease:
     def __init__(self, rest: Rest, path: str, url: str) -> None:
         self.rest = rest
@@ -154,7 +161,7 @@ class _Lease:
         return self.rest.put(self.path, "comp=lease", asked)
 
     def acquire(self) -> None:
-        begun = time.monotonic()
+        begun = _awake_or_not()
         response = self._ask("acquire", **{"x-ms-lease-duration": str(LEASE_SECONDS)})
         if response.status_code == 409:
             holder = self.rest.read_small(self.path).strip()
@@ -168,7 +175,7 @@ class _Lease:
 
     def _renew(self) -> None:
         while not self._over.wait(_RENEW_SECONDS):
-            begun = time.monotonic()
+            begun = _awake_or_not()
             try:
                 response = self._ask("renew")
             except LakeError:
@@ -181,7 +188,7 @@ class _Lease:
 
     def check(self) -> None:
         """Raises Changed where the lease is lost, or was not renewed for too long."""
-        if self._is_lost or time.monotonic() - self._renewed > _DOUBTFUL_SECONDS:
+        if self._is_lost or _awake_or_not() - self._renewed > _DOUBTFUL_SECONDS:
             raise Changed(f"{self.url}: the lease was lost: run the command again")
 
     def release(self) -> None:
@@ -219,6 +226,9 @@ def blob_errors(url: str) -> Iterator[None]:
             "PermissionDeniedError": _advice(403),
             "UnauthenticatedError": _advice(401),
         }.get(kind, "the storage account cannot be used")
+        # a listing's refusal has no kind of its own
+        status = re.search(r"status code: (\d{3})", str(error)) if kind == "GenericError" else None
+        advice = (_advice(int(status[1])) if status else None) or advice
         told = redact_text(str(error).strip().split("\n")[0])[:300]
         raise LakeError(f"{url}: {advice} ({kind}: {told})") from None
     except FileNotFoundError:

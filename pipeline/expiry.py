@@ -1,0 +1,101 @@
+"""Days that an expiry has given up, or is about to: who would add to one waits, and is refused.
+
+An expiry tells of its intent, looks what the day is still needed for, and marks it. A writer puts its
+ledger file, then looks for an intent or a mark. So one of the two sees the other, however long either
+was held up in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from datetime import date
+from typing import TYPE_CHECKING
+
+from pipeline.facts import AccountDay
+from pipeline.storage import LakeError, Locked, Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from pipeline.lake import Lake
+
+#: Seconds that a writer which has put nothing yet waits for an expiry to decide on its day.
+PATIENCE = 30.0
+_STEP = 0.1
+
+
+class Refused(LakeError):
+    """The lake must not take this snapshot: its day has expired."""
+
+
+def mark_key(day: date, account: str) -> str:
+    """Where the mark of an expired day lies; it is never deleted."""
+    return f"expired/date={day.isoformat()}/{account}"
+
+
+def intent_key(day: date, account: str) -> str:
+    """Where an expiry that is about to mark a day tells so, until it has, or has not."""
+    return f"expiring/date={day.isoformat()}/{account}"
+
+
+def marks(storage: Storage) -> set[AccountDay]:
+    """The account-days that have expired."""
+    return _days_in(storage, "expired")
+
+
+def _days_in(storage: Storage, zone: str) -> set[AccountDay]:
+    found = set()
+    for entry in storage.list(zone):
+        folder, _, account = entry.key.rpartition("/")
+        with contextlib.suppress(ValueError):  # a stray
+            found.add((account, date.fromisoformat(folder.rpartition("/date=")[2])))
+    return found
+
+
+def forget_intents(storage: Storage, account: str) -> None:
+    """Removes what a killed expiry of the account left; the account's compaction lock is held."""
+    for whose, day in _days_in(storage, "expiring"):
+        if whose == account:
+            storage.delete(intent_key(day, account))
+
+
+def refuse(lake: Lake, account: str, day: date, *, is_there: bool) -> None:
+    """Refuses to add to a day that has expired, or whose history was made with rows that have.
+
+    Args:
+        lake: the lake.
+        account: of the snapshot.
+        day: of the snapshot.
+        is_there: the snapshot has its ledger file: an expiry that is deciding on such a day is waited
+            for until it has.
+
+    Raises:
+        Refused: nothing may be added to that day.
+        Locked: nothing is there yet, and an expiry has been deciding for ``PATIENCE``.
+    """
+    give_up_at = time.monotonic() + PATIENCE
+    while _leans_on(lake, account, day, _days_in(lake.storage, "expiring")):
+        try:
+            # who is about to expire a day holds this lock: if it is free, that run was killed
+            with lake.lock("compaction", account):
+                forget_intents(lake.storage, account)
+        except Locked:
+            if not is_there and time.monotonic() > give_up_at:
+                raise
+            time.sleep(_STEP)
+    if lake.is_expired(day, account):
+        raise Refused(f"{day} of {account} has expired: nothing may be added to it")
+    if lake.made_from(day, account) and (gone := _leans_on(lake, account, day, lake.marks())):
+        raise Refused(
+            f"the history of {day} of {account} was made with rows of {gone}, which has "
+            "expired: nothing may be added to it"
+        )
+
+
+def _leans_on(lake: Lake, account: str, day: date, gone: Collection[AccountDay]) -> date | None:
+    """Of these days the snapshot's, or one that its day's history leans on."""
+    if not gone or (account, day) in gone:
+        return day if gone else None
+    made = lake.made_from(day, account)
+    return made.leans_on(gone, account) if made else None
