@@ -131,6 +131,14 @@ class Committed:
         return Held.of(self._ids[key], counts)
 
 
+Why = Literal["added later", "made otherwise", "missing"]
+"""Why history of a day whose rows have expired does not tell a fact: its days came before the fact,
+or before its SQL of today, or the file is gone."""
+
+Untold = tuple[str, date, str, Why]
+"""An account, a day, a fact, and why; fact ``days`` where what tells of that day's history is gone."""
+
+
 @dataclass(frozen=True)
 class MadeFrom:
     """What a day's history was made from: snapshots, those around the day too, and by which facts."""
@@ -150,6 +158,24 @@ class MadeFrom:
     def leans_on(self, marks: Collection[AccountDay], account: str) -> date | None:
         """An expired day whose rows it was made from: it stands, made anew it would tell less."""
         return next((day for day in self.days if (account, day) in marks), None)
+
+    def untold(self, there: Collection[str]) -> dict[str, Why]:
+        """The facts that it does not tell as they are made today, and why; no rows can tell them.
+
+        Args:
+            there: the facts that have a file of that day.
+        """
+        made = dict(each.rpartition(":")[::2] for each in self.facts.split())
+        files = self.files or made.keys()
+        found: dict[str, Why] = {}
+        for name, fact in facts.FACTS.items():
+            if name not in made:
+                found[name] = "added later"
+            elif name in files and name not in there:
+                found[name] = "missing"
+            elif made[name] != str(fact.version):
+                found[name] = "made otherwise"
+        return found
 
 
 #: Under this key a file of ``history/days`` tells the rest of it.

@@ -76,6 +76,7 @@ class History:
         spans: when the listings that there are ended: see ``lake.View``.
         wanted: the account-days that are answered from rows, once that is known: see ``settled``.
         standing: of the days, those whose history stands whatever came since: rows have expired.
+        older: the facts that some of these days tell as an older version made them.
     """
 
     files: Mapping[str, tuple[str, ...]]
@@ -83,6 +84,7 @@ class History:
     spans: tuple[ListingSpan, ...] = ()
     wanted: frozenset[tuple[str, date]] | None = None
     standing: tuple[tuple[str, date], ...] = ()
+    older: frozenset[str] = frozenset()
 
     def statements(self) -> Iterator[str]:
         """Makes everything: what the facts are made from, then their views."""
@@ -163,8 +165,14 @@ class History:
         if not files:
             return made
         listed = ", ".join(f"'{quoted(file)}'" for file in files)
-        read = f"select date, {_typed(fact)} from read_parquet([{listed}], "  # noqa: S608
-        read += "hive_partitioning = true, hive_types = {'date': date})"
+        options = "hive_partitioning = true, hive_types = {'date': date}"
+        source = f"read_parquet([{listed}], {options})"
+        if fact.name in self.older:  # a file may lack a column
+            source = (
+                f"(select * from read_parquet([{listed}], {options}, union_by_name = true) "  # noqa: S608
+                f"union all by name select {_nulls(fact)} where false) as files"
+            )
+        read = f"select date, {_typed(fact)} from {source}"  # noqa: S608
         if self.wanted is None:
             read += " where (account, date) not in (from wanted_days)"
         return read if self.wanted == frozenset() else f"{made} union all {read}"
@@ -214,6 +222,14 @@ def _reads(fact: str) -> tuple[str, ...]:
 def _typed(fact: Fact) -> str:
     return ", ".join(
         f"cast({each.column.name} as {duckdb_type(each.column.type)}) as {each.column.name}"
+        for each in fact.columns
+        if each.merge != "view"
+    )
+
+
+def _nulls(fact: Fact) -> str:
+    return ", ".join(
+        f"cast(null as {duckdb_type(each.column.type)}) as {each.column.name}"
         for each in fact.columns
         if each.merge != "view"
     )

@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
-from pipeline import history, schema
+from pipeline import history, schema, untold
 from pipeline import prices as price_files
 from pipeline.lake import FACTS_FROM, Lake, LakeError, View
 from pipeline.questions import Parameter as Parameter
@@ -86,6 +86,7 @@ class Connection:
         lake.storage.register(self._duckdb)
         self._made: set[str] = set()
         self._whole: set[str] = set()  # tables of which no file is missing
+        self._said: set[str] = set()  # of what history does not tell
         self._history: history.History
         self._has_fleet = self._has_comments = False
         self.view: View
@@ -183,6 +184,9 @@ class Connection:
         ``parameters`` are bound by name (``$pool``), never pasted.
         """
         self._name(query)
+        if self.view.untold:
+            since = (parameters or {}).get("from")
+            untold.warn(self.view.untold, history.read_by(query), since, self._said)
         return self._duckdb.sql(query, params=parameters or None)
 
     def table(
@@ -282,6 +286,7 @@ def _tables(view: View) -> Iterator[str]:
     """The views of the tables; the prices, if there are none yet."""
     yield price_files.EMPTY
     yield from _variables(view)
+    yield untold.table(view.untold)
     for table in schema.TABLES.values():
         if view.files.get(table.name):
             # by name takes three times as long to plan: only where a file lacks a column
@@ -345,7 +350,10 @@ def _views(*, fleet: bool) -> Iterator[str]:
 
 
 def _history(view: View) -> history.History:
-    return history.History(view.history, view.history_days, view.spans, standing=view.standing)
+    older = frozenset(fact for _, _, fact, why in view.untold if why == "made otherwise")
+    return history.History(
+        view.history, view.history_days, view.spans, standing=view.standing, older=older
+    )
 
 
 def _typed_nulls(table: Table) -> str:

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pipeline import facts, schema
-from pipeline.committed import Held, MadeFrom, added, made_from, sum_of
+from pipeline.committed import Held, MadeFrom, Untold, added, made_from, sum_of
 from pipeline.facts import AccountDay
 from pipeline.storage import Entry, Missing
 from pipeline.tablefile import read_names
@@ -23,6 +23,8 @@ from pipeline.tablefile import read_names
 if TYPE_CHECKING:
     from pipeline.lake import Lake, Place
 
+#: The fact that is deleted last where a day's history is given up.
+_FIRST = max(facts.FACTS)
 #: How often a look that found a file gone is begun anew: a day expires, or is swept, once.
 _LOOKS = 5
 
@@ -61,6 +63,8 @@ class View:
     """The account-days whose history holds: made from the very ids seen of that day, or expired."""
     standing: tuple[AccountDay, ...] = ()
     """Of those, the days made with rows that have expired since: from rows they would tell less."""
+    untold: tuple[Untold, ...] = ()
+    """What history cannot tell of days whose rows have expired, or that lean on such: sorted."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """What names the version of each of those files."""
     lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -151,6 +155,7 @@ def _look(lake: Lake) -> View:
         {fact: _urls(lake, entries) for fact, entries in history.items()},
         tuple(sorted(current)),
         tuple(sorted(standing)),
+        tuple(sorted(past.untold(lake, marks, standing))),
         {lake.storage.url(each.key): each.etag for found in history.values() for each in found},
         _lacking(lake, held, files),
         {
@@ -266,10 +271,7 @@ class _Past:
             seen: the sum of the snapshots seen of each day: a day within a gap has history and none.
             marks: the days that have expired.
         """
-        there: dict[AccountDay, set[str]] = defaultdict(set)
-        for fact, entries in self.entries.items():
-            for whose, _ in entries:
-                there[whose].add(fact)
+        there = self._there
         current, standing = set(), set()
         versions = facts.versions()
         for whose, (place, by) in self.made.items():
@@ -286,6 +288,31 @@ class _Past:
             ):
                 current.add(whose)
         return current | standing, standing
+
+    @cached_property
+    def _there(self) -> Mapping[AccountDay, set[str]]:
+        """The facts that have a file of each day."""
+        there: dict[AccountDay, set[str]] = defaultdict(set)
+        for fact, entries in self.entries.items():
+            for whose, _ in entries:
+                there[whose].add(fact)
+        return there
+
+    def untold(
+        self, lake: Lake, marks: Collection[AccountDay], standing: Collection[AccountDay]
+    ) -> Iterator[Untold]:
+        """What is not told of the days that rows cannot tell of any more."""
+        for (account, day), (_, by) in self.made.items():
+            if by and ((account, day) in marks or (account, day) in standing):
+                for fact, why in by.untold(self._there[account, day]).items():
+                    yield account, day, fact, why
+        # history that was given up has no file; where some are there the one that tells of them is lost
+        named = {
+            f"history/{_FIRST}/date={day.isoformat()}/{account}.parquet": (account, day)
+            for account, day in {*marks} - self.made.keys()
+        }
+        for entry in lake.storage.entries(f"history/{_FIRST}", named.keys()):
+            yield *named[entry.key], "days", "missing"
 
 
 def _lacking(

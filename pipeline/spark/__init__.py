@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from pipeline import facts, schema
+from pipeline import facts, schema, untold
 from pipeline.lake import Lake, View
 from pipeline.query import Outdated, Question, QuestionError, question
 from pipeline.spark.session import LOCAL, MEANING, SparkError, SparkSettingsError, first_line, need
@@ -69,6 +69,7 @@ class Spark:
         self._catalogue, self._translate = catalogue, translate
         self._given: dict[str, pa.Table] = {}
         self._made: set[str] = set()
+        self._said: set[str] = set()
         for key, value in MEANING.items():
             session.conf.set(key, value)
         self.seen: View
@@ -215,6 +216,8 @@ class Spark:
             text, reads = self._views.spark(self._translate.parse(query))
             for each in reads:
                 self.view(each)
+            since = (parameters or {}).get("from")
+            untold.warn(self.seen.untold, self._facts_read(), since, self._said)
             answer = self.session.sql(text, args=dict(parameters or {})).toArrow()
         except self._translate.Untranslatable as error:
             raise SparkError(f"not for Spark: {error}") from None
@@ -227,8 +230,11 @@ class Spark:
         return None if self._has_new_history() else answer
 
     def _has_new_history(self) -> bool:
-        read = [f for f in facts.FACTS if self._catalogue.history_of(f) in self._made]
-        return self.lake.has_new_history(self.seen, read)
+        return self.lake.has_new_history(self.seen, self._facts_read())
+
+    def _facts_read(self) -> list[str]:
+        """The facts whose files anything asked so far reads."""
+        return [f for f in facts.FACTS if self._catalogue.history_of(f) in self._made]
 
     def ask(self, name: str, **parameters: object) -> pa.Table:
         """The answer to a named question as an Arrow table.

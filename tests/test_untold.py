@@ -1,0 +1,153 @@
+"""What history cannot tell any more is said: by a query that reads it, by a check, never passed over."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import checks, cli, facts, history, query, untold
+from pipeline import compact as compaction
+from pipeline.lake import Lake
+from pipeline.sweep import expire
+from tests.lakes import MONDAY, node, put, task
+
+DAY = MONDAY.date()
+
+
+def old(root: Path, **first: Any) -> Lake:
+    """Four days with history: the first has expired, the second leans on it."""
+    lake = Lake(root)
+    for day in range(4):
+        for clock in ("03:00", "21:00"):
+            shown = node("a", **(first if day < 2 else {}))
+            put(lake, f"{day} {clock}", {"p": [shown]})
+    for _ in range(2):
+        compact(lake)
+    today = DAY + timedelta(days=10)
+    assert expire(lake, today=today, compacted_days=9, history=history).days == 1
+    return lake
+
+
+def compact(lake: Lake) -> None:
+    """Long after everything, no grace."""
+    compaction.compact(
+        lake,
+        clock=lambda: MONDAY + timedelta(days=30),
+        file_clock=lambda: datetime.now(UTC) + timedelta(days=3),
+        grace=timedelta(0),
+        history=history,
+    )
+
+
+def found(lake: Lake) -> dict[str, int]:
+    """The checks of history that found rows, and how many."""
+    with query.connect(lake) as connection:
+        rows = {row["name"]: row["rows"] for row in checks.run(connection) if row["rows"]}
+    return {name: count for name, count in rows.items() if name.startswith("history")}
+
+
+@pytest.fixture(scope="module")
+def without(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An old lake, made by a nodelake that did not know node_tasks yet."""
+    root: Path = tmp_path_factory.mktemp("untold") / "lake"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(facts.FACTS, "node_tasks")
+        old(root)
+    compact(Lake(root))
+    return root
+
+
+def test_a_fact_that_came_after_a_day_expired_is_told_to_lack_it(
+    without: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its own day and the one that leans on it, once; the others are made; other facts say nothing."""
+    days = f"2 days of acc ({DAY} to {DAY + timedelta(days=1)})"
+    with query.connect(without) as connection:
+        connection.table("from node_hours")
+        assert caplog.messages == []
+        for _ in range(2):
+            connection.table("from node_tasks")
+        assert caplog.messages == [
+            f"node_tasks does not tell {days}: their rows expired before nodelake made it"
+        ]
+        assert connection.table("from history_untold order by date").to_pylist() == [
+            {"account": "acc", "date": day, "fact": "node_tasks", "why": "added later"}
+            for day in (DAY, DAY + timedelta(days=1))
+        ]
+    assert found(Lake(without)) == {"history_older": 1}
+
+
+def test_a_question_says_so_unless_it_asks_of_later_days(
+    without: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On stderr, beside an answer that is whole for the days it asks of; exit 0."""
+    for since, is_told in ((None, True), (f"{DAY}", True), (f"{DAY + timedelta(days=4)}", False)):
+        asked = ["ask", "black_hole_nodes", "--lake", str(without), "--format", "json"]
+        assert cli.run([*asked, *(["--from", since] if since else [])]) == 0
+        told = capsys.readouterr()
+        assert json.loads(told.out) == []
+        assert ("node_tasks does not tell 2 days of acc" in told.err) is is_told
+
+
+def test_a_fact_of_an_older_form_reads_with_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A column that it did not have is null on days whose rows have expired, and they are named."""
+    fact = facts.NODE_TASKS
+    slimmer = tuple(each for each in fact.columns if each.column.name != "node_key")
+    with monkeypatch.context() as patch:
+        patch.setitem(facts.FACTS, "node_tasks", replace(fact, version=0, columns=slimmer))
+        lake = old(tmp_path / "lake", tasks=[task("t", "02:00", "02:30")])
+    for _ in range(2):
+        with query.connect(lake) as connection:
+            rows = connection.table("select date, ended_runs, node_key from node_tasks order by 1")
+        assert rows.to_pylist() == [
+            {"date": rows["date"][0].as_py(), "ended_runs": 1, "node_key": None}
+        ]
+        assert caplog.messages[-1].startswith("node_tasks tells 2 days of acc")
+        assert {"history_older": 1} == found(lake)
+        compact(lake)
+
+
+@pytest.mark.parametrize("fact", ["node_hours", "days"])
+@pytest.mark.parametrize("day", [0, 1], ids=["expired", "leaning"])
+def test_a_file_that_nothing_can_make_again_is_named(
+    tmp_path: Path, fact: str, day: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a day that has rows the next compaction makes it; of these a check fails, a query warns."""
+    lake = old(tmp_path / "lake")
+    assert found(lake) == {}
+    when = DAY + timedelta(days=day)
+    (lake.root / f"history/{fact}/date={when}/acc.parquet").unlink()
+    (lake.root / f"history/{fact}/date={DAY + timedelta(days=3)}/acc.parquet").unlink()
+    compact(lake)
+    if (fact, day) == ("days", 1):  # it has rows, and is made of those that are left
+        assert found(lake) == {}
+        return
+    assert found(lake) == {"history_missing": 1}
+    with query.connect(lake) as connection:
+        connection.table("from node_hours")
+    name = "history" if fact == "days" else fact
+    assert caplog.messages[-1].startswith(f"{name} does not tell 1 day of acc ({when})")
+    assert f"history/{fact} back" in caplog.messages[-1]
+
+
+def test_history_that_was_given_up_is_not_missed(tmp_path: Path) -> None:
+    """``nodelake expire --history`` deleted it: that is nobody's loss."""
+    lake = old(tmp_path / "lake")
+    today = DAY + timedelta(days=10)
+    assert expire(lake, today=today, history_days=9).history_days == 1
+    assert found(lake) == {}
+
+
+def test_many_accounts_are_counted() -> None:
+    """And a moment that is no moment hides nothing."""
+    made = [(name, DAY, "node_jobs", "missing") for name in ("a", "b")]
+    (sentence,) = untold.told(made, ["node_jobs"], "whenever")  # type: ignore[arg-type]
+    assert sentence.startswith(f"node_jobs does not tell 2 days of 2 accounts ({DAY})")
+    assert [*untold.told(made, ["node_hours"])] == []  # type: ignore[arg-type]
