@@ -81,6 +81,7 @@ _NODE = (
     _column("key", "node_id", TEXT, "Id of the node; the service may reuse it."),
     _column("key", "allocation_time", TIME, "When it was allocated: with its id, one incarnation. Null where no listing tells."),
 )
+_INCARNATION_KEY = _column("last", "incarnation_key", COUNT, "63 bits of an MD5 of account, pool_id, node_id and allocation_time: one number to join and to group incarnations by.")
 _SEEN = (
     _column("min", "first_observed_at", TIME, "First listing that showed it, service's clock."),
     _column("max", "last_observed_at", TIME, "Last listing that showed it, service's clock."),
@@ -237,7 +238,8 @@ NOTABLE_STAYS = Fact("notable_stays", "date x incarnation x state x state_transi
 SPOT_ABSENCES = Fact("spot_absences", "date x incarnation x state x state_transition_time", "Of the stays of spot nodes those in which they had no machine, and when they worked again; and of each day and node the first that work ended.", (
     *_STAY,
     _column("last", "recovered_at", TIME, "Of a stay without a machine: when the node was next idle or running, where it was by the end of that day; else null."),
-), is_daily=True)
+    _INCARNATION_KEY,
+), is_daily=True, version=2)
 
 NODE_LIVES = Fact("node_lives", "date x incarnation", "Every node, told once: on the day that listed it last.", (
     *_NODE,
@@ -250,7 +252,8 @@ NODE_LIVES = Fact("node_lives", "date x incarnation", "Every node, told once: on
     _column("last", "ended_after", TIME, "It was still there then. Null while it is not known to have gone."),
     _column("last", "ended_before", TIME, "It was gone by then. Null while it is not known to have gone."),
     _column("last", "ended_by", TEXT, "What proves it: absent, pool_absent, id_reused, as in node_incarnations; null while it is not known to have gone."),
-), is_daily=True)
+    _INCARNATION_KEY,
+), is_daily=True, version=2)
 
 _JOB = _column("key", "job_id", TEXT, "Job of the tasks.")
 _NODE_KEY = _column("last", "node_key", COUNT, "63 bits of an MD5 of node_id and allocation_time: tells nodes apart at a tenth of the bytes.")
@@ -294,7 +297,8 @@ NODE_STARTS = Fact("node_starts", "date x incarnation", "How nodes came up: of a
     _column("last", "started_at", TIME, "Start of its earliest start-task run that they showed."),
     _column("last", "succeeded_at", TIME, "End of its earliest successful one that they showed."),
     _column("last", "idle_at", TIME, "When it first became idle or running, as they showed it."),
-), is_daily=True)
+    _INCARNATION_KEY,
+), is_daily=True, version=2)
 
 START_TASK_BEGINS = Fact("start_task_begins", "date x incarnation x start_time", "Every run of a start task and its definition, told once: on the day that listed it first.", (
     *_NODE,

@@ -50,6 +50,14 @@ select
             then 'id_reused'
         when is_pool_absent then 'pool_absent'
         when absent_at is not null then 'absent'
-    end as ended_by
+    end as ended_by,
+    cast(
+        md5_number_lower(
+            concat_ws(
+                '/', account, pool_id, node_id, cast(epoch_us(allocation_time) as varchar)
+            )
+        ) // 2
+        as bigint
+    ) as incarnation_key
 from ended
 where cast(last_observed_at as date) = date

@@ -68,7 +68,19 @@ select
     boots.image.image_virtual_machine_image_id,
     runs.started_at,
     runs.succeeded_at,
-    states.idle_at
+    states.idle_at,
+    cast(
+        md5_number_lower(
+            concat_ws(
+                '/',
+                seen.account,
+                seen.pool_id,
+                seen.node_id,
+                cast(epoch_us(seen.allocation_time) as varchar)
+            )
+        ) // 2
+        as bigint
+    ) as incarnation_key
 from made_node_incarnations as seen
 left join states
     on states.date = seen.date

@@ -38,7 +38,15 @@ select
     ended_after,
     ended_before,
     next_state,
-    case when state in ('preempted', 'deallocated') then worked_at end as recovered_at
+    case when state in ('preempted', 'deallocated') then worked_at end as recovered_at,
+    cast(
+        md5_number_lower(
+            concat_ws(
+                '/', account, pool_id, node_id, cast(epoch_us(allocation_time) as varchar)
+            )
+        ) // 2
+        as bigint
+    ) as incarnation_key
 from followed
 where state in ('preempted', 'deallocated')
     or (

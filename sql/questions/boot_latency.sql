@@ -15,34 +15,64 @@
 --           nodes too. Only a node's first boot counts: not that after a preemption or reboot. Where
 --           a pool does not wait for its start task, step 4 is left out. image is that of the first
 --           boot; null where no boot was seen.
-with starts as (
+with told_again as (
     -- a start that took more than a day is told by each of its days
-    select
-        account,
-        pool_id,
-        node_id,
-        allocation_time,
-        max_by(vm_size, last_observed_at) as vm_size,
-        max_by(is_dedicated, last_observed_at) as is_dedicated,
-        min(first_observed_at) as first_observed_at,
-        min(boot_time) as boot_time,
-        min_by(
-            coalesce(
-                image_virtual_machine_image_id,
-                nullif(
-                    concat_ws(' ', image_publisher, image_offer, image_sku, image_exact_version), ''
-                )
-            ),
-            boot_time
-        ) as image,
-        min(started_at) as started_at,
-        min(succeeded_at) as succeeded_at,
-        min(idle_at) as idle_at
+    select incarnation_key
     from node_starts
     where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (cast($from as timestamptz) is null or allocation_time >= cast($from as timestamptz))
         and (cast($to as timestamptz) is null or allocation_time < cast($to as timestamptz))
-    group by account, pool_id, node_id, allocation_time
+    group by incarnation_key
+    having count(*) > 1
+),
+rows_of_days as (
+    select
+        account,
+        incarnation_key,
+        allocation_time,
+        vm_size,
+        is_dedicated,
+        first_observed_at,
+        last_observed_at,
+        boot_time,
+        coalesce(
+            image_virtual_machine_image_id,
+            nullif(
+                concat_ws(' ', image_publisher, image_offer, image_sku, image_exact_version), ''
+            )
+        ) as image,
+        started_at,
+        succeeded_at,
+        idle_at
+    from node_starts
+    where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($from as timestamptz) is null or allocation_time >= cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or allocation_time < cast($to as timestamptz))
+),
+starts as (
+    select account, allocation_time, vm_size, is_dedicated, first_observed_at, boot_time, image,
+        started_at, succeeded_at, idle_at
+    from rows_of_days
+    where not exists (
+        select 1
+        from told_again
+        where told_again.incarnation_key = rows_of_days.incarnation_key
+    )
+    union all
+    select
+        max(account) as account,
+        max(allocation_time) as allocation_time,
+        max_by(vm_size, last_observed_at) as vm_size,
+        max_by(is_dedicated, last_observed_at) as is_dedicated,
+        min(first_observed_at) as first_observed_at,
+        min(boot_time) as boot_time,
+        min_by(image, boot_time) as image,
+        min(started_at) as started_at,
+        min(succeeded_at) as succeeded_at,
+        min(idle_at) as idle_at
+    from rows_of_days
+    where incarnation_key in (select incarnation_key from told_again)
+    group by incarnation_key
 ),
 lives as (
     select

@@ -15,31 +15,54 @@
 --           them. Minutes to recover last from the preemption to the
 --           first idle or running state that a listing showed, so they are too long by less than
 --           the time between listings; nodes that left without coming back are not in it.
-with watched_nodes as (
+-- a node is told by the day that listed it first and by the one that listed it last, and once more
+-- where it was absent and came back
+with begun as (
     select
-        account,
-        pool_id,
-        node_id,
-        allocation_time,
-        max_by(vm_size, last_observed_at) as vm_size,
+        incarnation_key,
         min(first_observed_at) as first_observed_at,
-        max(last_observed_at) as last_observed_at
-    from daily_node_incarnations
-    where not is_dedicated
+        bool_and(is_dedicated) as is_dedicated
+    from node_starts
+    where cast(first_observed_at as date) = date
+        and is_dedicated is distinct from true
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-    group by allocation_time, node_id, pool_id, account
+    group by incarnation_key
+),
+told_again as (
+    select incarnation_key, max(last_observed_at) as last_observed_at
+    from node_lives
+    where is_dedicated is distinct from true
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+    group by incarnation_key
+    having count(*) > 1
 ),
 spot as (
-    select account, pool_id, node_id, allocation_time, vm_size, first_observed_at, last_observed_at
-    from watched_nodes
-    where (cast($from as timestamptz) is null or last_observed_at >= cast($from as timestamptz))
-        and (cast($to as timestamptz) is null or first_observed_at < cast($to as timestamptz))
+    select
+        node_lives.account,
+        node_lives.pool_id,
+        node_lives.incarnation_key,
+        node_lives.vm_size,
+        begun.first_observed_at,
+        node_lives.last_observed_at
+    from node_lives
+    join begun on begun.incarnation_key = node_lives.incarnation_key
+    left join told_again on told_again.incarnation_key = node_lives.incarnation_key
+    where not coalesce(node_lives.is_dedicated, begun.is_dedicated)
+        and (cast($pool as varchar) is null or node_lives.pool_id = cast($pool as varchar))
+        and node_lives.last_observed_at
+            = coalesce(told_again.last_observed_at, node_lives.last_observed_at)
+        and (
+            cast($from as timestamptz) is null
+            or node_lives.last_observed_at >= cast($from as timestamptz)
+        )
+        and (
+            cast($to as timestamptz) is null
+            or begun.first_observed_at < cast($to as timestamptz)
+        )
 ),
 absences as (
     select
-        account,
-        pool_id,
-        node_id,
+        incarnation_key,
         allocation_time,
         state,
         state_transition_time,
@@ -49,7 +72,7 @@ absences as (
         recovered_at,
         -- told once more where the node was absent and came back in the same state
         row_number() over (
-            partition by state_transition_time, node_id, allocation_time, pool_id, account, state
+            partition by incarnation_key, state_transition_time, state
             order by last_observed_at desc
         ) as place
     from spot_absences
@@ -59,151 +82,129 @@ absences as (
 -- what its day did not know of a node's recovery, a later one may
 recoveries as (
     select
-        absences.account,
-        absences.pool_id,
-        absences.node_id,
-        absences.allocation_time,
+        absences.incarnation_key,
         absences.state_transition_time,
         min(spot_absences.ended_before) as recovered_at
     from absences
     join spot_absences
-        on spot_absences.account = absences.account
-        and spot_absences.pool_id = absences.pool_id
-        and spot_absences.node_id = absences.node_id
-        and spot_absences.allocation_time is not distinct from absences.allocation_time
+        on spot_absences.incarnation_key = absences.incarnation_key
         and spot_absences.state_transition_time >= absences.state_transition_time
     where absences.recovered_at is null and spot_absences.next_state in ('idle', 'running')
-    group by
-        absences.account,
-        absences.pool_id,
-        absences.node_id,
-        absences.allocation_time,
-        absences.state_transition_time
+    group by absences.incarnation_key, absences.state_transition_time
 ),
-followed as (
+away as (
     select
-        absences.account,
-        absences.pool_id,
-        absences.node_id,
+        absences.incarnation_key,
         absences.allocation_time,
         absences.state,
         absences.state_transition_time,
         coalesce(absences.ended_before, absences.ended_after) as ended_at,
         coalesce(absences.recovered_at, recoveries.recovered_at) as recovered_at,
+        row_number() over (
+            partition by absences.incarnation_key
+            order by absences.state_transition_time, absences.last_observed_at
+        ) as number,
         max(case when absences.state = 'preempted' then absences.ended_before end) over (
-            partition by
-                absences.allocation_time, absences.node_id, absences.pool_id, absences.account
+            partition by absences.incarnation_key
             order by absences.state_transition_time, absences.last_observed_at
             rows between unbounded preceding and 1 preceding
         ) as created_at,
         max(case when absences.state = 'preempted' then absences.state_transition_time end) over (
-            partition by
-                absences.allocation_time, absences.node_id, absences.pool_id, absences.account
+            partition by absences.incarnation_key
             order by absences.state_transition_time, absences.last_observed_at
             rows between unbounded preceding and 1 preceding
         ) as preempted_before_at
     from absences
     left join recoveries
         on absences.recovered_at is null
-        and recoveries.account = absences.account
-        and recoveries.pool_id = absences.pool_id
-        and recoveries.node_id = absences.node_id
-        and recoveries.allocation_time is not distinct from absences.allocation_time
+        and recoveries.incarnation_key = absences.incarnation_key
         and recoveries.state_transition_time = absences.state_transition_time
     where absences.place = 1
 ),
-away as (
-    select followed.*, spot.vm_size, spot.first_observed_at, spot.last_observed_at
-    from followed
-    join spot
-        on spot.account = followed.account
-        and spot.pool_id = followed.pool_id
-        and spot.node_id = followed.node_id
-        and spot.allocation_time is not distinct from followed.allocation_time
-    where followed.state in ('preempted', 'deallocated')
-),
-pieces as (
-    select account, pool_id, vm_size, first_observed_at as begins_at, last_observed_at as ends_at,
-        1 as sign
+-- each node with each of its absences, or with none
+followed as (
+    select
+        spot.account,
+        spot.pool_id,
+        spot.vm_size,
+        coalesce(away.number, 1) = 1 as is_first_row,
+        away.number is not null as is_away,
+        greatest(
+            spot.first_observed_at, coalesce(cast($from as timestamptz), spot.first_observed_at)
+        ) as begins_at,
+        least(spot.last_observed_at, coalesce(cast($to as timestamptz), spot.last_observed_at))
+            as ends_at,
+        away.ended_at,
+        coalesce(
+            away.state = 'preempted'
+            and away.state_transition_time >= spot.first_observed_at
+            and (
+                cast($from as timestamptz) is null
+                or away.state_transition_time >= cast($from as timestamptz)
+            )
+            and (
+                cast($to as timestamptz) is null
+                or away.state_transition_time < cast($to as timestamptz)
+            ),
+            false
+        ) as is_preemption,
+        away.preempted_before_at is null
+            or away.preempted_before_at < spot.first_observed_at
+            or coalesce(away.preempted_before_at < cast($from as timestamptz), false)
+            as is_nodes_first,
+        away.state_transition_time,
+        coalesce(away.created_at, away.allocation_time) as created_at,
+        away.recovered_at
     from spot
-    union all
-    select
-        account,
-        pool_id,
-        vm_size,
-        greatest(state_transition_time, first_observed_at) as begins_at,
-        least(ended_at, last_observed_at) as ends_at,
-        -1 as sign
-    from away
+    left join away on away.incarnation_key = spot.incarnation_key
 ),
-clipped as (
+told as (
     select
         account,
         pool_id,
         vm_size,
-        sign,
-        greatest(begins_at, coalesce(cast($from as timestamptz), begins_at)) as begins_at,
-        least(ends_at, coalesce(cast($to as timestamptz), ends_at)) as ends_at
-    from pieces
-),
-watched as (
-    select
-        account,
-        pool_id,
-        vm_size,
-        sum(sign * (epoch(ends_at) - epoch(begins_at))) / 3600 as node_hours
-    from clipped
-    where ends_at > begins_at
-    group by account, pool_id, vm_size
-),
-preempted as (
-    select
-        account,
-        pool_id,
-        vm_size,
-        count(*) as preemptions,
-        count(*) filter (
-            where preempted_before_at is null
-                or preempted_before_at < first_observed_at
-                or preempted_before_at < cast($from as timestamptz)
-        ) as nodes_preempted,
+        sum(
+            case
+                when is_first_row and ends_at > begins_at
+                    then epoch(ends_at) - epoch(begins_at)
+                else 0
+            end
+        ) as watched_seconds,
+        sum(
+            case
+                when is_away and least(ended_at, ends_at) > greatest(state_transition_time, begins_at)
+                    then epoch(least(ended_at, ends_at))
+                        - epoch(greatest(state_transition_time, begins_at))
+                else 0
+            end
+        ) as away_seconds,
+        count(*) filter (where is_preemption) as preemptions,
+        count(*) filter (where is_preemption and is_nodes_first) as nodes_preempted,
         percentile_cont(0.5) within group (
-            order by (
-                epoch(state_transition_time) - epoch(coalesce(created_at, allocation_time))
-            ) / 3600
-        ) as p50_hours_to_preempt,
-        count(recovered_at) as recovered,
+            order by (epoch(state_transition_time) - epoch(created_at)) / 3600
+        ) filter (where is_preemption) as p50_hours_to_preempt,
+        count(recovered_at) filter (where is_preemption) as recovered,
         percentile_cont(0.5) within group (
             order by (epoch(recovered_at) - epoch(state_transition_time)) / 60
-        ) as p50_minutes_to_recover,
+        ) filter (where is_preemption) as p50_minutes_to_recover,
         percentile_cont(0.95) within group (
             order by (epoch(recovered_at) - epoch(state_transition_time)) / 60
-        ) as p95_minutes_to_recover
-    from away
-    where state = 'preempted'
-        and state_transition_time >= first_observed_at
-        and (
-            cast($from as timestamptz) is null
-            or state_transition_time >= cast($from as timestamptz)
-        )
-        and (cast($to as timestamptz) is null or state_transition_time < cast($to as timestamptz))
+        ) filter (where is_preemption) as p95_minutes_to_recover
+    from followed
     group by account, pool_id, vm_size
 )
 select
-    watched.account,
-    watched.pool_id,
-    watched.vm_size,
-    watched.node_hours,
-    coalesce(preempted.preemptions, 0) as preemptions,
-    coalesce(preempted.nodes_preempted, 0) as nodes_preempted,
-    coalesce(preempted.preemptions, 0) / nullif(watched.node_hours, 0) as preemptions_per_node_hour,
-    preempted.p50_hours_to_preempt,
-    coalesce(preempted.recovered, 0) as recovered,
-    preempted.p50_minutes_to_recover,
-    preempted.p95_minutes_to_recover
-from watched
-left join preempted
-    on preempted.account = watched.account
-    and preempted.pool_id = watched.pool_id
-    and preempted.vm_size is not distinct from watched.vm_size
+    account,
+    pool_id,
+    vm_size,
+    (watched_seconds - away_seconds) / 3600 as node_hours,
+    preemptions,
+    nodes_preempted,
+    preemptions * 3600 / nullif(watched_seconds - away_seconds, 0) as preemptions_per_node_hour,
+    p50_hours_to_preempt,
+    recovered,
+    p50_minutes_to_recover,
+    p95_minutes_to_recover
+from told
+where watched_seconds > 0
 order by preemptions_per_node_hour desc nulls last, account, pool_id, vm_size;

@@ -9,31 +9,53 @@
 --           held a machine. A preemption counts in the hour it began, the exact time; one that was
 --           over before the next listing was not seen. See preemptions for what recovery means. A
 --           rate over few node-hours tells little.
-with watched_nodes as (
+-- a node is told by the day that listed it first and by the one that listed it last, and once more
+-- where it was absent and came back
+with begun as (
     select
-        account,
-        pool_id,
-        node_id,
-        allocation_time,
+        incarnation_key,
         min(first_observed_at) as first_observed_at,
-        max(last_observed_at) as last_observed_at
-    from daily_node_incarnations
-    where not is_dedicated
+        bool_and(is_dedicated) as is_dedicated
+    from node_starts
+    where cast(first_observed_at as date) = date
+        and is_dedicated is distinct from true
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-    group by account, pool_id, node_id, allocation_time
+    group by incarnation_key
+),
+told_again as (
+    select incarnation_key, max(last_observed_at) as last_observed_at
+    from node_lives
+    where is_dedicated is distinct from true
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+    group by incarnation_key
+    having count(*) > 1
 ),
 spot as (
-    select account, pool_id, node_id, allocation_time, first_observed_at, last_observed_at
-    from watched_nodes
-    where (cast($from as timestamptz) is null or last_observed_at >= cast($from as timestamptz))
-        and (cast($to as timestamptz) is null or first_observed_at < cast($to as timestamptz))
+    select
+        node_lives.account,
+        node_lives.pool_id,
+        node_lives.incarnation_key,
+        begun.first_observed_at,
+        node_lives.last_observed_at
+    from node_lives
+    join begun on begun.incarnation_key = node_lives.incarnation_key
+    left join told_again on told_again.incarnation_key = node_lives.incarnation_key
+    where not coalesce(node_lives.is_dedicated, begun.is_dedicated)
+        and (cast($pool as varchar) is null or node_lives.pool_id = cast($pool as varchar))
+        and node_lives.last_observed_at
+            = coalesce(told_again.last_observed_at, node_lives.last_observed_at)
+        and (
+            cast($from as timestamptz) is null
+            or node_lives.last_observed_at >= cast($from as timestamptz)
+        )
+        and (
+            cast($to as timestamptz) is null
+            or begun.first_observed_at < cast($to as timestamptz)
+        )
 ),
 absences as (
     select
-        account,
-        pool_id,
-        node_id,
-        allocation_time,
+        incarnation_key,
         state,
         state_transition_time,
         last_observed_at,
@@ -42,7 +64,7 @@ absences as (
         recovered_at,
         -- told once more where the node was absent and came back in the same state
         row_number() over (
-            partition by account, pool_id, node_id, allocation_time, state, state_transition_time
+            partition by incarnation_key, state_transition_time, state
             order by last_observed_at desc
         ) as place
     from spot_absences
@@ -52,77 +74,77 @@ absences as (
 -- what its day did not know of a node's recovery, a later one may
 recoveries as (
     select
-        absences.account,
-        absences.pool_id,
-        absences.node_id,
-        absences.allocation_time,
+        absences.incarnation_key,
         absences.state_transition_time,
         min(spot_absences.ended_before) as recovered_at
     from absences
     join spot_absences
-        on spot_absences.account = absences.account
-        and spot_absences.pool_id = absences.pool_id
-        and spot_absences.node_id = absences.node_id
-        and spot_absences.allocation_time is not distinct from absences.allocation_time
+        on spot_absences.incarnation_key = absences.incarnation_key
         and spot_absences.state_transition_time >= absences.state_transition_time
     where absences.recovered_at is null and spot_absences.next_state in ('idle', 'running')
-    group by
-        absences.account,
-        absences.pool_id,
-        absences.node_id,
-        absences.allocation_time,
-        absences.state_transition_time
+    group by absences.incarnation_key, absences.state_transition_time
 ),
-followed as (
+away as (
     select
-        absences.account,
-        absences.pool_id,
-        absences.node_id,
-        absences.allocation_time,
+        absences.incarnation_key,
         absences.state,
         absences.state_transition_time,
         coalesce(absences.ended_before, absences.ended_after) as ended_at,
-        coalesce(absences.recovered_at, recoveries.recovered_at) as recovered_at
+        coalesce(absences.recovered_at, recoveries.recovered_at) as recovered_at,
+        row_number() over (
+            partition by absences.incarnation_key
+            order by absences.state_transition_time, absences.last_observed_at
+        ) as number
     from absences
     left join recoveries
         on absences.recovered_at is null
-        and recoveries.account = absences.account
-        and recoveries.pool_id = absences.pool_id
-        and recoveries.node_id = absences.node_id
-        and recoveries.allocation_time is not distinct from absences.allocation_time
+        and recoveries.incarnation_key = absences.incarnation_key
         and recoveries.state_transition_time = absences.state_transition_time
     where absences.place = 1
 ),
-away as (
-    select followed.*, spot.first_observed_at, spot.last_observed_at
-    from followed
-    join spot
-        on spot.account = followed.account
-        and spot.pool_id = followed.pool_id
-        and spot.node_id = followed.node_id
-        and spot.allocation_time is not distinct from followed.allocation_time
-    where followed.state in ('preempted', 'deallocated')
+-- each node with each of its absences, or with none
+followed as (
+    select
+        spot.account,
+        spot.pool_id,
+        coalesce(away.number, 1) = 1 as is_first_row,
+        epoch(
+            greatest(
+                spot.first_observed_at,
+                coalesce(cast($from as timestamptz), spot.first_observed_at)
+            )
+        ) as begins_at,
+        epoch(
+            least(spot.last_observed_at, coalesce(cast($to as timestamptz), spot.last_observed_at))
+        ) as ends_at,
+        epoch(away.state_transition_time) as away_at,
+        epoch(away.ended_at) as back_at,
+        cast(extract(hour from away.state_transition_time) as integer) as hour_of_day,
+        coalesce(
+            away.state = 'preempted'
+            and away.state_transition_time >= spot.first_observed_at
+            and (
+                cast($from as timestamptz) is null
+                or away.state_transition_time >= cast($from as timestamptz)
+            )
+            and (
+                cast($to as timestamptz) is null
+                or away.state_transition_time < cast($to as timestamptz)
+            ),
+            false
+        ) as is_preemption,
+        (epoch(away.recovered_at) - epoch(away.state_transition_time)) / 60 as minutes_to_recover
+    from spot
+    left join away on away.incarnation_key = spot.incarnation_key
 ),
 pieces as (
-    select account, pool_id, first_observed_at as begins_at, last_observed_at as ends_at, 1 as sign
-    from spot
+    select account, pool_id, 1 as sign, begins_at, ends_at
+    from followed
+    where is_first_row and ends_at > begins_at
     union all
-    select
-        account,
-        pool_id,
-        greatest(state_transition_time, first_observed_at) as begins_at,
-        least(ended_at, last_observed_at) as ends_at,
-        -1 as sign
-    from away
-),
-clipped as (
-    select
-        account,
-        pool_id,
-        sign,
-        epoch(greatest(begins_at, coalesce(cast($from as timestamptz), begins_at))) as begins_at,
-        epoch(least(ends_at, coalesce(cast($to as timestamptz), ends_at))) as ends_at
-    from pieces
+    select account, pool_id, -1, greatest(away_at, begins_at), least(back_at, ends_at)
+    from followed
+    where least(back_at, ends_at) > greatest(away_at, begins_at) and back_at is not null
 ),
 hours as (
     select cast(hour_of_day as integer) as hour_of_day
@@ -132,21 +154,31 @@ hours as (
     ) as all_hours (hour_of_day)
 ),
 -- Watched until a moment less watched until another: the moments, added up by their hour of the day.
-moments as (
-    select account, pool_id, ends_at as moment, sign from clipped where ends_at > begins_at
-    union all
-    select account, pool_id, begins_at as moment, -sign from clipped where ends_at > begins_at
-),
-sums as (
+spans as (
     select
         account,
         pool_id,
-        cast(floor(moment % 86400 / 3600) as integer) as last_hour,
-        sum(sign) as moments,
-        sum(sign * floor(moment / 86400)) as days,
-        sum(sign * (moment % 3600)) as seconds
-    from moments
-    group by account, pool_id, cast(floor(moment % 86400 / 3600) as integer)
+        cast(floor(begins_at % 86400 / 3600) as integer) as first_hour,
+        cast(floor(ends_at % 86400 / 3600) as integer) as last_hour,
+        sum(sign) as spans,
+        sum(sign * floor(begins_at / 86400)) as first_days,
+        sum(sign * (begins_at % 3600)) as first_seconds,
+        sum(sign * floor(ends_at / 86400)) as last_days,
+        sum(sign * (ends_at % 3600)) as last_seconds
+    from pieces
+    group by
+        account,
+        pool_id,
+        cast(floor(begins_at % 86400 / 3600) as integer),
+        cast(floor(ends_at % 86400 / 3600) as integer)
+),
+sums as (
+    select account, pool_id, last_hour, spans as moments, last_days as days,
+        last_seconds as seconds
+    from spans
+    union all
+    select account, pool_id, first_hour, -spans, -first_days, -first_seconds
+    from spans
 ),
 -- Of an hour of the day 3600 seconds have passed on every day before; on the day itself too where
 -- the moment is in a later hour, and some where it is in this one.
@@ -171,20 +203,12 @@ preempted as (
     select
         account,
         pool_id,
-        cast(extract(hour from state_transition_time) as integer) as hour_of_day,
+        hour_of_day,
         count(*) as preemptions,
-        percentile_cont(0.5) within group (
-            order by (epoch(recovered_at) - epoch(state_transition_time)) / 60
-        ) as p50_minutes_to_recover
-    from away
-    where state = 'preempted'
-        and state_transition_time >= first_observed_at
-        and (
-            cast($from as timestamptz) is null
-            or state_transition_time >= cast($from as timestamptz)
-        )
-        and (cast($to as timestamptz) is null or state_transition_time < cast($to as timestamptz))
-    group by account, pool_id, cast(extract(hour from state_transition_time) as integer)
+        percentile_cont(0.5) within group (order by minutes_to_recover) as p50_minutes_to_recover
+    from followed
+    where is_preemption
+    group by account, pool_id, hour_of_day
 )
 select
     watched.account,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,42 @@ def test_a_machine_that_was_away_over_midnights_is_seen_to_be_back(tmp_path: Pat
     assert pytest.approx(watched) == sum(hour["node_hours"] for hour in by_hour)
     told = {r["hour_of_day"]: r["p50_minutes_to_recover"] for r in by_hour if r["preemptions"]}
     assert pytest.approx({9: away[0], 8: away[1]}) == told
+
+
+def test_a_machine_that_was_absent_and_came_back_is_watched_once(tmp_path: Path) -> None:
+    """Two days tell it first and two last; ids and times that another pool has too are another's."""
+    lake = Lake(tmp_path / "lake")
+    other = {"q": [node("a", "idle", "08:00", is_dedicated=False)]}
+    put(lake, "09:00", {"p": [spot("idle", "08:00")], **other})
+    put(lake, "10:00", {"p": [spot("preempted", "09:30")], **other})
+    put(lake, "11:00", {"p": [], **other})
+    put(lake, "12:00", {"p": [], **other})
+    put(lake, "1 08:00", {"p": [], **other})
+    put(lake, "1 09:00", {"p": [], **other})
+    put(lake, "1 10:00", {"p": [spot("preempted", "09:30")], **other})
+    put(lake, "1 11:00", {"p": [spot("idle", "1 10:30")], **other})
+    put(lake, "1 20:00", {"p": [spot("preempted", "1 19:30")], **other})
+    put(lake, "1 22:00", {"p": [spot("idle", "1 21:00")], **other})
+    told = "select date, pool_id, incarnation_key as key from {} order by pool_id, date"
+    begun = "node_starts where cast(first_observed_at as date) = date"
+    with query.connect(lake) as connection:
+        lives = connection.table(told.format("node_lives")).to_pylist()
+        starts = connection.table(told.format(begun)).to_pylist()
+        absences = connection.table(told.format("spot_absences")).to_pylist()
+        found = connection.ask("preemptions").to_pylist()
+        by_hour = connection.ask("preemptions_by_hour").to_pylist()
+    assert ["p", "p", "q"] == [row["pool_id"] for row in lives]
+    assert ["p", "p", "q"] == [row["pool_id"] for row in starts]
+    keys = {(row["pool_id"], row["key"]) for row in (*lives, *starts, *absences)}
+    assert {"p": 1, "q": 1} == Counter(pool for pool, _ in keys)
+    assert 2 == len({key for _, key in keys})
+    hours = {row["pool_id"]: row["node_hours"] for row in found}
+    assert pytest.approx({"p": 37 - 25 - 1.5, "q": 37}) == hours
+    for pool, whole in hours.items():
+        assert pytest.approx(whole) == sum(r["node_hours"] for r in by_hour if r["pool_id"] == pool)
+    (row,) = (row for row in found if row["pool_id"] == "p")
+    assert (row["preemptions"], row["nodes_preempted"], row["recovered"]) == (2, 1, 2)
+    assert pytest.approx((25 + 1.5) / 2 * 60) == row["p50_minutes_to_recover"]
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 5, 9])
