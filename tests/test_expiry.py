@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,16 +39,22 @@ class Hooked(Disk):
         return super().sink(key, over)
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three closed days with history, swept."""
-    lake = Lake(tmp_path / "lake")
+    lake = Lake(tmp_path_factory.mktemp("made") / "lake")
     for day in range(3):
         for clock in ("03:00", "21:00"):
             store(lake, f"{day} {clock}", {"p": [node("a")]})
     for _ in range(2):
         compact(lake)
-    return lake
+    return lake.root
+
+
+@pytest.fixture
+def lake(made: Path, tmp_path: Path) -> Lake:
+    """A copy of it."""
+    return Lake(shutil.copytree(made, tmp_path / "lake"))
 
 
 def compact(lake: Lake) -> compaction.Report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -49,6 +50,18 @@ def found(lake: Lake) -> dict[str, int]:
     with query.connect(lake) as connection:
         rows = {row["name"]: row["rows"] for row in checks.run(connection) if row["rows"]}
     return {name: count for name, count in rows.items() if name.startswith("history")}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An old lake that this nodelake made."""
+    return old(tmp_path_factory.mktemp("made") / "lake").root
+
+
+@pytest.fixture
+def lake(made: Path, tmp_path: Path) -> Lake:
+    """A copy of it."""
+    return Lake(shutil.copytree(made, tmp_path / "lake"))
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +130,9 @@ def test_a_fact_of_an_older_form_reads_with_what_it_has(
 @pytest.mark.parametrize("fact", ["node_hours", "days"])
 @pytest.mark.parametrize("day", [0, 1], ids=["expired", "leaning"])
 def test_a_file_that_nothing_can_make_again_is_named(
-    tmp_path: Path, fact: str, day: int, caplog: pytest.LogCaptureFixture
+    lake: Lake, fact: str, day: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Of a day that has rows the next compaction makes it; of these a check fails, a query warns."""
-    lake = old(tmp_path / "lake")
     assert found(lake) == {}
     when = DAY + timedelta(days=day)
     (lake.root / f"history/{fact}/date={when}/acc.parquet").unlink()
@@ -137,9 +149,8 @@ def test_a_file_that_nothing_can_make_again_is_named(
     assert f"history/{fact} back" in caplog.messages[-1]
 
 
-def test_history_that_was_given_up_is_not_missed(tmp_path: Path) -> None:
+def test_history_that_was_given_up_is_not_missed(lake: Lake) -> None:
     """``nodelake expire --history`` deleted it: that is nobody's loss."""
-    lake = old(tmp_path / "lake")
     today = DAY + timedelta(days=10)
     assert expire(lake, today=today, history_days=9).history_days == 1
     assert found(lake) == {}
