@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from pipeline import query, schema
+from pipeline import history, query, schema
 from pipeline.columns import Origin
 from pipeline.lake import Lake, new_snapshot_id
 from pipeline.ledger import Ledger, Listing
@@ -185,6 +185,12 @@ def test_parameters_are_bound_never_pasted(lake: Lake) -> None:
         asked = "select count(*) from nodes where pool_id = $pool"
         assert connection.sql(asked, {"pool": "p"}).fetchall() == [(1,)]
         assert connection.sql(asked, {"pool": "' or true --"}).fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize("name", query.questions())
+def test_a_question_makes_the_views_it_reads_alone(name: str) -> None:
+    """No word of it, its header included, asks for the views of every fact: a third of a second."""
+    assert history.mentioned(query.questions()[name].sql) != history.FACTS
 
 
 @pytest.mark.parametrize("name", query.questions())

@@ -220,6 +220,14 @@ def test_a_trickle_is_no_storm_and_two_storms_are_two(lake: Lake) -> None:
     ]
 
 
+def test_a_storm_goes_on_over_midnight(lake: Lake) -> None:
+    """It meets the runs of both days, and the one that began before midnight and ended after it."""
+    start_tasks(lake, {"a": [1435], "b": [1440.25], "c": [1446], "d": [1475]})
+    (row,) = ask(lake, "start_task_storms")
+    assert (row["nodes"], row["pool_runs"], row["pool_failed_runs"]) == (3, 3, 3)
+    assert (row["started_at"], row["ended_at"]) == (at("23:55"), at("24:06"))
+
+
 def test_a_storms_half_hour_has_both_its_ends(lake: Lake) -> None:
     """The third node fails 30 minutes after the first, to the second: a storm."""
     start_tasks(lake, {"a": [10], "b": [25], "c": [40]})
