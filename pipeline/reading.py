@@ -133,7 +133,12 @@ class Reading:
             failure = _Failure.of(error)
             ledger.pool_listing = "partial" if self.pools else "failed"
             ledger.error_code, ledger.error_message, ledger.request_id = failure
-            log.error("the pools could not all be listed: %s: %s", failure.code, failure.message)
+            log.error(
+                "the pools of %s could not all be listed: %s: %s",
+                ledger.origin.account,
+                failure.code,
+                failure.message,
+            )
         else:
             ledger.pool_listing = "partial" if ledger.report.missing_ids else "complete"
 
@@ -217,8 +222,9 @@ class Reading:
         row["listing"] = listing
         row["error_code"], row["error_message"], row["request_id"] = failure
         log.error(
-            "the nodes of pool %s could not all be listed: %s: %s",
+            "the nodes of pool %s of %s could not all be listed: %s: %s",
             row["pool_id"],
+            self.ledger.origin.account,
             failure.code,
             failure.message,
             extra={"pool_id": row["pool_id"], "request_id": failure.request_id},

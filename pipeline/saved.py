@@ -55,6 +55,7 @@ class Contents:
     """Pools whose last page had a next link that no file answers."""
 
 
+_GZIP = b"\x1f\x8b"
 _POOL_URL = re.compile(r"/pools/([^/]+)(?:/nodes/[^/]+)?/?")
 _METADATA = re.compile(r"\$metadata#(\w+)")
 _BATCH_HOST = re.compile(r"([a-z0-9]+)\.([a-z0-9-]+)\.batch\.[a-z0-9.]+", re.IGNORECASE)
@@ -123,7 +124,7 @@ def _elements(file: SavedFile) -> tuple[list[object], str | None, str | None]:
             parse_constant=pages.refuse_constant,
         )
     except (ValueError, RecursionError) as error:
-        raise SavedError(file.name, f"not JSON: {error}") from None
+        raise SavedError(file.name, f"not JSON: {error}{_advice(file.data, error)}") from None
     if isinstance(value, list):
         return value, None, None
     if not isinstance(value, dict):
@@ -139,6 +140,15 @@ def _elements(file: SavedFile) -> tuple[list[object], str | None, str | None]:
     if "code" in value and "message" in value and "id" not in value:
         raise SavedError(file.name, f"an error of the service, not a listing: {value['code']}")
     return [value], metadata, None
+
+
+def _advice(data: bytes, error: Exception) -> str:
+    """What to do with a file that is JSON once it is unpacked, or line by line."""
+    if data.startswith(_GZIP):
+        return "; it is packed with gzip: unpack it first, gunzip FILE"
+    if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
+        return "; values one after another make a list by jq -s . FILE"
+    return ""
 
 
 def _kind(

@@ -243,6 +243,12 @@ def test_a_lake_that_holds_nothing_is_said_to(
     assert capsys.readouterr().err == ""
 
 
+def test_compacting_a_lake_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """From cron an exit code of 0 would hide a mistyped --lake for years."""
+    assert cli.run(["compact", "--lake", "mistyped"]) == 0
+    assert re.search(r"no snapshots in .*mistyped", capsys.readouterr().err)
+
+
 def test_a_value_that_fits(capsys: pytest.CaptureFixture[str], lake: str) -> None:
     """A day is a moment; a number is one."""
     assert cli.run(["ask", "coverage", "--from", "2026-11-21", "--lake", lake]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -248,6 +249,8 @@ def test_a_url_with_no_valid_pool_id_names_no_pool(lake: Lake) -> None:
         (b"", "not JSON"),
         (b'{"value": [', "not JSON"),
         (b"<html>", "not JSON"),
+        (b'{"id": "a"}\n{"id": "b"}\n', "jq -s . FILE"),
+        (gzip.compress(b"[]", mtime=0), "gunzip FILE"),
         (b"12", "neither an object nor a list"),
         (b'{"value": {}}', "list named 'value'"),
         (

@@ -75,6 +75,8 @@ def compact(through: date | None, grace: float, lake: str | None) -> int:
     )
     if report.open_days:
         told += f"; {len(report.open_days)} stay open"
+    if not report.accounts and not into.landed("snapshots"):
+        log.warning("no snapshots in %s", into)
     _close("compact", told, figures, time.monotonic() - begun)
     return report.exit_code
 
