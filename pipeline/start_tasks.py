@@ -122,11 +122,8 @@ class StartTasks:
         if raw not in self._fitting:
             try:
                 value = json.loads(raw, object_pairs_hook=shape.unique_members)
-            except (
-                ValueError,
-                RecursionError,
-            ):  # an integer of thousands of digits, a deep stranger
-                return None
+            except (ValueError, RecursionError):
+                return None  # an integer of thousands of digits, a deep stranger
             cleaned = self._cleaner.clean(value)
             if not value or cleaned.problems:
                 return None
