@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import reading, snapshot
+from pipeline.envelope import Envelope
 from pipeline.extract import ExtractError, Page
 from pipeline.flatten import NodeFlattener, Tables
 from pipeline.lake import Lake
@@ -25,9 +26,11 @@ def test_the_next_page_is_on_its_way_while_one_is_flattened(
     asked = threading.Event()
     flatten = NodeFlattener.page
 
-    def late(self: NodeFlattener, body: bytes, at: datetime) -> tuple[Tables, str | None]:
+    def late(
+        self: NodeFlattener, body: bytes, at: datetime, envelope: Envelope
+    ) -> tuple[Tables, str | None]:
         assert asked.wait(30)
-        return flatten(self, body, at)
+        return flatten(self, body, at, envelope)
 
     monkeypatch.setattr(NodeFlattener, "page", late)
     service = make_service(small_fleet(alpha=12))
@@ -53,14 +56,16 @@ def test_no_more_pages_are_flattened_at_once_than_there_are_processors(
     at_once, most, lock = 0, 0, threading.Lock()
     flatten = NodeFlattener.page
 
-    def counted(self: NodeFlattener, body: bytes, at: datetime) -> tuple[Tables, str | None]:
+    def counted(
+        self: NodeFlattener, body: bytes, at: datetime, envelope: Envelope
+    ) -> tuple[Tables, str | None]:
         nonlocal at_once, most
         with lock:
             at_once += 1
             most = max(most, at_once)
         time.sleep(0.01)
         try:
-            return flatten(self, body, at)
+            return flatten(self, body, at, envelope)
         finally:
             with lock:
                 at_once -= 1

@@ -69,7 +69,8 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An old lake, made by a nodelake that did not know node_tasks yet."""
     root: Path = tmp_path_factory.mktemp("untold") / "lake"
     with pytest.MonkeyPatch.context() as patch:
-        patch.delitem(facts.FACTS, "node_tasks")
+        older = {name: fact for name, fact in facts.FACTS.items() if name != "node_tasks"}
+        patch.setattr(facts, "FACTS", older)
         old(root)
     compact(Lake(root))
     return root
