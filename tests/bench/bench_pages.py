@@ -208,7 +208,7 @@ def run(quick: bool) -> list[Figure]:
     told.append(
         Figure(f"{name} `orjson.loads`", middle["nodelake"] / middle["orjson"], 0.5, "", details)
     )
-    for what, share in shares(some, rounds).items():
+    for what, share in shares(some, 4 * rounds).items():  # they are small
         told.append(Figure(f"of the page path, {what}", share, None))
     for package, shown, limit in (
         ("azure.batch", "`azure-batch` `list_nodes`, all fields touched", 0.02),
