@@ -155,16 +155,20 @@ accused as (
     group by account, pool_id, node_key
     having cast(sum(hits) as double) / sum(runs) >= cast($rate as double)
 ),
+-- a number of each job: millions of pairs are told apart by two numbers, not by texts
 jobs as (
-    select distinct own_jobs.account, own_jobs.pool_id, own_jobs.job_id
-    from own_jobs
-    join accused
-        on accused.account = own_jobs.account
-        and accused.pool_id = own_jobs.pool_id
-        and accused.node_key = own_jobs.node_key
+    select account, pool_id, job_id, row_number() over (order by account, pool_id, job_id) as job
+    from (
+        select distinct own_jobs.account, own_jobs.pool_id, own_jobs.job_id
+        from own_jobs
+        join accused
+            on accused.account = own_jobs.account
+            and accused.pool_id = own_jobs.pool_id
+            and accused.node_key = own_jobs.node_key
+    ) as theirs
 ),
 job_nodes as (
-    select node_jobs.account, node_jobs.pool_id, node_jobs.job_id, node_jobs.node_key
+    select jobs.job, node_jobs.node_key, ended_runs
     from node_jobs
     join jobs
         on jobs.account = node_jobs.account
@@ -173,7 +177,7 @@ job_nodes as (
     where (cast($from as timestamptz) is null or first_end_time >= cast($from as timestamptz))
         and (cast($to as timestamptz) is null or last_end_time < cast($to as timestamptz))
     union all
-    select edge_jobs.account, edge_jobs.pool_id, edge_jobs.job_id, edge_jobs.node_key
+    select jobs.job, edge_jobs.node_key, ended_runs
     from edge_jobs
     join jobs
         on jobs.account = edge_jobs.account
@@ -181,65 +185,34 @@ job_nodes as (
         and jobs.job_id is not distinct from edge_jobs.job_id
 ),
 job_counts as (
-    select account, pool_id, job_id, count(distinct node_key) as nodes
+    select job, count(distinct node_key) as nodes
     from job_nodes
-    group by account, pool_id, job_id
+    group by job
 ),
 -- the other nodes' rates: of those that have any
 hits_of_jobs as (
-    select hits.account, hits.pool_id, hits.job_id, hits.node_key, count(*) as hits
+    select jobs.job, hits.node_key, count(*) as hits
     from hits
     join jobs
         on jobs.account = hits.account
         and jobs.pool_id = hits.pool_id
         and jobs.job_id is not distinct from hits.job_id
-    group by hits.account, hits.pool_id, hits.job_id, hits.node_key
-),
-hit_parts as (
-    select
-        node_jobs.account,
-        node_jobs.pool_id,
-        node_jobs.job_id,
-        node_jobs.node_key,
-        ended_runs,
-        hits
-    from node_jobs
-    join hits_of_jobs
-        on hits_of_jobs.account = node_jobs.account
-        and hits_of_jobs.pool_id = node_jobs.pool_id
-        and hits_of_jobs.job_id is not distinct from node_jobs.job_id
-        and hits_of_jobs.node_key = node_jobs.node_key
-    where (cast($from as timestamptz) is null or first_end_time >= cast($from as timestamptz))
-        and (cast($to as timestamptz) is null or last_end_time < cast($to as timestamptz))
-    union all
-    select
-        edge_jobs.account,
-        edge_jobs.pool_id,
-        edge_jobs.job_id,
-        edge_jobs.node_key,
-        ended_runs,
-        hits
-    from edge_jobs
-    join hits_of_jobs
-        on hits_of_jobs.account = edge_jobs.account
-        and hits_of_jobs.pool_id = edge_jobs.pool_id
-        and hits_of_jobs.job_id is not distinct from edge_jobs.job_id
-        and hits_of_jobs.node_key = edge_jobs.node_key
+    group by jobs.job, hits.node_key
 ),
 hit_rates as (
     select
-        account,
-        pool_id,
-        job_id,
-        node_key,
-        cast(max(hits) as double) / sum(ended_runs) as rate
-    from hit_parts
-    group by account, pool_id, job_id, node_key
+        job_nodes.job,
+        job_nodes.node_key,
+        cast(max(hits_of_jobs.hits) as double) / sum(job_nodes.ended_runs) as rate
+    from job_nodes
+    join hits_of_jobs
+        on hits_of_jobs.node_key = job_nodes.node_key and hits_of_jobs.job = job_nodes.job
+    group by job_nodes.job, job_nodes.node_key
 ),
 job_rates as (
-    select account, pool_id, job_id, sum(rate) as rates
+    select job, sum(rate) as rates
     from hit_rates
-    group by account, pool_id, job_id
+    group by job
 ),
 compared as (
     select
@@ -252,14 +225,12 @@ compared as (
         on accused.account = own_jobs.account
         and accused.pool_id = own_jobs.pool_id
         and accused.node_key = own_jobs.node_key
-    join job_counts
-        on job_counts.account = own_jobs.account
-        and job_counts.pool_id = own_jobs.pool_id
-        and job_counts.job_id is not distinct from own_jobs.job_id
-    left join job_rates
-        on job_rates.account = own_jobs.account
-        and job_rates.pool_id = own_jobs.pool_id
-        and job_rates.job_id is not distinct from own_jobs.job_id
+    join jobs
+        on jobs.account = own_jobs.account
+        and jobs.pool_id = own_jobs.pool_id
+        and jobs.job_id is not distinct from own_jobs.job_id
+    join job_counts on job_counts.job = jobs.job
+    left join job_rates on job_rates.job = jobs.job
 ),
 by_node as (
     select
