@@ -321,6 +321,13 @@ START_TASK_ENDS = Fact("start_task_ends", "date x incarnation x start_time", "Ev
     _column("last", "failure_message", TEXT, "Message of the failure."),
     _column("last", "next_start_time", TIME, "When the node's next run on the same image began, as the day's listings show: of the same day always, of later ones not."),
     *_IMAGE,
+    _column("last", "run_key", COUNT, "63 bits of an MD5 of the node and start_time: tells runs apart at a tenth of the bytes."),
+), is_daily=True, version=2)
+
+LISTED_AGAIN = Fact("listed_again", "date x incarnation x start_time", "Nodes and runs of start tasks that a day lists and the last listings before it did not, though they had begun: an earlier day may have told them already.", (
+    *_NODE,
+    _column("key", "start_time", TIME, "When the run began; null of the node itself."),
+    _column("last", "told_key", COUNT, "incarnation_key of the node in node_lives, or run_key of the run in start_task_ends."),
 ), is_daily=True)
 
 _SETUP = ("node_agent_version", *(each.column.name for each in _IMAGE))
@@ -353,36 +360,18 @@ POOL_HOURS = Fact("pool_hours", "date x hour x account x pool", "A pool hour by 
     _column("last", "tasks_finished", COUNT, "Task runs seen to have completed in the hour."),
     _column("last", "tasks_failed", COUNT, "Of those, failed."),
 ), is_daily=True)
-# fmt: on
 
 #: Every fact by name, in the order they are made.
 FACTS: dict[str, Fact] = {
     fact.name: fact
     for fact in (
-        NODE_STATES,
-        NODE_INCARNATIONS,
-        NODE_CONFIG_INTERVALS,
-        TASK_RUNS,
-        TASK_GAPS,
-        START_TASK_RUNS,
-        NODE_BOOTS,
-        NODE_ERROR_EPISODES,
-        NODE_HOURS,
-        POOL_HOURS,
-        NODE_STAYS,
-        NOTABLE_STAYS,
-        SPOT_ABSENCES,
-        NODE_LIVES,
-        TASK_FAILURES,
-        NODE_JOBS,
-        NODE_TASKS,
-        NODE_STARTS,
-        START_TASK_BEGINS,
-        START_TASK_ENDS,
-        POOL_SETUPS,
-        TASK_ERRORS,
+        NODE_STATES, NODE_INCARNATIONS, NODE_CONFIG_INTERVALS, TASK_RUNS, TASK_GAPS,
+        START_TASK_RUNS, NODE_BOOTS, NODE_ERROR_EPISODES, NODE_HOURS, POOL_HOURS, NODE_STAYS,
+        NOTABLE_STAYS, SPOT_ABSENCES, NODE_LIVES, TASK_FAILURES, NODE_JOBS, NODE_TASKS, NODE_STARTS,
+        START_TASK_BEGINS, START_TASK_ENDS, LISTED_AGAIN, POOL_SETUPS, TASK_ERRORS,
     )
 }
+# fmt: on
 
 #: Under this key a day's file of ``history/days`` tells which facts were made, and their versions.
 MADE = "nodelake.facts"

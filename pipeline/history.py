@@ -145,10 +145,11 @@ class History:
         yield f"create or replace view record_days as {record.RECORD_DAYS}"
 
     def _fact(self, fact: Fact) -> Iterator[str]:
-        daily = fact.name if fact.is_daily else f"daily_{fact.name}"
+        has_view = bool(_views(fact.name))
+        daily = fact.name if fact.is_daily and not has_view else f"daily_{fact.name}"
         yield f"create or replace view {daily} as {self._daily(fact)}"
         if not fact.is_daily and not fact.is_island:
-            name = f"merged_{fact.name}" if _views(fact.name) else fact.name
+            name = f"merged_{fact.name}" if has_view else fact.name
             yield f"create or replace view {name} as {_merged(fact)}"
         yield from _views(fact.name)
         yield f"comment on view {fact.name} is '{quoted(fact.doc)} Grain: {fact.grain}.'"
@@ -336,7 +337,8 @@ def build_day(
         listed = ", ".join(f"date '{each}'" for each in sorted(dates))
         for table in ("nodes", "recent_tasks", "node_errors"):
             b.narrow(table, f"date in ({listed})")
-        b.keep(f"made_allocations as {_source('allocations')}")
+        for name in ("allocations", "day_edges"):
+            b.keep(f"made_{name} as {_source(name)}")
         b.cursor.execute(
             f"create view {b.place}.main.made_observations as {_source('observations')}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,21 +12,34 @@ import pytest
 from pipeline import compact as compaction
 from pipeline import history, query
 from pipeline.lake import Lake
-from tests.lakes import MONDAY, node, put
+from tests.lakes import MONDAY, Listing, node, put
 
 #: Questions that tell such a node once, and what makes them answer of it.
 ONCE: dict[str, dict[str, Any]] = {
     "agent_versions": {},
+    "census": {},
+    "error_codes": {"source": "start_task"},
     "flapping_nodes": {"entries": 2},
     "idle_streaks": {},
     "image_drift": {},
     "preemptions": {},
     "preemptions_by_hour": {},
     "start_task_durations": {},
+    "start_task_failure_rate": {},
+    "start_task_failures": {},
+    "start_task_storms": {},
     "stuck_nodes": {},
 }
-#: Facts that tell it twice.
-TWICE = ("node_stays", "notable_stays", "spot_absences", "node_lives", "start_task_ends")
+#: Facts that tell it twice, as do the daily rows of two others, whose views leave out the earlier.
+TWICE = (
+    "node_stays",
+    "notable_stays",
+    "spot_absences",
+    "daily_node_lives",
+    "daily_start_task_ends",
+)
+#: Facts whose views tell a thing once, and the views that join the days.
+JOINED = {"node_lives": "node_incarnations", "start_task_ends": "start_task_runs"}
 MOMENTS = ("0 02:00", "0 12:00", "0 18:00", "0 23:00", "1 00:05", "1 00:10", "1 00:15", "1 23:00")
 
 
@@ -35,6 +49,14 @@ def shown(name: str, number: int) -> dict[str, Any]:
     if name == "flap":  # in trouble twice before midnight, the second time for good
         turns = min(number, 3)
         state, since = ("idle", "unusable")[turns % 2], MOMENTS[turns].replace(":00", ":00:01")
+    started = {
+        "start_task_start_time": "0 02:10",
+        "start_task_end_time": "0 02:11",
+        "start_task_state": "completed",
+        "start_task_result": "failure",
+        "start_task_exit_code": 1,
+        "start_task_definition_id": "d",
+    }
     return node(
         name,
         state,
@@ -46,12 +68,7 @@ def shown(name: str, number: int) -> dict[str, Any]:
         image_offer="u",
         image_sku="s",
         image_exact_version="v1" if name == "wait" else "v2",
-        start_task_start_time="0 00:45",
-        start_task_end_time="0 00:46",
-        start_task_state="completed",
-        start_task_result="failure",
-        start_task_exit_code=1,
-        start_task_definition_id="d",
+        **(started if number else {}),
     )
 
 
@@ -104,3 +121,91 @@ def test_a_question_tells_it_once(lakes: dict[str, query.Connection], name: str)
     assert len(answers["always"]) > 0
     assert answers["always"] == answers["hole"]
     assert answers["always"] == answers["compacted"]
+
+
+class _Node:
+    """A node that is left out of listings, or malformed, for a while, and runs its start task anew."""
+
+    def __init__(self, name: str, rng: random.Random) -> None:
+        self.name, self.rng = name, rng
+        self.began: str | None = None
+        self.way = "listed"
+
+    def move(self, when: str, before: str) -> dict[str, Any] | None:
+        """As a listing shows it then; None where it is left out."""
+        rng = self.rng
+        if self.began is None or rng.random() < 0.15:
+            self.began = before
+        if rng.random() < 0.4:
+            self.way = rng.choice(("listed", "listed", "absent", "absent", "malformed", "no run"))
+        if self.way == "absent":
+            return None
+        run = {
+            "start_task_start_time": self.began,
+            "start_task_state": "completed",
+            "start_task_result": "success",
+            "start_task_end_time": when,
+        }
+        has_allocation = self.name != "d"
+        return node(
+            self.name,
+            allocated="-1 12:00" if has_allocation else None,
+            is_malformed=self.way == "malformed",
+            **({} if self.way == "no run" else run),
+        )
+
+
+def _filled(lake: Lake, seed: int) -> Lake:
+    """Five days of few listings, some of which broke off, one pool now and then not there at all."""
+    rng = random.Random(seed)
+    pools = {pool: [_Node(name, rng) for name in names] for pool, names in POOLS.items()}
+    before = "0 00:01"
+    for day in range(5):
+        for minutes in sorted(rng.sample(range(5, 1435), rng.randint(1, 5))):
+            when = f"{day} {minutes // 60:02}:{minutes % 60:02}"
+            shown_by = {pool: [n.move(when, before) for n in ns] for pool, ns in pools.items()}
+            put(
+                lake,
+                when,
+                {
+                    pool: Listing(
+                        [each for each in nodes if each],
+                        rng.choice(("complete", "complete", "complete", "partial")),
+                    )
+                    for pool, nodes in shown_by.items()
+                    if pool == "p" or rng.random() < 0.7
+                },
+            )
+            before = when
+    return lake
+
+
+POOLS = {"p": ("a", "b", "c", "d"), "q": ("a", "b")}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_listings_lack_the_views_tell_each_once(tmp_path: Path, seed: int) -> None:
+    """The same nodes and runs as the joined days, each as it was last listed, before and after."""
+    lake = _filled(Lake(tmp_path / "lake"), seed)
+    for _ in range(2):
+        with query.connect(lake) as connection:
+            for fact, joined in JOINED.items():
+                key = "pool_id, node_id, allocation_time, last_observed_at"
+                key += ", start_time, end_time" if fact == "start_task_ends" else ""
+                told, whole = (
+                    connection.sql(f"select {key} from {name} order by all").fetchall()
+                    for name in (fact, joined)
+                )
+                assert told == whole
+        compact(lake)
+
+
+def test_some_of_those_days_tell_twice(tmp_path: Path) -> None:
+    """Otherwise the test above would show nothing."""
+    with query.connect(_filled(Lake(tmp_path / "lake"), 0)) as connection:
+        for fact in JOINED:
+            daily, told = (
+                connection.sql(f"select count(*) from {name}").fetchall()[0][0]
+                for name in (f"daily_{fact}", fact)
+            )
+            assert daily > told > 0

@@ -1,6 +1,6 @@
 -- makes:   every node that was listed, as the listings of a day show it, and whether it has gone
 -- grain:   wanted day x incarnation
--- columns: those of facts.NODE_INCARNATIONS that are stored, and date
+-- columns: those of facts.NODE_INCARNATIONS that are stored, and date; is_again, see listed_again
 -- merge:   min of first_observed_at, max of last_observed_at, the rest last by last_observed_at
 -- traps:   Malformed rows count as present. Gone is absent from two consecutive complete listings,
 --          absent_at is the first one's finish; an account listing without the pool proves it at
@@ -14,6 +14,7 @@ with seen as (
         allocation_time,
         min(observed_at) as first_observed_at,
         max(observed_at) as last_observed_at,
+        min(observed_at) filter (where cast(observed_at as date) = date) as day_observed_at,
         max_by(vm_size, observed_at) filter (where vm_size is not null) as vm_size,
         max_by(is_dedicated, observed_at) filter (where is_dedicated is not null) as is_dedicated,
         max_by(image_publisher, observed_at) filter (where image_publisher is not null)
@@ -96,8 +97,25 @@ select
     seen.total_tasks_run,
     seen.total_tasks_succeeded,
     absences.absent_at,
-    absences.is_pool_absent
+    absences.is_pool_absent,
+    coalesce(
+        case
+            when seen.day_observed_at is null then false
+            when seen.first_observed_at < cast(seen.date as timestamptz)
+                then seen.day_observed_at > day_edges.unseen_at
+            else day_edges.before_at is not null
+                and (
+                    seen.allocation_time is null
+                    or seen.allocation_time < day_edges.before_at + interval 2 seconds
+                )
+        end,
+        false
+    ) as is_again
 from seen
+left join made_day_edges as day_edges
+    on day_edges.date = seen.date
+    and day_edges.account = seen.account
+    and day_edges.pool_id = seen.pool_id
 left join absences
     on absences.date = seen.date
     and absences.account = seen.account

@@ -4,7 +4,8 @@
 -- merge:   none: a node is told by the day that listed it last. Those that a later day lists again
 --          are not told by this one, so no days have to be joined
 -- traps:   A day sees two complete listings after it, so an end that they prove is told. A node that
---          was absent from those and is listed again later is told once more.
+--          was absent from those and is listed again later is told once more: listed_again
+--          tells so, and the view leaves out the earlier row.
 with followed as (
     select
         *,

@@ -4,7 +4,8 @@
 -- merge:   none: a run is told by the day that listed it last
 -- traps:   As start_task_runs: what came and went between two listings was never seen. A day sees two
 --          complete listings after it, so the run that came next is known. A node that was absent
---          from those and is listed again later, with the same run, has it told once more.
+--          from those and is listed again later, with the same run, has it told once more:
+--          listed_again tells so, and the view leaves out the earlier row.
 with followed as (
     select
         *,
@@ -39,6 +40,19 @@ select
     image_offer,
     image_sku,
     image_exact_version,
-    image_virtual_machine_image_id
+    image_virtual_machine_image_id,
+    cast(
+        md5_number_lower(
+            concat_ws(
+                '/',
+                account,
+                pool_id,
+                node_id,
+                cast(epoch_us(allocation_time) as varchar),
+                cast(epoch_us(start_time) as varchar)
+            )
+        ) // 2
+        as bigint
+    ) as run_key
 from followed
 where cast(last_observed_at as date) = date

@@ -1,6 +1,7 @@
 -- makes:   every run of a start task that a node showed, as the listings of a day do
 -- grain:   wanted day x incarnation x start_time
--- columns: those of facts.START_TASK_RUNS that are stored, and date
+-- columns: those of facts.START_TASK_RUNS that are stored, and date; is_again, see
+--          listed_again
 -- merge:   min of first_observed_at, max of last_observed_at; start_task_id,
 --          start_task_definition_id and is_definition_certain first by first_observed_at, the rest
 --          last by last_observed_at
@@ -54,6 +55,7 @@ runs as (
         start_task_start_time as start_time,
         min(observed_at) as first_observed_at,
         max(observed_at) as last_observed_at,
+        min(observed_at) filter (where cast(observed_at as date) = date) as day_observed_at,
         min_by(
             struct_pack(
                 start_task_id := start_task_id,
@@ -91,9 +93,9 @@ runs as (
     group by date, account, pool_id, node_id, allocation_time, start_task_start_time
 )
 select
-    date,
-    account,
-    pool_id,
+    runs.date,
+    runs.account,
+    runs.pool_id,
     node_id,
     allocation_time,
     start_time,
@@ -118,5 +120,19 @@ select
     last_row.image_offer,
     last_row.image_sku,
     last_row.image_exact_version,
-    last_row.image_virtual_machine_image_id
+    last_row.image_virtual_machine_image_id,
+    coalesce(
+        case
+            when runs.day_observed_at is null then false
+            when runs.first_observed_at < cast(runs.date as timestamptz)
+                then runs.day_observed_at > day_edges.unseen_at
+            else day_edges.before_at is not null
+                and runs.start_time < day_edges.before_at + interval 2 seconds
+        end,
+        false
+    ) as is_again
 from runs
+left join made_day_edges as day_edges
+    on day_edges.date = runs.date
+    and day_edges.account = runs.account
+    and day_edges.pool_id = runs.pool_id

@@ -12,7 +12,9 @@
 --           run that failed, at its end). pools is how many pools of the account had the code from
 --           that source in that step: those stand beside each other. Errors that came and went
 --           between two listings, and runs that did, were never seen: of tasks, task_gaps tells how
---           many. A retried attempt of a task shows no failure. An error without a code is ''.
+--           many. A retried attempt of a task shows no failure. An error without a code is ''. Of a node
+--           that two complete listings after a day lacked, and that came back with the same
+--           allocation, the failed tasks that it still shows count twice, but not in whole days.
 with ended_elsewhere as (
     select distinct
         date,

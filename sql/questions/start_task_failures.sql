@@ -19,9 +19,8 @@ select
     min(start_time) as first_start_time,
     max(start_time) as last_start_time,
     max_by(failure_message, start_time) as message
-from daily_start_task_runs
-where cast(last_observed_at as date) = date  -- each run once: by the day that listed it last
-    and result = 'failure'
+from start_task_ends
+where result = 'failure'
     and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
     and (cast($from as timestamptz) is null or start_time >= cast($from as timestamptz))
     and (cast($to as timestamptz) is null or start_time < cast($to as timestamptz))

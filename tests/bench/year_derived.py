@@ -40,8 +40,10 @@ def derived(
         connection.execute("set threads = 1")
         for name, table in made.items():
             connection.register(f"table_{name}", table)
+            # nothing is ever out of sight in the year: what its facts do not store is false
             connection.execute(
-                f"create view made_{name} as select date '{day}' as date, * from table_{name}"
+                f"create view made_{name} as "
+                f"select date '{day}' as date, false as is_again, * from table_{name}"
             )
         for name, source in derivations().items():
             if name in made or (names is not None and name not in names):
