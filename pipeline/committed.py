@@ -131,9 +131,10 @@ class Committed:
         return Held.of(self._ids[key], counts)
 
 
-Why = Literal["added later", "made otherwise", "missing"]
+Why = Literal["added later", "made otherwise", "missing", "rows missing"]
 """Why history of a day whose rows have expired does not tell a fact: its days came before the fact,
-or before its SQL of today, or the file is gone."""
+or before its SQL of today, or the file is gone; or the day is answered from those of its rows that
+are left."""
 
 Untold = tuple[str, date, str, Why]
 """An account, a day, a fact, and why; fact ``days`` where what tells of that day's history is gone."""

@@ -2,7 +2,8 @@
 
 An expiry tells of its intent, looks what the day is still needed for, and marks it. A writer puts its
 ledger file, then looks for an intent or a mark. So one of the two sees the other, however long either
-was held up in between.
+was held up in between. Before the mark it names the days whose history was made with rows of that
+day: were their file of ``history/days`` lost, nothing else would tell that rows are missing.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from pipeline.facts import AccountDay
-from pipeline.storage import LakeError, Locked, Storage
+from pipeline.storage import LakeError, Locked, Storage, put
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from pipeline.lake import Lake
 
@@ -37,6 +38,33 @@ def mark_key(day: date, account: str) -> str:
 def intent_key(day: date, account: str) -> str:
     """Where an expiry that is about to mark a day tells so, until it has, or has not."""
     return f"expiring/date={day.isoformat()}/{account}"
+
+
+def leaning_key(day: date, account: str) -> str:
+    """Where it is told with rows of which expired days the history of a day was made, until it goes."""
+    return f"leaning/date={day.isoformat()}/{account}"
+
+
+def note_leaning(storage: Storage, account: str, day: date, on: Iterable[date]) -> None:
+    """Tells that the history of a day was made with rows of these days too; each stays told."""
+    told = leans_on(storage, account, day)
+    if not told.issuperset(on):
+        lines = "".join(f"{each.isoformat()}\n" for each in sorted({*told, *on}))
+        put(storage, leaning_key(day, account), lines.encode())
+
+
+def leans_on(storage: Storage, account: str, day: date) -> set[date]:
+    """The days that ``note_leaning`` told of."""
+    key = leaning_key(day, account)
+    if storage.find(key) is None:
+        return set()
+    with storage.open(key) as file:
+        return {date.fromisoformat(line) for line in file.read().decode().split()}
+
+
+def leaning(storage: Storage) -> set[AccountDay]:
+    """The account-days that ``note_leaning`` told of."""
+    return _days_in(storage, "leaning")
 
 
 def marks(storage: Storage) -> set[AccountDay]:
@@ -86,7 +114,7 @@ def refuse(lake: Lake, account: str, day: date, *, is_there: bool) -> None:
             time.sleep(_STEP)
     if lake.is_expired(day, account):
         raise Refused(f"{day} of {account} has expired: nothing may be added to it")
-    if lake.made_from(day, account) and (gone := _leans_on(lake, account, day, lake.marks())):
+    if gone := _leans_on(lake, account, day, lake.marks()):
         raise Refused(
             f"the history of {day} of {account} was made with rows of {gone}, which has "
             "expired: nothing may be added to it"
@@ -98,4 +126,7 @@ def _leans_on(lake: Lake, account: str, day: date, gone: Collection[AccountDay])
     if not gone or (account, day) in gone:
         return day if gone else None
     made = lake.made_from(day, account)
-    return made.leans_on(gone, account) if made else None
+    if made:
+        return made.leans_on(gone, account)
+    told = leans_on(lake.storage, account, day)
+    return next((each for each in sorted(told) if (account, each) in gone), None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -192,6 +192,21 @@ class Lake:
     def marks(self) -> set[tuple[str, date]]:
         """The account-days that have expired."""
         return expiry.marks(self.storage)
+
+    def lost(
+        self, marks: Collection[tuple[str, date]], made: Collection[tuple[str, date]]
+    ) -> Iterator[tuple[str, date]]:
+        """The days whose history was made with rows that have expired, and is not there.
+
+        Args:
+            marks: the days that have expired.
+            made: those that have a file of ``history/days``.
+        """
+        for account, day in sorted(expiry.leaning(self.storage) if marks else ()):
+            if (account, day) not in made and (account, day) not in marks:
+                on = expiry.leans_on(self.storage, account, day)
+                if any((account, each) in marks for each in on):
+                    yield account, day
 
     def made_from(self, day: date, account: str) -> MadeFrom | None:
         """What a day's history was made from; None where it has none."""

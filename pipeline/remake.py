@@ -20,6 +20,7 @@ import pyarrow as pa
 from pipeline import facts
 from pipeline.committed import Held, days_file, made_from, sum_of
 from pipeline.dayfile import ROWS_PER_GROUP
+from pipeline.expiry import note_leaning
 from pipeline.lake import FACTS_FROM, Lake, date_of, history_key
 from pipeline.storage import LakeError, Lock
 from pipeline.tablefile import TableFile
@@ -32,6 +33,11 @@ log = logging.getLogger("nodelake.compact")
 
 #: What DuckDB may take while it makes history; more goes to temporary files.
 MEMORY = "2GB"
+#: Of a day that must not be made anew: from the rows that are left it would tell less.
+LOST = (
+    "its file of history/days is missing, and rows it was made with have expired: bring it back from "
+    "a backup"
+)
 
 
 class History(Protocol):
@@ -94,8 +100,17 @@ class Remake:
         try:
             with self._connect() as connection:
                 view = connection.view
+                self._note_leaning(view)
+                lost = {
+                    day
+                    for who, day, _, why in view.untold
+                    if who == self.account and why == "rows missing"
+                }
                 for day, ids in sorted(self._wanted(connection).items()):
                     if is_closed(day) and not self._is_made(view, day, ids):
+                        if day in lost:
+                            self._wait(f"{day}: {LOST}")
+                            continue
                         if gone := self._missing(view, day, ids):
                             self._wait(
                                 f"{day}: {gone}: the file is missing, and the ledger has rows for it"
@@ -109,6 +124,15 @@ class Remake:
                 self.make(is_closed, tries - 1)
             else:
                 self._wait(str(error))
+
+    def _note_leaning(self, view: View) -> None:
+        """An older nodelake did not, of a day whose rows it expired."""
+        marks = self.lake.marks() if view.standing else set()
+        for account, day in view.standing:
+            made = self.lake.made_from(day, account) if account == self.account else None
+            if made:
+                on = {each for each in made.days if (account, each) in marks}
+                note_leaning(self.storage, account, day, on)
 
     def _missing(self, view: View, day: date, ids: Collection[str]) -> str | None:
         """A file without which a day's facts would tell less than those that are there."""

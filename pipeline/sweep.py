@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pipeline import schema
-from pipeline.expiry import forget_intents, intent_key, mark_key
+from pipeline.expiry import forget_intents, intent_key, leaning_key, mark_key, note_leaning
 from pipeline.lake import Lake, history_key, is_snapshot_id
 from pipeline.storage import Entry, LakeError, Lock, Locked, Missing, put
 
@@ -116,6 +116,7 @@ def _delete_day(lake: Lake, account: str, day: date) -> int:
             for table in tables:
                 lake.storage.delete(lake.key(table, place.stem), durable=False)
             deleted += 1
+    lake.storage.delete(leaning_key(day, account), durable=False)
     return deleted
 
 
@@ -191,8 +192,10 @@ def _expire_rows(
         # a snapshot that commits from here on is seen by the look below, or sees this and waits
         put(lake.storage, intent_key(day, account), b"")
         try:
-            why = _still_needed(lake, account, day, ids, history)
+            why, leaning = _still_needed(lake, account, day, ids, history)
             if not why:
+                for each in leaning:
+                    note_leaning(lake.storage, account, each, {day})
                 lock.check()
                 put(lake.storage, mark_key(day, account), b"")
         finally:
@@ -207,32 +210,34 @@ def _expire_rows(
 
 def _still_needed(
     lake: Lake, account: str, day: date, ids: set[str], history: History | None
-) -> str | None:
-    """Why a day cannot go yet."""
+) -> tuple[str | None, list[date]]:
+    """Why a day cannot go yet, if so, and the other days whose history was made with its rows."""
     for snapshot_id, place in sorted(lake.landed("snapshots").items()):
         if place.day != day:
             continue
         if snapshot_id in ids:
-            return "its landing files are not swept yet: compact again after the grace period"
+            why = "its landing files are not swept yet: compact again after the grace period"
+            return why, []
         try:
             if lake.ledger_row(snapshot_id).account == account:
-                return f"{snapshot_id} is not compacted yet: compact first"
+                return f"{snapshot_id} is not compacted yet: compact first", []
         except Missing:
             continue
         except LakeError as error:
-            return str(error)
+            return str(error), []
     if history is None or not history.FACTS:
-        return None
+        return None, []
     from pipeline import query
 
     with closing(query.connect(lake)) as connection:
         view = connection.view
         windows = history.windows(connection, account)
     # A day that is not over needs its neighbour's rows too.
-    for each in sorted({day, *(d for d, around in windows.items() if not ids.isdisjoint(around))}):
+    leaning = sorted({d for d, around in windows.items() if not ids.isdisjoint(around)} - {day})
+    for each in sorted({day, *leaning}):
         if (account, each) not in view.history_days:
-            return f"the history of {each} is not made yet and needs it: compact first"
-    return None
+            return f"the history of {each} is not made yet and needs it: compact first", []
+    return None, leaning
 
 
 def _expire_history(lake: Lake, account: str, limit: date, report: Expired) -> None:

@@ -21,6 +21,8 @@ _WHY: dict[Why, str] = {
     "made otherwise": "tells {days} as an older nodelake made it: their rows have expired",
     "missing": "does not tell {days}: files are missing, and their rows have expired: bring "
     "history/{fact} back from a backup",
+    "rows missing": "does not tell {days}: its file is missing, rows it was made with have expired, and "
+    "those that are left tell less: bring history/{fact} back from a backup",
 }
 
 

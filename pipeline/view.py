@@ -313,6 +313,8 @@ class _Past:
         }
         for entry in lake.storage.entries(f"history/{_FIRST}", named.keys()):
             yield *named[entry.key], "days", "missing"
+        for account, day in lake.lost(marks, self.made.keys()):
+            yield account, day, "days", "rows missing"
 
 
 def _lacking(

@@ -106,7 +106,7 @@ def test_what_comes_while_the_expiry_looks_waits_and_is_told(
     monkeypatch.setattr(expiry, "PATIENCE", 0.0)
     plain = sweep._still_needed
 
-    def looked(*given: Any) -> str | None:
+    def looked(*given: Any) -> Any:
         why = plain(*given)
         with pytest.raises(Locked):
             late(Lake(lake.root), which)

@@ -13,7 +13,9 @@ import pytest
 
 from pipeline import checks, cli, facts, history, query, untold
 from pipeline import compact as compaction
-from pipeline.lake import Lake
+from pipeline.expiry import leaning_key, note_leaning
+from pipeline.lake import Lake, Refused, history_key
+from pipeline.remake import LOST
 from pipeline.sweep import expire
 from tests.lakes import MONDAY, node, put, task
 
@@ -34,9 +36,9 @@ def old(root: Path, **first: Any) -> Lake:
     return lake
 
 
-def compact(lake: Lake) -> None:
+def compact(lake: Lake) -> compaction.Report:
     """Long after everything, no grace."""
-    compaction.compact(
+    return compaction.compact(
         lake,
         clock=lambda: MONDAY + timedelta(days=30),
         file_clock=lambda: datetime.now(UTC) + timedelta(days=3),
@@ -139,15 +141,68 @@ def test_a_file_that_nothing_can_make_again_is_named(
     (lake.root / f"history/{fact}/date={when}/acc.parquet").unlink()
     (lake.root / f"history/{fact}/date={DAY + timedelta(days=3)}/acc.parquet").unlink()
     compact(lake)
-    if (fact, day) == ("days", 1):  # it has rows, and is made of those that are left
-        assert found(lake) == {}
-        return
     assert found(lake) == {"history_missing": 1}
     with query.connect(lake) as connection:
         connection.table("from node_hours")
     name = "history" if fact == "days" else fact
     assert caplog.messages[-1].startswith(f"{name} does not tell 1 day of acc ({when})")
     assert f"history/{fact} back" in caplog.messages[-1]
+
+
+def test_a_day_that_was_made_with_expired_rows_is_not_made_from_fewer_unsaid(
+    lake: Lake, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Answered from what is left, it says so; nothing makes it anew or adds to it; a backup mends it."""
+    day = DAY + timedelta(days=1)
+    path = lake.root / history_key("days", day, "acc")
+    kept = path.read_bytes()
+    before = query.connect(lake).table("from node_states").to_pylist()
+    path.unlink()
+    report = compact(lake)
+    assert (report.exit_code, report.history_days) == (3, 0)
+    assert [each for each in report.open_days if f"{day}: {LOST}" in each] == report.open_days
+    assert not path.exists()
+    caplog.clear()
+    with query.connect(lake) as connection:
+        connection.table("from node_hours")
+    (said,) = caplog.messages
+    assert said.startswith(f"history does not tell 1 day of acc ({day}): its file is missing, rows")
+    assert found(lake) == {"history_missing": 1}
+    with pytest.raises(Refused):
+        put(lake, "1 15:00", {"p": [node("a")]})
+    today = DAY + timedelta(days=10)
+    assert expire(lake, today=today, compacted_days=8, history=history).exit_code == 3
+    path.write_bytes(kept)
+    assert compact(lake).exit_code == 0
+    assert found(lake) == {}
+    assert before == query.connect(lake).table("from node_states").to_pylist()
+
+
+def test_an_older_expiry_did_not_tell_what_leans(lake: Lake) -> None:
+    """The next compaction does, from the file that is there."""
+    day = DAY + timedelta(days=1)
+    told = lake.root / leaning_key(day, "acc")
+    expected = told.read_bytes()
+    told.unlink()
+    assert compact(lake).exit_code == 0
+    assert expected == told.read_bytes() == f"{DAY}\n".encode()
+
+
+def test_a_day_that_expires_leans_no_more(lake: Lake) -> None:
+    """What told of it goes with its rows; the day after it leans."""
+    today = DAY + timedelta(days=10)
+    assert expire(lake, today=today, compacted_days=8, history=history).days == 1
+    leaning = [path.parent.name for path in lake.root.glob("leaning/*/acc")]
+    assert [f"date={DAY + timedelta(days=2)}"] == leaning
+
+
+def test_an_expiry_that_was_killed_before_its_mark_made_nothing_lean(lake: Lake) -> None:
+    """Rows of the day are there: its neighbour is made anew as ever."""
+    day, later = DAY + timedelta(days=2), DAY + timedelta(days=3)
+    note_leaning(lake.storage, "acc", later, {day})
+    (lake.root / history_key("days", later, "acc")).unlink()
+    assert compact(lake).history_days == 1
+    assert found(lake) == {}
 
 
 def test_history_that_was_given_up_is_not_missed(lake: Lake) -> None:

@@ -65,7 +65,7 @@ class Disk:
 
     def leftovers(self) -> Iterator[Entry]:
         """Staging files, whoever left them."""
-        for prefix in ("landing", "compacted", "history", "expired", "expiring"):
+        for prefix in ("landing", "compacted", "history", "expired", "expiring", "leaning"):
             yield from (entry for entry in self._walk(prefix) if _is_staging(entry.key))
 
     def _walk(self, prefix: str) -> Iterator[Entry]:
