@@ -296,6 +296,29 @@ def test_a_bad_service_is_warned_of(tmp_path: Path) -> None:
     assert {"unknown_enum_values", "malformed_nodes"} == found(lake).keys()
 
 
+def test_a_malformed_node_is_named(tmp_path: Path) -> None:
+    """Its pool, its id and each value's path; a ledger that tells none of them is a row still."""
+    service, lake = make_service(), Lake(tmp_path / "lake")
+    service.fault("wrong_types", pool="beta", times=1)
+    service.run(lake)
+    with query.connect(lake) as connection:
+        rows = connection.table(checks.check("malformed_nodes").sql).to_pylist()
+        (told,) = connection.table("select malformed, problems from snapshots").to_pylist()
+        nodes = connection.table("select pool_id, node_id from nodes where is_malformed")
+    assert {(node["pool_id"], node["node_id"]) for node in nodes.to_pylist()} == {
+        (row["pool_id"], row["node_id"]) for row in rows
+    }
+    named = [{name: row[name] for name in told["problems"][0]} for row in rows]
+    assert sorted(map(str, told["problems"])) == sorted(map(str, named))
+    assert {told["malformed"]} == {row["malformed"] for row in rows}
+    put(Lake(tmp_path / "bare"), _malformed)
+    with query.connect(tmp_path / "bare") as connection:
+        rows = connection.table(checks.check("malformed_nodes").sql).to_pylist()
+    assert [(1, None, None, None)] == [
+        (row["malformed"], row["pool_id"], row["node_id"], row["path"]) for row in rows
+    ]
+
+
 def test_the_command_tells_each_check_and_fails_only_where_it_should(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

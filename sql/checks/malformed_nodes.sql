@@ -1,9 +1,40 @@
--- check:    Runs that met values of the wrong type, or nodes without a valid id
+-- check:    Values of the wrong type, and nodes without a valid id: where they stood, what came
 -- severity: warn
--- grain:    account x snapshot
--- columns:  account, snapshot_id, source, malformed, error_code
--- traps:    Their rows stay out of facts about states; what came stands, redacted, in extra_json.
-select account, snapshot_id, source, malformed, error_code
-from snapshots
-where malformed > 0
-order by snapshot_id, account;
+-- grain:    account x snapshot x value
+-- columns:  account, snapshot_id, source, malformed, pool_id, node_id, path, problem
+-- traps:    malformed counts nodes and pools of the whole run; of one with several such values each
+--           is a row. The ledger names the first hundred of a run; node_id is empty where it was no
+--           valid one. Their rows stay out of facts about states; what came stands, redacted, in
+--           extra_json.
+with runs as (
+    select account, snapshot_id, source, malformed, problems
+    from snapshots
+    where malformed > 0
+),
+named as (
+    select account, snapshot_id, source, malformed, unnest(problems) as found
+    from runs
+)
+select
+    account,
+    snapshot_id,
+    source,
+    malformed,
+    found.pool_id as pool_id,
+    found.node_id as node_id,
+    found.path as path,
+    found.problem as problem
+from named
+union all
+select
+    account,
+    snapshot_id,
+    source,
+    malformed,
+    cast(null as varchar) as pool_id,
+    cast(null as varchar) as node_id,
+    cast(null as varchar) as path,
+    cast(null as varchar) as problem
+from runs
+where coalesce(cardinality(problems), 0) = 0
+order by snapshot_id, account, pool_id, node_id, path;
