@@ -254,11 +254,15 @@ class Connection:
     def ask(self, name: str, **parameters: object) -> pa.Table:
         """The answer to a named question as an Arrow table.
 
+        Where it counts whole days and ``from`` or ``to`` cuts one, the log says which are counted.
+
         Raises:
             QuestionError: no such question or parameter.
         """
         asked = question(name)
-        return self.table(asked.sql, asked.bind(parameters))
+        values = asked.bind(parameters)
+        asked.warn_of_parts_of_days(values, self._duckdb)
+        return self.table(asked.sql, values)
 
 
 def _is_repeatable(query: str) -> bool:

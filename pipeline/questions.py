@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from pipeline.sql_files import sql_directory
+from duckdb import DuckDBPyConnection
+
+from pipeline.sql_files import read_as, sql_directory
+
+log = logging.getLogger("nodelake.questions")
 
 
 class QuestionError(Exception):
@@ -53,6 +59,35 @@ class Question:
             if value is not None and choices and value not in re.split(", | or ", choices[1]):
                 raise QuestionError(f"{name} of {self.name} is {known[name].doc}, not {value!r}")
         return {name: given.get(name, parameter.default) for name, parameter in known.items()}
+
+    def warn_of_parts_of_days(
+        self, values: Mapping[str, object], connection: DuckDBPyConnection
+    ) -> None:
+        """Logs which days are counted, where it counts whole ones and a range cuts one.
+
+        Args:
+            values: of its parameters by name: times, or texts of times.
+            connection: reads text as a time; its time zone is UTC. What is no time is the
+                query's to refuse.
+        """
+        said, is_within = [], False
+        for each in self.parameters:
+            word = {"from": "from", "to": "before"}.get(each.name)
+            value = values.get(each.name)
+            if word is None or value is None or not each.doc.startswith("only days"):
+                continue
+            try:
+                read = read_as(connection, value, each.type)
+            except ValueError:
+                continue
+            if not isinstance(read, datetime) or read.tzinfo is None:  # infinity
+                continue
+            at = read.astimezone(UTC)
+            day = at.replace(hour=0, minute=0, second=0, microsecond=0)
+            said.append(f"{word} {day:%Y-%m-%d}")
+            is_within |= day != at
+        if is_within:
+            log.warning("%s counts whole days (UTC): those %s", self.name, " and ".join(said))
 
 
 _HEADER = re.compile(r"^-- (?:(question|grain|columns|param|traps): +| {6,})(.+)$")

@@ -485,8 +485,11 @@ def test_the_shell_answers_what_is_typed(
     assert re.search(r"^\s*20$", out, re.MULTILINE)
     assert re.search(r"^\s*7$", out, re.MULTILINE)
     assert "selekt" in err
-    monkeypatch.setattr(sys, "stdin", io.StringIO("select 1;\nselect 2"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("select 11;\nselect 12; select 13"))
     assert cli.run(["shell", "--lake", lake]) == 0
+    assert re.findall(r"^1\d$", capsys.readouterr().out, re.MULTILINE) == [
+        *("11", "11", "12", "12", "13", "13")  # a column's name is the number too
+    ]
 
 
 def test_every_view_of_the_shell_says_what_it_holds(lake: str) -> None:

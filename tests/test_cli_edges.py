@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import cli, query
+from pipeline import cli, query, spark
 from pipeline.cli.output import show
 from pipeline.lake import Lake
 from tests.service import make_service, one, rows
@@ -152,6 +153,25 @@ def test_a_map_is_an_object(capsys: pytest.CaptureFixture[str], lake: str) -> No
     assert [expected] == json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("query", ["select 1; select 2", "from nodes;\nset threads = 2", "", " ;"])
+def test_more_answers_than_are_printed(
+    capsys: pytest.CaptureFixture[str], lake: str, query: str
+) -> None:
+    """Rows of all but the last statement would be dropped without a word; so would none at all."""
+    assert cli.run(["sql", query, "--lake", lake]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    told = "there is no query in it" if not query.strip(" ;") else "2 statements, and one answer"
+    assert told in err
+
+
+def test_statements_before_a_query(capsys: pytest.CaptureFixture[str], lake: str) -> None:
+    """What answers nothing may stand before it."""
+    query = "create temp table seven as select 7 as n; set threads = 1; from seven;"
+    assert cli.run(["sql", query, "--lake", lake]) == 0
+    assert [{"n": 7}] == json.loads(capsys.readouterr().out)
+
+
 @pytest.mark.parametrize(
     ("span", "told"),
     [
@@ -172,6 +192,33 @@ def test_a_range_within_a_day_of_what_counts_whole_days(
     assert cli.run(["ask", "idle_cost", *span, "--lake", lake]) == 0
     err = capsys.readouterr().err
     assert err == "" if told is None else f'idle_cost counts whole days (UTC): {told}"' in err
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        (datetime(2026, 11, 21, 9, tzinfo=UTC), "those before 2026-11-21"),
+        (datetime(2026, 11, 21, 0, tzinfo=timezone(timedelta(hours=1))), "those before 2026-11-20"),
+        ("2026-11-21T09:00Z", "those before 2026-11-21"),
+        (datetime(2026, 11, 21, tzinfo=UTC), None),
+        (date(2026, 11, 21), None),
+        ("infinity", None),
+    ],
+)
+def test_python_is_told_of_parts_of_days(
+    caplog: pytest.LogCaptureFixture, lake: str, end: object, told: str | None
+) -> None:
+    """As the command's user is: a notebook adds hours up too. Spark's values are told the same."""
+    logger = logging.getLogger("nodelake")
+    for handler in [each for each in logger.handlers if type(each) is logging.StreamHandler]:
+        logger.removeHandler(handler)  # a command's, whose stderr has gone
+    expected = [] if told is None else [f"idle_cost counts whole days (UTC): {told}"]
+    with query.connect(lake) as connection:
+        connection.ask("idle_cost", to=end)
+    assert expected == caplog.messages
+    asked = query.question("idle_cost")
+    spark.typed(asked, asked.bind({"to": end}))
+    assert [*expected, *expected] == caplog.messages
 
 
 def test_which_questions_count_whole_days() -> None:

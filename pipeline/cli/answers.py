@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -33,7 +32,22 @@ Examples:
 @format_option
 @lake_option
 def sql(query: str, form: str | None, lake: str | None) -> None:
-    """Answer a DuckDB SQL query from the lake."""
+    """Answer a DuckDB SQL query from the lake.
+
+    Of several statements only the last may answer rows: nodelake shell prints all that are piped
+    in.
+    """
+    import duckdb
+
+    answers = [duckdb.ExpectedResultType.QUERY_RESULT]
+    asked = duckdb.extract_statements(query)
+    if not asked:
+        raise click.UsageError("there is no query in it")
+    if any(each.expected_result_type == answers for each in asked[:-1]):
+        raise click.UsageError(
+            f"{len(asked)} statements, and one answer is printed, the last one's: ask one by one, or "
+            "pipe them into nodelake shell"
+        )
     with connect(lake) as connection:
         warn_of_nothing(connection)
         show(connection.table(query), form)
@@ -62,7 +76,8 @@ def shell(lake: str | None) -> int:
                 _dot(connection, text)
                 continue
             try:
-                show(connection.table(text), "table")
+                for each in duckdb.extract_statements(text):
+                    show(connection.table(each.query), "table")
             except duckdb.Error as error:
                 say(str(error))
                 code = 1
@@ -195,7 +210,6 @@ def ask(
         warn_of_nothing(connection)
         if prices is not None:
             _use(connection, prices)
-        _warn_of_parts_of_days(connection, name, given)
         if master is not None and engine != "spark":
             raise click.UsageError("--spark-master goes with --engine spark")
         if engine == "spark":
@@ -205,28 +219,6 @@ def ask(
         if not rows.num_rows and given.get("pool") is not None:
             _warn_of_no_pool(connection, str(given["pool"]))
         show(rows.select(wanted), form)
-
-
-def _warn_of_parts_of_days(connection: Connection, name: str, given: Mapping[str, object]) -> None:
-    """Says so where a question counts whole days, and a range begins or ends within one."""
-    from pipeline.query import question
-    from pipeline.sql_files import read_as
-
-    said, is_within = [], False
-    with connection.cursor() as cursor:
-        for each in question(name).parameters:
-            word = {"from": "from", "to": "before"}.get(each.name)
-            value = given.get(each.name)
-            if word is None or value is None or not each.doc.startswith("only days"):
-                continue
-            at = read_as(cursor, value, each.type)
-            if not isinstance(at, datetime):  # infinity
-                continue
-            day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-            said.append(f"{word} {day:%Y-%m-%d}")
-            is_within |= day != at
-    if is_within:
-        log.warning("%s counts whole days (UTC): those %s", name, " and ".join(said))
 
 
 def _warn_of_no_pool(connection: Connection, pool: str) -> None:

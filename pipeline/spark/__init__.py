@@ -249,6 +249,8 @@ class Spark:
 def typed(asked: Question, values: Mapping[str, object]) -> dict[str, object]:
     """Values of a question's parameters as DuckDB reads them: text has become times and numbers.
 
+    Where it counts whole days and a range cuts one, the log says which are counted.
+
     Raises:
         QuestionError: a value that does not fit its parameter.
     """
@@ -264,6 +266,7 @@ def typed(asked: Question, values: Mapping[str, object]) -> dict[str, object]:
                     problem = f"{asked.name}: {each.name}: {value!r} is no {each.type}"
                     raise QuestionError(problem) from None
             read[each.name] = value
+        asked.warn_of_parts_of_days(values, connection)
     return read
 
 
