@@ -67,25 +67,32 @@ class Question:
 
         Args:
             values: of its parameters by name: times, or texts of times.
-            connection: reads text as a time; its time zone is UTC. What is no time is the
-                query's to refuse.
+            connection: a session of its own reads texts; what is no time is the query's to refuse.
         """
+        given = {
+            each.name: (each.type, values[each.name])
+            for each in self.parameters
+            if each.name in ("from", "to")
+            and each.doc.startswith("only days")
+            and values.get(each.name) is not None
+        }
+        if not given:
+            return
         said, is_within = [], False
-        for each in self.parameters:
-            word = {"from": "from", "to": "before"}.get(each.name)
-            value = values.get(each.name)
-            if word is None or value is None or not each.doc.startswith("only days"):
-                continue
-            try:
-                read = read_as(connection, value, each.type)
-            except ValueError:
-                continue
-            if not isinstance(read, datetime) or read.tzinfo is None:  # infinity
-                continue
-            at = read.astimezone(UTC)
-            day = at.replace(hour=0, minute=0, second=0, microsecond=0)
-            said.append(f"{word} {day:%Y-%m-%d}")
-            is_within |= day != at
+        # in a session of its own: an answer that is not fetched whole blocks its session
+        with connection.cursor() as cursor:
+            cursor.execute("set TimeZone = 'UTC'")
+            for name, (kind, value) in given.items():
+                try:
+                    read = read_as(cursor, value, kind)
+                except ValueError:
+                    continue
+                if not isinstance(read, datetime) or read.tzinfo is None:  # infinity
+                    continue
+                at = read.astimezone(UTC)
+                day = at.replace(hour=0, minute=0, second=0, microsecond=0)
+                said.append(f"{'from' if name == 'from' else 'before'} {day:%Y-%m-%d}")
+                is_within |= day != at
         if is_within:
             log.warning("%s counts whole days (UTC): those %s", self.name, " and ".join(said))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import re
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -273,6 +275,31 @@ def test_a_day_whose_rows_were_given_up_is_drawn_from_history(
     given = ["report", "-o", str(file), "--lake", str(made), "--pool", "nobody"]
     assert cli.run(given) == 1
     assert "no pool nobody was listed yet" in capsys.readouterr().err
+
+
+def test_what_is_no_plain_file_is_written_to(
+    tmp_path: Path, lake: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pipe, as /dev/stdout may be, gets the page alone; a link keeps leading to it."""
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    made = ["report", "--lake", str(lake), "-o"]
+    assert cli.run([*made, str(pipe)]) == 0
+    reader.join()
+    assert pipe.is_fifo()
+    assert read[0].startswith(b"<!doctype html>")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{pipe}: 6 hours to " in err
+    link, page = tmp_path / "link.html", tmp_path / "page.html"
+    page.write_bytes(b"old")
+    link.symlink_to(page)
+    assert cli.run([*made, str(link)]) == 0
+    assert link.is_symlink()
+    assert page.read_bytes().startswith(b"<!doctype html>")
+    assert {pipe, link, page} == {*tmp_path.iterdir()}
 
 
 def test_start_tasks_of_days_whose_rows_were_given_up_are_told(tmp_path: Path) -> None:

@@ -266,14 +266,14 @@ def _use(connection: Connection, prices: str) -> None:
         raise click.BadParameter(str(error), param_hint="--prices") from None
 
 
-#: What a value of a parameter's type looks like.
-_EXAMPLES = {
-    "timestamptz": "2026-11-21 or 2026-11-21T12:00Z",
-    "date": "2026-11-21",
-    "double": "1.5",
-    "int": "30",
-    "bigint": "30",
-    "boolean": "true",
+#: What a parameter's type is called, and what a value of it looks like.
+_KINDS = {
+    "timestamptz": ("time", "2026-11-21 or 2026-11-21T12:00Z"),
+    "date": ("day", "2026-11-21"),
+    "double": ("number", "1.5"),
+    "int": ("whole number", "30"),
+    "bigint": ("whole number", "30"),
+    "boolean": ("yes or no", "true"),
 }
 
 
@@ -295,7 +295,8 @@ def check_values(connection: Connection, name: str, given: Mapping[str, object])
             try:
                 read_as(cursor, value, each.type)
             except ValueError:
-                problem = f"{value!r} is no {each.type}, such as {_EXAMPLES.get(each.type, 'x')}"
+                kind, example = _KINDS.get(each.type, (each.type, "x"))
+                problem = f"{value!r} is no {kind}, such as {example}"
                 hint = f"--{each.name}" if each.name in ("from", "to") else f"--param {each.name}"
                 raise click.BadParameter(problem, param_hint=hint) from None
     span = {name: given.get(name) for name in ("from", "to")}

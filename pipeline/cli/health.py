@@ -49,6 +49,7 @@ def check(name: str | None, form: str | None, lake: str | None) -> int:
         except checks.CheckError as error:
             raise click.BadParameter(str(error), param_hint="NAME") from None
         with connect(lake) as connection:
+            warn_of_nothing(connection)
             rows = connection.table(asked.sql)
             show(rows, form)
         return CHECK_FAILED if asked.severity == "fail" and rows.num_rows else 0

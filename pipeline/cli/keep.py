@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.cli.console import is_watched
 from pipeline.cli.options import lake_option, open_lake
+
+if TYPE_CHECKING:
+    from pipeline.lake import Lake
 
 log = logging.getLogger("nodelake")
 
@@ -75,8 +78,7 @@ def compact(through: date | None, grace: float, lake: str | None) -> int:
     )
     if report.open_days:
         told += f"; {len(report.open_days)} stay open"
-    if not report.accounts and not into.landed("snapshots"):
-        log.warning("no snapshots in %s", into)
+    _warn_of_nothing(into)
     _close("compact", told, figures, time.monotonic() - begun)
     return report.exit_code
 
@@ -125,11 +127,18 @@ def expire(compacted: int | None, history: int | None, lake: str | None) -> int:
         "history_days": report.history_days,
         "kept": len(report.kept),
     }
+    _warn_of_nothing(into)
     told = f"{report.days} days expired, history of {report.history_days} days deleted"
     if report.kept:
         told += f", {len(report.kept)} days kept:\n  " + "\n  ".join(report.kept[:10])
     _close("expire", told, figures, time.monotonic() - begun)
     return report.exit_code
+
+
+def _warn_of_nothing(lake: Lake) -> None:
+    """Says so where a lake holds, and ever held, nothing: its name may be mistyped."""
+    if not (lake.landed("snapshots") or any(lake.places("compacted/snapshots")) or lake.marks()):
+        log.warning("no snapshots in %s", lake)
 
 
 def _close(name: str, told: str, figures: dict[str, Any], seconds: float) -> None:

@@ -72,6 +72,7 @@ Examples:
 @click.option(
     "--day",
     type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DATE",
     help="The day to live through, UTC: the same day, seed and count give the same answers [yesterday].",
 )
 @lake_option

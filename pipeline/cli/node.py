@@ -81,7 +81,7 @@ def node(
         names = sorted({each for _, _, each in found})
         if len(names) > 1:
             few = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
-            raise click.UsageError(f"{node_id} begins the id of {len(names)} nodes: {few}")
+            raise click.UsageError(f"{node_id!r} begins the id of {len(names)} nodes: {few}")
         stories = [
             connection.ask("node_story", **given, account=account, pool=pool_id, node=name)
             for account, pool_id, name in found

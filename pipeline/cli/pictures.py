@@ -180,7 +180,7 @@ def report(
         if told is None:
             say(_nothing(connection, pool, bool(start or end)))
             return 1
-    click.echo(told)
+    click.echo(told, err=file.exists() and not file.is_file())  # into /dev/stdout goes the page
     return 0
 
 
@@ -191,7 +191,10 @@ def write_report(
     end: datetime | None = None,
     pool: str | None = None,
 ) -> str | None:
-    """Writes the page whole or not at all; returns a line about it, None where nothing was listed."""
+    """Writes the page whole or not at all; returns a line about it, None where nothing was listed.
+
+    Where the file is no plain one (``/dev/stdout``, a pipe) it is written to, never replaced.
+    """
     from pipeline import report as page
     from pipeline.report.text import duration
 
@@ -202,14 +205,20 @@ def write_report(
     prices = connection.table("from prices")
     text = page.render(found, prices if prices.num_rows else None)
     data = text.encode()
-    staging = file.with_name(f".{file.name}.{os.getpid()}")
+    target = file.resolve()  # of a link, what it leads to
+    is_plain = file.is_file() or not file.exists()
+    staging = target.with_name(f".{file.name}.{os.getpid()}")
     try:
-        staging.write_bytes(data)
-        staging.replace(file)
+        if is_plain:
+            staging.write_bytes(data)
+            staging.replace(target)
+        else:
+            file.write_bytes(data)
     except OSError as error:
         raise click.ClickException(f"{file}: cannot be written: {error.strerror}") from None
     finally:
-        staging.unlink(missing_ok=True)
+        if is_plain:
+            staging.unlink(missing_ok=True)
     span = found.span
     size = f"{len(data) / 1e6:.1f} MB"
     return f"{file}: {duration(span.end - span.start)} to {span.end:%Y-%m-%d %H:%M} UTC, {size}"
