@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from pipeline import facts, schema
 from pipeline.facts import AccountDay
-from pipeline.storage import Missing, Storage
+from pipeline.storage import LakeError, Missing, Storage
 from pipeline.tablefile import read, read_metadata, read_range
 
 if TYPE_CHECKING:
@@ -98,12 +98,29 @@ class Committed:
         self._held: dict[str, Held] = {}
 
     def held(self, place: Place) -> Held:
-        """What a file holds; of one that an older version wrote the ledger's columns are read."""
+        """What a file holds; of one that an older version wrote the ledger's columns are read.
+
+        Raises:
+            LakeError: it is of another account: a copy, or renamed. Its snapshots would be seen twice.
+        """
         if place.key not in self._held:
+            self._refuse_copy(place)
             told = _parsed(read_metadata(self.storage, place.key).get(HELD), Held.read)
             told = told or self._read(place.key)
             self._held[place.key] = replace(told, span=self._span(place.key))
         return self._held[place.key]
+
+    def _refuse_copy(self, place: Place) -> None:
+        try:
+            accounts = {str(each) for each in read_range(self.storage, place.key, "account") or ()}
+        except ValueError:  # the footer does not tell
+            return
+        if accounts and accounts != {place.account}:
+            url, whose = self.storage.url(place.key), " and ".join(sorted(accounts))
+            raise LakeError(
+                f"{url}: by its name it is of account {place.account}, its rows are of {whose}: a copy? "
+                "Give it its name back, or move it out of the lake"
+            )
 
     def _span(self, key: str) -> Span | Literal["unknown"] | None:
         ends: list[datetime] = []

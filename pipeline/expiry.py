@@ -76,9 +76,19 @@ def _days_in(storage: Storage, zone: str) -> set[AccountDay]:
     found = set()
     for entry in storage.list(zone):
         folder, _, account = entry.key.rpartition("/")
-        with contextlib.suppress(ValueError):  # a stray
-            found.add((account, date.fromisoformat(folder.rpartition("/date=")[2])))
+        day = day_of(folder)
+        if day:
+            found.add((account, day))
     return found
+
+
+def day_of(folder: str) -> date | None:
+    """The day of a folder ``…/date=YYYY-MM-DD``; None of a stray: ``date=20261116`` is one."""
+    text = folder.rpartition("/date=")[2]
+    with contextlib.suppress(ValueError):
+        day = date.fromisoformat(text)
+        return day if day.isoformat() == text else None
+    return None
 
 
 def forget_intents(storage: Storage, account: str) -> None:

@@ -21,7 +21,7 @@ import pyarrow as pa
 from pipeline import facts, record
 from pipeline.facts import Fact
 from pipeline.lake import ListingSpan, date_of
-from pipeline.sql_files import duckdb_type, quoted, split, sql_directory
+from pipeline.sql_files import duckdb_type, file_list, quoted, rows_of, split, sql_directory
 
 if TYPE_CHECKING:
     from pipeline.query import Connection
@@ -165,12 +165,11 @@ class History:
             files = tuple(file for file in files if record.told_by(file) not in self.wanted)
         if not files:
             return made
-        listed = ", ".join(f"'{quoted(file)}'" for file in files)
-        options = "hive_partitioning = true, hive_types = {'date': date}"
-        source = f"read_parquet([{listed}], {options})"
-        if fact.name in self.older:  # a file may lack a column
+        is_older = fact.name in self.older  # a file may lack a column
+        source = rows_of(file_list(files), files, by_name=is_older)
+        if is_older:
             source = (
-                f"(select * from read_parquet([{listed}], {options}, union_by_name = true) "  # noqa: S608
+                f"(select * from {source} "  # noqa: S608
                 f"union all by name select {_nulls(fact)} where false) as files"
             )
         read = f"select date, {_typed(fact)} from {source}"  # noqa: S608

@@ -183,9 +183,8 @@ class Lake:
             stem = name.removesuffix(".parquet")
             if stem == name or name.startswith(".") or entry.key.count("/") != _SLASHES:
                 continue
-            try:
-                at = date.fromisoformat(day.rpartition("/date=")[2])
-            except ValueError:
+            at = expiry.day_of(day)
+            if at is None:
                 continue
             yield Place(entry.key, at, stem, entry.modified, entry.etag)
 

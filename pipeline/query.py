@@ -25,7 +25,15 @@ from pipeline.questions import QuestionError as QuestionError
 from pipeline.questions import question as question
 from pipeline.questions import questions as questions
 from pipeline.schema import Table
-from pipeline.sql_files import duckdb_type, quoted, split, sql_directory, tables_named
+from pipeline.sql_files import (
+    duckdb_type,
+    file_list,
+    quoted,
+    rows_of,
+    split,
+    sql_directory,
+    tables_named,
+)
 
 DEFAULT_LAKE = "data/lake"
 
@@ -282,8 +290,7 @@ def statements(view: View) -> Iterator[str]:
 def _variables(view: View) -> Iterator[str]:
     for name, files in view.files.items():
         if files:
-            listed = ", ".join(f"'{quoted(file)}'" for file in files)
-            yield f"set variable {name}_files = [{listed}]"
+            yield f"set variable {name}_files = {file_list(files)}"
 
 
 def _tables(view: View) -> Iterator[str]:
@@ -294,11 +301,10 @@ def _tables(view: View) -> Iterator[str]:
     for table in schema.TABLES.values():
         if view.files.get(table.name):
             # by name takes three times as long to plan: only where a file lacks a column
-            by_name = ", union_by_name = true" if table.name in view.older else ""
-            source = (  # the name is the schema's own
-                f"select * from read_parquet(getvariable('{table.name}_files'), "  # noqa: S608
-                f"hive_partitioning = true, hive_types = {{'date': date}}{by_name})"
-            )
+            by_name = table.name in view.older
+            listed = f"getvariable('{table.name}_files')"  # the name is the schema's own
+            read = rows_of(listed, view.files[table.name], by_name=by_name)
+            source = f"select * from {read}"  # noqa: S608
             if by_name:
                 source += f" union all by name select {_typed_nulls(table)} where false"
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import duckdb
@@ -27,6 +27,36 @@ def split(text: str) -> Iterator[str]:
 def quoted(text: str) -> str:
     """Text as it stands between single quotes in SQL."""
     return text.replace("'", "''")
+
+
+def file_list(files: Iterable[str]) -> str:
+    """Files as a list in SQL; a path on disk stands for itself, whatever of a pattern is in it."""
+    named = (
+        each if "://" in each else re.sub(r"([*?\[])", r"[\1]", each)  # a blob's is never a pattern
+        for each in files
+    )
+    return "[" + ", ".join(f"'{quoted(each)}'" for each in named) + "]"
+
+
+def rows_of(listed: str, files: Iterable[str], *, by_name: bool = False) -> str:
+    """What reads Parquet files, and their ``date`` from the folder they lie in.
+
+    Args:
+        listed: the files, as SQL.
+        files: the same, or some of them.
+        by_name: some lack a column that others have.
+    """
+    more = ", union_by_name = true" if by_name else ""
+    above = next(iter(files), "").rpartition("/date=")[0]
+    if "=" not in above:
+        options = f"hive_partitioning = true, hive_types = {{'date': date}}{more}"
+        return f"read_parquet({listed}, {options})"
+    # DuckDB takes each folder of that form for a column, above the lake too: env=prod, account=x
+    date = "cast(regexp_extract(filename, '/date=([0-9-]+)/[^/]*$', 1) as date)"
+    return (
+        f"(select * exclude (filename), {date} as date "  # noqa: S608
+        f"from read_parquet({listed}, hive_partitioning = false, filename = true{more})) as files"
+    )
 
 
 def duckdb_type(kind: pa.DataType) -> str:

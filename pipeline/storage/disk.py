@@ -145,7 +145,7 @@ class Disk:
                 os.ftruncate(handle, 0)
                 told = f"pid {os.getpid()} since {datetime.now(UTC):%FT%TZ}\n"
                 os.pwrite(handle, told.encode(), 0)
-            yield _Held()
+            yield _Held(path, handle)
         finally:
             os.close(handle)
 
@@ -154,9 +154,18 @@ class Disk:
 
 
 class _Held:
-    """A flock cannot be lost while the process lives."""
+    """A flock lasts while the process lives, but it is of a file: another may have taken its name."""
 
-    def check(self) -> None: ...
+    def __init__(self, path: Path, handle: int) -> None:
+        self.path = path
+        self.handle = handle
+
+    def check(self) -> None:
+        """Raises Changed where the lock file was deleted: another run may hold a new one."""
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self.handle), self.path.stat()):
+                return
+        raise Changed(f"{self.path}: the lock file was deleted meanwhile: run the command again")
 
 
 class _Sink:
