@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+import re2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline import redact
 from pipeline.redact import GATE, Redactor, is_secret_name, redact_text
 from tests.planted import ENCODINGS, KEY, PLANTS, SECRET, leaks, shows
 
@@ -29,6 +32,8 @@ def test_a_secret_in_text_is_masked(plant: str, encoding: str) -> None:
         assert "[redacted]" in redacted
         assert redacted == redact_text(redacted)
         assert pc.match_substring_regex(pa.array([text]), GATE)[0].as_py()
+        with mock.patch.object(redact, "_HINT", re2.compile(b"")):
+            assert Redactor().text(text) == redacted
 
 
 @pytest.mark.parametrize(
@@ -208,6 +213,16 @@ def test_the_gate_lets_no_secret_by(text: str) -> None:
 
     assert redacted == text or pc.match_substring_regex(column, GATE)[0].as_py()
     assert [redacted, None, "", redacted] == Redactor().column(column).to_pylist()
+
+
+@given(st.one_of(SUSPICIOUS, st.text(max_size=40)))
+@PROPERTY
+def test_no_rule_is_passed_over(text: str) -> None:
+    """Where nothing hints at a rule, all of them together change nothing."""
+    redacted = redact_text(text)
+
+    with mock.patch.object(redact, "_HINT", re2.compile(b"")):
+        assert Redactor().text(text) == redacted
 
 
 @given(st.lists(st.one_of(SUSPICIOUS, st.text(max_size=9), st.none()), max_size=9))
