@@ -19,6 +19,8 @@ ROWS_PER_GROUP = 16_384
 #: So many tables wait as they came, then they are copied into one: the fewest rows hold all the
 #: memory they were read into, the nine errors of a page its thousand nodes.
 _TABLES_HELD = 20
+#: Bytes that are handed to the storage at once.
+_BUFFERED = 1 << 20
 
 
 class TableFile:
@@ -53,6 +55,8 @@ class TableFile:
         self._gathering, self._writing = threading.Lock(), threading.Lock()
         self._is_over = False
         self._sink = storage.sink(key, over)
+        # Each of the hundreds of writes of a row group would wait for Python's lock.
+        self._stream = pa.BufferedOutputStream(pa.PythonFile(self._sink.file, "w"), _BUFFERED)
         self._writer = self._open(columns, distinct)
 
     def _open(self, columns: pa.Schema, distinct: Collection[str]) -> pq.ParquetWriter:
@@ -60,7 +64,7 @@ class TableFile:
         times = [name for name in distinct if pa.types.is_timestamp(columns.field(name).type)]
         # zstd 1 is as small as zstd 3 on such files and a third cheaper (measured).
         return pq.ParquetWriter(
-            self._sink.file,
+            self._stream,
             columns,
             compression="zstd",
             compression_level=1,
@@ -94,14 +98,16 @@ class TableFile:
         self._write_group([*self._copied, *self._waiting])
         with _write_errors(self):
             self._writer.close()
+            self._stream.flush()
         return self._sink.finish()
 
     def discard(self) -> None:
         """Forgets the file; harmless after ``finish()``."""
         with self._writing:  # Arrow crashes where a file is closed while another thread writes it
             self._is_over = True
-            with contextlib.suppress(Exception):  # closing may fail as the writing did: disk full
-                self._writer.close()
+            for each in (self._writer, self._stream):
+                with contextlib.suppress(Exception):  # it may fail as the writing did: disk full
+                    each.close()
             self._sink.discard()
 
 
