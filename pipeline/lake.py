@@ -11,6 +11,7 @@ import re
 import secrets
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -27,7 +28,7 @@ from pipeline.storage import LakeError as LakeError
 from pipeline.storage.disk import make_directories as make_directories
 from pipeline.tablefile import TableFile, read
 from pipeline.view import ListingSpan as ListingSpan
-from pipeline.view import View, look
+from pipeline.view import View, look, rowless_of
 
 __all__ = ["Changed", "Lake", "LakeError", "Locked", "Missing", "Refused", "SnapshotWriter", "View"]
 
@@ -207,6 +208,11 @@ class Lake:
                 if any((account, each) in marks for each in on):
                     yield account, day
 
+    def is_told_by_history_alone(self, day: date, account: str) -> bool:
+        """Whether a day has history and its rows are gone, though no expiry gave them up."""
+        made = self.made_from(day, account)
+        return bool(made and rowless_of(self, {(account, day): made}))
+
     def made_from(self, day: date, account: str) -> MadeFrom | None:
         """What a day's history was made from; None where it has none."""
         key = history_key("days", day, account)
@@ -333,8 +339,9 @@ class SnapshotWriter:
         with self._lock:
             day = date_of(self.snapshot_id)
             expiry.refuse(self.lake, self.account, day, is_there=False)
-            for file in [*self._files.values()]:
-                file.finish()
+            files = [*self._files.values()]
+            with ThreadPoolExecutor(len(files) or 1) as finishing:  # each waits for the disk
+                list(finishing.map(TableFile.finish, files))
             self._files["snapshots"] = self._begin("snapshots")
             self._files["snapshots"].write(ledger)
             self._files["snapshots"].finish()
