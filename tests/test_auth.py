@@ -137,6 +137,15 @@ class TestSharedKey:
         assert [formatdate(NOW, usegmt=True), date, date] == dates
         assert 2 == len(set(sent))
 
+    def test_refused_by_the_clock_that_was_followed(self):
+        """Where its Date agrees with the corrected clock it is about something else: no more tries."""
+        refused = (403, {"Date": formatdate(NOW + 1200, usegmt=True)}, REFUSED)
+        sign_in = SharedKey("a", KEY, endpoint=ENDPOINT, now=lambda: NOW)
+        http, sent = client(sign_in, refused, OK, refused)
+
+        assert [200, 403] == [http.get(URL).status_code for _ in range(2)]
+        assert 3 == len(sent)
+
     def test_clock_is_not_followed_unasked(self):
         """A Date far from ours on an answer that is no refusal changes nothing."""
         date = formatdate(NOW + 1200, usegmt=True)

@@ -15,7 +15,7 @@ import pytest
 from pipeline import compact as compaction
 from pipeline import dayfile, history, query, schema
 from pipeline.compact import closes_at
-from pipeline.lake import Lake, Refused, new_snapshot_id
+from pipeline.lake import Changed, Lake, Refused, compacted_key, new_snapshot_id
 from pipeline.sweep import expire
 from tests.days import ACCOUNT, DAY, LATER, NOON, expected, seen, store, store_days, table
 
@@ -285,6 +285,26 @@ def test_a_day_whose_rows_differ_from_the_ledger_stays_open(lake: Lake) -> None:
         f"2026-11-18 of {ACCOUNT}: {path}: the ledger says 4 rows, the file has 3"
     ]
     assert (report.days, report.exit_code) == (1, 3)
+
+
+def test_a_file_that_a_rival_put_beneath_is_not_committed(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that took the lock from us may have written it: the day stays in landing, seen whole."""
+    ids = store_days(lake, days=1, each=2)
+    written = lake.root / compacted_key("nodes", DAY, ACCOUNT)
+
+    def replaced(_: object) -> None:
+        if written.exists():
+            rival = written.with_name("rival")
+            rival.write_bytes(written.read_bytes())
+            rival.replace(written)
+
+    monkeypatch.setattr("pipeline.storage.disk._Held.check", replaced)
+    with pytest.raises(Changed, match="written by another run meanwhile"):
+        compact(lake)
+    assert seen(Lake(lake.root)) == expected(ids)
+    assert files(lake, "compacted/snapshots") == []
 
 
 def test_a_clock_that_jumps_back_closes_nothing_and_breaks_nothing(lake: Lake) -> None:
