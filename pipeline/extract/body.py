@@ -36,18 +36,19 @@ class _Single(msgspec.Struct):
 
 
 class _Text(msgspec.Struct):
-    value: str = ""
+    value: str | None = None
 
 
 class _Detail(msgspec.Struct):
-    key: str = ""
-    value: str = ""
+    key: str | None = None
+    value: str | None = None
 
 
 class _Error(msgspec.Struct):
+    # The OpenAPI requires no member of an error: the code is what is acted on, the rest is told.
     code: str
-    message: _Text | str
-    values: list[_Detail] | None = None
+    message: _Text | str | None = None
+    values: list[_Detail | None] | None = None
 
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
@@ -172,19 +173,32 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise BadResponse("MalformedJson", f"the body is not whole JSON: {error}{hint}") from None
 
 
-def find_error(body: bytes) -> ErrorBody | None:
-    """Return the service's error that this body is, else None."""
+def find_error(body: bytes, *, is_refusal: bool = False) -> ErrorBody | None:
+    """Return the service's error that this body is, else None.
+
+    Of a refusal, whose status tells that it is an error, the code alone is enough.
+    """
     try:
         error = _ERROR.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    text = error.message if isinstance(error.message, str) else error.message.value
+    if error.message is None and not is_refusal:
+        return None
+    said = error.message.value if isinstance(error.message, _Text) else error.message
+    text = said or ""
     # The last lines of each message: RequestId:… and Time:…
     request_id = re.search(r"^RequestId:\s*(\S+)", text, re.MULTILINE)
     text = re.sub(r"^(?:RequestId|Time):.*$", "", text, flags=re.MULTILINE)
-    details = [f"{detail.key}: {detail.value}" for detail in error.values or () if detail.value]
-    message = "; ".join([" ".join(text.split()), *(" ".join(d.split()) for d in details)])
+    told = [text, *(_told(each) for each in error.values or () if each is not None)]
+    message = "; ".join(" ".join(part.split()) for part in told if part) or "no message"
     return ErrorBody(error.code[:200], message[:1000], request_id[1][:200] if request_id else None)
+
+
+def _told(detail: _Detail) -> str:
+    """What a detail says; nothing where it has no value."""
+    if not detail.value:
+        return ""
+    return f"{detail.key}: {detail.value}" if detail.key else detail.value
 
 
 def error_text(body: bytes) -> str:

@@ -235,7 +235,7 @@ class Connection:
             body = bodies.read_body(response, bodies.MAX_ERROR_BYTES, self._check_time)
         except (BadResponse, httpx.HTTPError, httpx.StreamError):
             body = b""  # the status says enough
-        error = bodies.find_error(body) or bodies.ErrorBody(
+        error = bodies.find_error(body, is_refusal=True) or bodies.ErrorBody(
             f"HTTP {status}", bodies.error_text(body), None
         )
         return self._told_error(error, response, status in TRANSIENT_STATUSES)

@@ -92,6 +92,25 @@ class TestErrors:
         ) == str(first)
 
     @pytest.mark.parametrize(
+        ("rest", "message"),
+        [
+            ({}, "no message"),
+            ({"message": None, "values": None}, "no message"),
+            ({"message": {"lang": None, "value": None}}, "no message"),
+            ({"message": "gone", "values": []}, "gone"),
+            (
+                {"message": {}, "values": [None, {}, {"key": "a"}, {"value": "b"}, {"key": None}]},
+                "b",
+            ),
+        ],
+    )
+    def test_an_error_that_leaves_members_out(self, connect, rest, message):
+        """The contract requires none: the code is kept, which tells a pool that is gone."""
+        client, _ = connect(answer(404, json.dumps({"code": "PoolNotFound", **rest}).encode()))
+        failure = failure_of(client.pools)
+        assert ("PoolNotFound", message) == (failure.code, failure.message)
+
+    @pytest.mark.parametrize(
         ("body", "message"),
         [
             (
