@@ -1,14 +1,12 @@
 """The processes of the chaos test: each works on one lake until it is killed, or its time is over.
 
-``python -m tests.chaos ROLE LAKE SECONDS SEED NOTES PACE``; a process notes each commit it is sure of,
-and each anomaly it meets, in files beside the lake, and rests up to PACE seconds after each
-piece of work.
+A process notes each commit it is sure of, and each anomaly it meets, in files beside the lake, and
+rests up to ``pace`` seconds after each piece of work.
 """
 
 from __future__ import annotations
 
 import random
-import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -187,10 +185,8 @@ ENGINES: dict[str, Callable[[str, tuple[str, ...]], tuple[int, int]]] = {
 }
 
 
-def main() -> None:
+def play(role: str, uri: str, seconds: float, seed: int, notes: Path, pace: float) -> None:
     """Works until the time is over, or it is told to stop."""
-    role, uri, seconds, seed = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
-    notes, pace = Path(sys.argv[5]), float(sys.argv[6])
     chance = random.Random(seed)
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not (notes / "stop").exists():
@@ -207,7 +203,3 @@ def main() -> None:
             note(notes / "anomalies", f"{role} at {datetime.now(UTC)}: {told}")
             raise
         time.sleep(chance.uniform(0, pace))
-
-
-if __name__ == "__main__":
-    main()

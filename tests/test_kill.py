@@ -9,12 +9,15 @@ import subprocess
 import sys
 import threading
 import time
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
 
+from pipeline import cli
 from pipeline.emulator import Emulator, Fault, Fleet
 from pipeline.lake import Lake
+from tests import forked
 from tests.service import START, rows, small_fleet
 
 SIZES = {"alpha": 400, "beta": 300, "gamma": 100}
@@ -28,6 +31,11 @@ def snapshot_process(lake: Path, settings: dict[str, str]) -> subprocess.Popen[b
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+def snapshot(lake: Path) -> None:
+    """The same in a process that has its imports done: kills then meet it at work."""
+    sys.exit(cli.run(["snapshot", "--lake", str(lake)]))
 
 
 def whole_snapshots(lake: Path) -> int:
@@ -64,23 +72,32 @@ def kill_at_random(lake: Path, kills: int, seed: int) -> None:
     chance = random.Random(seed)
     fleet = Fleet(small_fleet(**SIZES), seed=3, start=START)
     with Emulator(fleet, page_limit=50).serve() as server:
-        begun = time.monotonic()
-        assert snapshot_process(lake, server.settings).wait() == 0
-        seconds = time.monotonic() - begun
+
+        def begin() -> ForkServerProcess:
+            return forked.start(snapshot, lake, settings=server.settings)
+
+        def ended(process: ForkServerProcess) -> int | None:
+            process.join()
+            return process.exitcode
+
+        assert ended(begin()) == 0  # and what forks is there now
+        since = time.monotonic()
+        assert ended(begin()) == 0
+        seconds = time.monotonic() - since
         committed = whole_snapshots(lake)
-        assert committed == 1
+        assert committed == 2
         killed = 0
         while killed < kills:
-            process = snapshot_process(lake, server.settings)
-            time.sleep(chance.uniform(0.2, 1.05) * seconds)
-            process.send_signal(signal.SIGKILL)
-            code = process.wait()
+            process = begin()
+            time.sleep(chance.uniform(0, 1.05) * seconds)
+            process.kill()
+            code = ended(process)
             killed += code == -signal.SIGKILL
             now = whole_snapshots(lake)
             # one that was killed after its commit is there; one that ended by itself must be
             assert now - committed in ((0, 1) if code else (1,))
             committed = now
-        assert snapshot_process(lake, server.settings).wait() == 0
+        assert ended(begin()) == 0
         assert whole_snapshots(lake) == committed + 1
         left = [*Lake(lake).root.rglob("*.staging")]
         print(f"{killed} killed, {committed + 1} committed, {len(left)} staging files left")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,18 +9,11 @@ import pytest
 
 from pipeline import query
 from pipeline.lake import Lake
-from tests import chaos, writers
+from tests import chaos, forked, writers
 from tests.azurite import azurite
-from tests.conftest import PROJECT
 
 MACHINES = 4
 ACCOUNTS = {n: [f"fleet{n}a", f"fleet{n}b"] for n in range(MACHINES)}
-
-
-def start(role: str, uri: str, notes: Path, *accounts: str) -> subprocess.Popen[bytes]:
-    """A machine: a process of its own."""
-    command = [sys.executable, "-m", "tests.writers", role, uri, str(notes), *accounts]
-    return subprocess.Popen(command, cwd=PROJECT)
 
 
 def test_four_machines_record_eight_accounts_while_two_compact(
@@ -36,11 +27,16 @@ def test_four_machines_record_eight_accounts_while_two_compact(
         for key, value in server.settings.items():
             monkeypatch.setenv(key, value)
         uri = "az://many/lake"
-        compacting = [start("compact", uri, notes) for _ in range(2)]
-        recording = [start("snapshot", uri, notes, *names) for names in ACCOUNTS.values()]
-        assert [machine.wait() for machine in recording] == [0] * MACHINES
+        compacting = [forked.start(writers.compactions, uri, notes) for _ in range(2)]
+        recording = [
+            forked.start(writers.snapshots, uri, notes, names) for names in ACCOUNTS.values()
+        ]
+        for machine in recording:
+            machine.join()
         (notes / "stop").touch()
-        assert [machine.wait() for machine in compacting] == [0, 0]
+        for machine in compacting:
+            machine.join()
+        assert [machine.exitcode for machine in (*recording, *compacting)] == [0] * (MACHINES + 2)
 
         committed = [line.split() for line in (notes / "committed").read_text().splitlines()]
         accounts = {account for account, _ in committed}

@@ -1,12 +1,11 @@
-"""The machines of the many-writers test: ``python -m tests.writers ROLE LAKE NOTES [ACCOUNT…]``.
+"""The machines of the many-writers test.
 
-``snapshot`` records its emulated accounts in turn; ``compact`` compacts whatever it finds, again and
-again, until the file ``NOTES/stop`` is there.
+``snapshots`` records its emulated accounts in turn; ``compactions`` compacts whatever it finds, again
+and again, until the file ``stop`` is there among its notes.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,8 +23,9 @@ HOURS = (0, 8, 17, 20)
 AFTER = START + timedelta(days=3)
 
 
-def snapshots(lake: Lake, notes: Path, accounts: list[str]) -> None:
+def snapshots(uri: str, notes: Path, accounts: list[str]) -> None:
     """All snapshots of some accounts; notes each id once it is committed."""
+    lake = Lake(uri)
     services = [
         Service(
             Emulator(
@@ -46,8 +46,9 @@ def snapshots(lake: Lake, notes: Path, accounts: list[str]) -> None:
                 file.write(told)
 
 
-def compactions(lake: Lake, notes: Path) -> None:
+def compactions(uri: str, notes: Path) -> None:
     """Compactions, one after another, beside the others; notes what each of them closed."""
+    lake = Lake(uri)
     while True:
         is_last = (notes / "stop").exists()
         try:
@@ -59,16 +60,3 @@ def compactions(lake: Lake, notes: Path) -> None:
         if is_last:
             return
         time.sleep(1)
-
-
-def main() -> None:
-    """One machine."""
-    role, uri, notes, *accounts = sys.argv[1:]
-    if role == "snapshot":
-        snapshots(Lake(uri), Path(notes), accounts)
-    else:
-        compactions(Lake(uri), Path(notes))
-
-
-if __name__ == "__main__":
-    main()
