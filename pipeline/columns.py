@@ -17,6 +17,8 @@ from pipeline.cleaner import Steps
 from pipeline.redact import Redactor, is_secret_name, mask_column
 from pipeline.schema import Column, Table
 
+#: Tables without rows: most pages have no new start task, many no error.
+EMPTY = {table.name: table.schema.empty_table() for table in schema.DATA_TABLES}
 #: At most so many problems are kept by name in a ledger row; all are counted.
 PROBLEMS_KEPT = 100
 

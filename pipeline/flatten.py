@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import compress
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import pages, schema, shape
 from pipeline.cleaner import Cleaned, Cleaner, Problem, Steps
-from pipeline.columns import Columns, Origin, Report, extra_json, offsets, path_name
+from pipeline.columns import EMPTY, Columns, Origin, Report, extra_json, offsets, path_name
 from pipeline.envelope import Envelope
 from pipeline.redact import Redactor
 from pipeline.start_tasks import StartTask, StartTasks
@@ -121,13 +122,16 @@ class NodeFlattener:
         rows.duplicates = unmet.count(False)
         return self._tables(rows, observed_at)
 
-    def _unmet(self, ids: Iterable[str | None]) -> list[bool]:
+    def _unmet(self, ids: Sequence[str | None]) -> list[bool]:
         """Which nodes of a page are met for the first time in this listing.
 
         Nodes come and go between pages, so an id can come twice: the first is kept. A node without a
         valid id cannot be told from another: all are kept.
         """
-        met: set[str] = set()
+        met = {node_id for node_id in ids if node_id is not None}
+        if len(met) == len(ids) and self._seen.isdisjoint(met):
+            return [True] * len(ids)  # as a listing mostly is
+        met.clear()
         unmet = []
         for node_id in ids:
             unmet.append(node_id is None or not (node_id in self._seen or node_id in met))
@@ -200,6 +204,7 @@ class NodeFlattener:
             keys["allocationTime"] = allocation_time
         return keys
 
+    @pages.in_turn
     def _tables(self, rows: _Rows, observed_at: datetime) -> Tables:
         """The tables of one page's rows.
 
@@ -218,14 +223,14 @@ class NodeFlattener:
             each.make(masks)
         self.report.add(report)
 
-        length = len(rows.nodes)
-        made = nodes.made
+        length, made = len(rows.nodes), nodes.made
         made["pool_id"] = pa.repeat(self.pool_id, length)
         made["observed_at"] = pa.repeat(pa.scalar(observed_at, schema.TIME), length)
-        made["is_malformed"] = pa.array([i in rows.malformed for i in range(length)], pa.bool_())
+        is_malformed = np.zeros(length, np.bool_)
+        is_malformed[[*rows.malformed]] = True
+        made["is_malformed"] = pa.array(is_malformed)
         fresh: list[StartTask] = []
-        numbers = rows.nodes.field("startTask")
-        used = set(numbers.unique().to_pylist())
+        used = set((numbers := rows.nodes.field("startTask")).unique().to_pylist())
         tasks = [
             self._start_tasks.add(raw, fresh) if number in used else None
             for number, raw in enumerate(rows.start_tasks)
@@ -257,7 +262,7 @@ class NodeFlattener:
     def _children(self, member: str, values: Columns, rows: _Rows, nodes: pa.Table) -> pa.Table:
         """The rows of a list with a table of its own, each with its node's keys and its place."""
         if not values.length:
-            return values.of.schema.empty_table()
+            return EMPTY[values.of.name]
         lists = rows.nodes.field(member)
         parents = pc.list_parent_indices(lists)
         starts = offsets(lists)
@@ -265,9 +270,9 @@ class NodeFlattener:
         made["pool_id"] = pa.repeat(self.pool_id, values.length)
         for key in ("node_id", "allocation_time"):
             made[key] = nodes.column(key).combine_chunks().take(parents)
-        numbers = pa.array(range(values.length), pa.int32())
+        numbers = pa.array(np.arange(values.length, dtype=np.int32))
         made["position"] = pc.subtract(numbers, starts.take(parents))
-        texts: list[str | None] = [None] * values.length
+        texts = np.full(values.length, None)
         for (name, index, position), extra in rows.child_extra.items():
             if name == member:
                 texts[starts[index].as_py() + position] = extra_json(extra, self.redactor)
@@ -276,7 +281,7 @@ class NodeFlattener:
 
     def _start_task_rows(self, fresh: Sequence[StartTask]) -> pa.Table:
         if not fresh:
-            return schema.START_TASKS.schema.empty_table()
+            return EMPTY["start_tasks"]
         cleaner = Cleaner(shape.START_TASK)
         cleaned = [cleaner.clean(task.redacted) for task in fresh]
         flat = pa.array([task.redacted for task in fresh], shape.START_TASK.arrow)

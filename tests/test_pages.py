@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -269,3 +275,46 @@ def test_a_page_is_read_alike_from_any_source(
     assert read_strictly(page(node("a"), node("b"))) is not None
     assert read_strictly(page(node("a"))) is not None  # a shorter one after it
     assert read_strictly(page(node("a"), node("b", new=1))) is None
+
+
+def test_small_steps_take_turns() -> None:
+    """Of several threads one is in such a step at a time."""
+    inside, most = threading.Semaphore(1), []
+
+    @pages.in_turn
+    def step(number: int) -> int:
+        most.append(inside.acquire(blocking=False))
+        time.sleep(0.005)
+        inside.release()
+        return number
+
+    with ThreadPoolExecutor(4) as workers:
+        assert [*range(8)] == [*workers.map(step, range(8))]
+    assert [True] * 8 == most
+
+
+_FORKED = """
+import os, threading
+from pipeline import pages
+begun, over = threading.Event(), threading.Event()
+step = pages.in_turn(lambda: (begun.set(), over.wait()))
+threading.Thread(target=step, daemon=True).start()
+begun.wait()
+child = os.fork()
+if not child:
+    os._exit(pages.in_turn(lambda: 7)())
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+over.set()
+"""
+
+
+def test_a_fork_need_not_wait_for_the_turn_of_a_thread_it_lacks() -> None:
+    """The child of a fork has the lock, and not the thread that would let go of it."""
+    told = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _FORKED],
+        stdout=subprocess.PIPE,
+        timeout=60,
+        check=True,
+    )
+
+    assert b"7" == told.stdout.strip()
