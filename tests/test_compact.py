@@ -287,6 +287,23 @@ def test_a_day_whose_rows_differ_from_the_ledger_stays_open(lake: Lake) -> None:
     assert (report.days, report.exit_code) == (1, 3)
 
 
+def test_a_day_file_that_would_lack_a_row_is_not_written(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever lost it on the way: the rows written are counted against the ledger's."""
+    ids = store_days(lake, days=1, each=2)
+    whole = compaction.sorted_rows
+    monkeypatch.setattr(
+        compaction,
+        "sorted_rows",
+        lambda *given: (rows.slice(1) for rows in whole(*given)),
+    )
+    (why,) = compact(lake).open_days
+    assert "rows of" in why
+    assert seen(Lake(lake.root)) == expected(ids)
+    assert files(lake, "compacted") == []
+
+
 def test_a_file_that_a_rival_put_beneath_is_not_committed(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
