@@ -148,10 +148,10 @@ class Committed:
         return Held.of(self._ids[key], counts)
 
 
-Why = Literal["added later", "made otherwise", "missing", "rows missing"]
+Why = Literal["added later", "made otherwise", "missing", "rows missing", "unmarked"]
 """Why history of a day whose rows have expired does not tell a fact: its days came before the fact,
 or before its SQL of today, or the file is gone; or the day is answered from those of its rows that
-are left."""
+are left; or its rows are gone, and no expiry has given them up."""
 
 Untold = tuple[str, date, str, Why]
 """An account, a day, a fact, and why; fact ``days`` where what tells of that day's history is gone."""
@@ -170,6 +170,8 @@ class MadeFrom:
     """Of the ids of the day itself."""
     files: frozenset[str] = frozenset()
     """The facts that have a file of that day; empty where an older version did not tell."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """The bytes of each of those files; empty where an older version did not tell."""
     held: Mapping[str, tuple[str, Held]] = field(default_factory=dict)
     """By name, the version of each compacted file of the day, and what that holds."""
 
@@ -206,6 +208,7 @@ def days_file(
     ids: Collection[str],
     made: Iterable[str],
     held: Mapping[str, tuple[str, Held]],
+    sizes: Mapping[str, int] | None = None,
 ) -> pa.Table:
     """The file of ``history/days`` of an account-day.
 
@@ -214,6 +217,7 @@ def days_file(
         ids: the snapshots they were made from.
         made: the facts that have a file of that day.
         held: as in ``MadeFrom``.
+        sizes: as in ``MadeFrom``.
     """
     account, day = whose
     told = {
@@ -221,6 +225,7 @@ def days_file(
         "sum": f"{sum_of({*ids}):x}",
         "own": f"{sum_of(_own(ids, day)):x}",
         "held": {stem: [etag, each.told()] for stem, (etag, each) in held.items()},
+        "sizes": {**(sizes or {})},
     }
     footer = {
         facts.MADE: facts.versions(),
@@ -252,7 +257,8 @@ def made_from(storage: Storage, key: str, day: date) -> MadeFrom | None:
 def _made_from(by: str, files: frozenset[str], told: dict[str, Any]) -> MadeFrom:
     held = {stem: (etag, Held.read(each)) for stem, (etag, each) in told["held"].items()}
     days = tuple(map(date.fromisoformat, told["days"]))
-    return MadeFrom(by, days, int(told["sum"], 16), int(told["own"], 16), files, held)
+    sums = int(told["sum"], 16), int(told["own"], 16)
+    return MadeFrom(by, days, *sums, files, told.get("sizes", {}), held)
 
 
 def _parsed(told: bytes | None, read: Callable[[Any], _Told]) -> _Told | None:

@@ -129,6 +129,11 @@ def refuse(lake: Lake, account: str, day: date, *, is_there: bool) -> None:
             f"the history of {day} of {account} was made with rows of {gone}, which has "
             "expired: nothing may be added to it"
         )
+    if not is_there and lake.is_told_by_history_alone(day, account):
+        raise Refused(
+            f"the rows of {day} of {account} are gone, its history is all there is of it: nothing may "
+            "be added to it"
+        )
 
 
 def _leans_on(lake: Lake, account: str, day: date, gone: Collection[AccountDay]) -> date | None:

@@ -22,11 +22,12 @@ from pipeline.committed import Held, days_file, made_from, sum_of
 from pipeline.dayfile import ROWS_PER_GROUP
 from pipeline.expiry import note_leaning
 from pipeline.lake import FACTS_FROM, Lake, date_of, history_key
-from pipeline.storage import LakeError, Lock
+from pipeline.storage import Entry, LakeError, Lock
 from pipeline.tablefile import TableFile
-from pipeline.view import View
+from pipeline.view import View, rowless_of
 
 if TYPE_CHECKING:
+    from pipeline.facts import AccountDay
     from pipeline.query import Connection
 
 log = logging.getLogger("nodelake.compact")
@@ -70,6 +71,7 @@ class Remake:
         self.history = history
         self.made = 0
         self.waits: list[str] = []
+        self._gone: set[AccountDay] = set()  # days that history alone tells of, and no mark
 
     def forget(self) -> None:
         """Before a day or a late file commits: history that is not made from it may not stand.
@@ -84,9 +86,10 @@ class Remake:
         except (duckdb.Error, LakeError) as error:
             # A damaged file hides which days its snapshot touches: then none is current.
             self._wait(str(error))
-        for place in [*self.lake.places("history/days")]:
-            if place.stem != self.account:
-                continue
+        places = [p for p in self.lake.places("history/days") if p.stem == self.account]
+        made = {(p.stem, p.day): made_from(self.storage, p.key, p.day) for p in places}
+        self._gone = rowless_of(self.lake, made)
+        for place in places:
             if not self._is_current(place.day, wanted.get(place.day, ())):
                 self.storage.delete(place.key)
 
@@ -100,6 +103,7 @@ class Remake:
         try:
             with self._connect() as connection:
                 view = connection.view
+                self._gone = {(who, day) for who, day, _, why in view.untold if why == "unmarked"}
                 self._note_leaning(view)
                 lost = {
                     day
@@ -155,11 +159,11 @@ class Remake:
         self.waits.append(why)
 
     def _expired(self) -> set[date]:
-        return {day for account, day in self.lake.marks() if account == self.account}
+        return {day for account, day in self.lake.marks() | self._gone if account == self.account}
 
     def _is_current(self, day: date, ids: Collection[str]) -> bool:
         """Whether a day's history is made from just these, or has to stand: rows have expired."""
-        marks = self.lake.marks()
+        marks = self.lake.marks() | self._gone
         if (self.account, day) in marks:
             return True
         made = made_from(self.storage, history_key("days", day, self.account), day)
@@ -188,17 +192,16 @@ class Remake:
     def _build(self, connection: Connection, day: date, ids: list[str]) -> None:
         days_key = history_key("days", day, self.account)
         self.storage.delete(days_key)
-        made = set()
+        made = {}
         for fact, rows in self.history.build_day(connection, self.account, day):
-            made.add(fact)
-            self._put(history_key(fact, day, self.account), rows)
-        for fact in set(self.history.FACTS) - made:
+            made[fact] = self._put(history_key(fact, day, self.account), rows).size
+        for fact in set(self.history.FACTS) - made.keys():
             self.storage.delete(history_key(fact, day, self.account))
         places = connection.view.closed.get((self.account, day), ())
         held: dict[str, tuple[str, Held]] = {p.stem: (p.etag, self.lake.held(p)) for p in places}
-        self._put(days_key, days_file((self.account, day), ids, made, held))
+        self._put(days_key, days_file((self.account, day), ids, made, held, made))
 
-    def _put(self, key: str, rows: pa.RecordBatchReader | pa.Table) -> None:
+    def _put(self, key: str, rows: pa.RecordBatchReader | pa.Table) -> Entry:
         there = self.storage.find(key)
         file = TableFile(self.storage, key, rows.schema, there or "nothing", ROWS_PER_GROUP)
         try:
@@ -207,7 +210,7 @@ class Remake:
                 if batch.num_rows:
                     file.write(pa.Table.from_batches([batch]))
             self.lock.check()
-            file.finish()
+            return file.finish()
         finally:
             file.discard()
 

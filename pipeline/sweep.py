@@ -55,7 +55,9 @@ def sweep_account(
         for place in [*lake.places(f"compacted/{table.name}")]:
             if place.account != account or (place.day, place.stem) in keep:
                 continue
-            orphans += _delete_old(lake, place, now)
+            # where the file that commits a day was lost, its rows wait for that to come back
+            if not lake.is_told_by_history_alone(place.day, account):
+                orphans += _delete_old(lake, place, now)
     return gone, orphans
 
 

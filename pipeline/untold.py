@@ -19,8 +19,10 @@ log = logging.getLogger("nodelake.untold")
 _WHY: dict[Why, str] = {
     "added later": "does not tell {days}: their rows expired before nodelake made it",
     "made otherwise": "tells {days} as an older nodelake made it: their rows have expired",
-    "missing": "does not tell {days}: files are missing, and their rows have expired: bring "
-    "history/{fact} back from a backup",
+    "missing": "does not tell {days}: files are missing, or others are there, and their rows have "
+    "expired: bring history/{fact} back from a backup",
+    "unmarked": "alone tells {days}: their rows are gone, and no expiry gave them up: bring compacted, "
+    "or expired, back from a backup",
     "rows missing": "does not tell {days}: its file is missing, rows it was made with have expired, and "
     "those that are left tell less: bring history/{fact} back from a backup",
 }

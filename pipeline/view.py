@@ -126,13 +126,16 @@ def _look(lake: Lake) -> View:
             del waiting[id_]
         else:
             late[whose].add(id_)
+    alone = past.made.keys() - closed.keys() - late.keys() - marks
+    rowless = rowless_of(lake, {w: by for w, (_, by) in past.made.items() if w in alone})
     current, standing = past.current(
         {
             whose: added([*(held[p.key].sum for p in closed.get(whose, ())), sum_of(late[whose])])
             for whose in {*closed, *late}
         },
-        marks,
+        marks | rowless,
     )
+    standing |= rowless & current
 
     files: dict[str, list[Place | Entry]] = {
         "snapshots": [*waiting.values(), *(p for places in closed.values() for p in places)]
@@ -141,7 +144,7 @@ def _look(lake: Lake) -> View:
         files[table] = [place for id_, place in places.items() if id_ in waiting]
         files[table] += [entry for whose, entry in in_compacted[table] if whose in closed]
     history = {
-        fact: [entry for whose, entry in entries if whose in current]
+        fact: [entry for whose, entry in entries if whose in current and fact in past.there[whose]]
         for fact, entries in past.entries.items()
     }
     return View(
@@ -155,7 +158,7 @@ def _look(lake: Lake) -> View:
         {fact: _urls(lake, entries) for fact, entries in history.items()},
         tuple(sorted(current)),
         tuple(sorted(standing)),
-        tuple(sorted(past.untold(lake, marks, standing))),
+        tuple(sorted([*past.untold(lake, marks, standing), *_unmarked(rowless & current)])),
         {lake.storage.url(each.key): each.etag for found in history.values() for each in found},
         _lacking(lake, held, files),
         {
@@ -164,6 +167,25 @@ def _look(lake: Lake) -> View:
         },
         frozenset(table for table, found in files.items() if _is_older(lake, table, found)),
     )
+
+
+def rowless_of(lake: Lake, made: Mapping[AccountDay, MadeFrom | None]) -> set[AccountDay]:
+    """Of days with history those whose rows are gone, though no expiry gave them up.
+
+    What deleted them, or lost the mark, is not known: their history is all there is of them.
+    """
+    told = {whose for whose, by in made.items() if by and by.own}
+    if not told:
+        return told
+    for snapshot_id, place in lake.landed("snapshots").items():
+        if any(day == place.day for _, day in told):
+            told.discard((lake.ledger_row(snapshot_id).account, place.day))
+    told -= {(place.account, place.day) for place in lake.places("compacted/snapshots")}
+    return told - lake.marks()
+
+
+def _unmarked(rowless: Iterable[AccountDay]) -> Iterator[Untold]:
+    return ((account, day, "days", "unmarked") for account, day in rowless)
 
 
 def _urls(lake: Lake, files: Iterable[Place | Entry]) -> tuple[str, ...]:
@@ -271,7 +293,7 @@ class _Past:
             seen: the sum of the snapshots seen of each day: a day within a gap has history and none.
             marks: the days that have expired.
         """
-        there = self._there
+        there = self.there
         current, standing = set(), set()
         versions = facts.versions()
         for whose, (place, by) in self.made.items():
@@ -290,12 +312,14 @@ class _Past:
         return current | standing, standing
 
     @cached_property
-    def _there(self) -> Mapping[AccountDay, set[str]]:
-        """The facts that have a file of each day."""
+    def there(self) -> Mapping[AccountDay, set[str]]:
+        """The facts that have a file of each day: the one that was made, by its size."""
         there: dict[AccountDay, set[str]] = defaultdict(set)
         for fact, entries in self.entries.items():
-            for whose, _ in entries:
-                there[whose].add(fact)
+            for whose, entry in entries:
+                _, by = self.made[whose]
+                if by is None or by.sizes.get(fact, entry.size) == entry.size:
+                    there[whose].add(fact)
         return there
 
     def untold(
@@ -304,7 +328,7 @@ class _Past:
         """What is not told of the days that rows cannot tell of any more."""
         for (account, day), (_, by) in self.made.items():
             if by and ((account, day) in marks or (account, day) in standing):
-                for fact, why in by.untold(self._there[account, day]).items():
+                for fact, why in by.untold(self.there[account, day]).items():
                     yield account, day, fact, why
         # history that was given up has no file; where some are there the one that tells of them is lost
         named = {

@@ -7,7 +7,8 @@
 --           whose rows are there is answered from them, and is not told here; but where its history
 --           was made with rows of an expired day too (rows missing), those that are left tell less,
 --           and no compaction makes it anew: bring history/days back, or delete leaning/date=…/ACCOUNT
---           to have it made from them.
+--           to have it made from them. Where
+--           the rows are gone and no expiry marked the day (unmarked), history stands and is kept.
 select
     account,
     fact,
@@ -16,6 +17,6 @@ select
     min(date) as first_date,
     max(date) as last_date
 from history_untold
-where why in ('missing', 'rows missing')
+where why in ('missing', 'rows missing', 'unmarked')
 group by account, fact, why
 order by account, fact, why;

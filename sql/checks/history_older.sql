@@ -13,6 +13,6 @@ select
     min(date) as first_date,
     max(date) as last_date
 from history_untold
-where why not in ('missing', 'rows missing')
+where why not in ('missing', 'rows missing', 'unmarked')
 group by account, fact, why
 order by account, fact, why;
