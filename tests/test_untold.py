@@ -205,6 +205,52 @@ def test_an_expiry_that_was_killed_before_its_mark_made_nothing_lean(lake: Lake)
     assert found(lake) == {}
 
 
+@pytest.mark.parametrize("lost", ["expired", "compacted/snapshots"])
+def test_history_stands_where_rows_are_gone_and_no_mark_tells_why(
+    lake: Lake, lost: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A backup without marks, or a day's file that is lost: what cannot be made again is not deleted."""
+    day = DAY + timedelta(days=0 if lost == "expired" else 2)
+    kept = shutil.move(lake.root / f"{lost}/date={day}", tmp_path / "kept")
+    for _ in range(2):
+        put(lake, "4 03:00", {"p": [node("a")]})
+        assert compact(lake).exit_code == 0
+        caplog.clear()
+        with query.connect(lake) as connection:
+            days = connection.table("select distinct date from node_hours order by 1")
+        assert days["date"].to_pylist() == [DAY + timedelta(days=number) for number in range(5)]
+        assert [f"history alone tells 1 day of acc ({day}): their rows are gone"] == [
+            each.partition(", and")[0] for each in caplog.messages
+        ]
+        assert found(lake) == {"history_missing": 1}
+        with pytest.raises(Refused, match="its history is all there is"):
+            put(lake, f"{(day - DAY).days} 12:00", {"p": [node("a")]})
+        with query.connect(lake) as connection:
+            refused = connection.sql(f"from snapshots where date = '{day}'").fetchall()
+        assert refused == []
+    shutil.move(kept, lake.root / f"{lost}/date={day}")
+    assert compact(lake).exit_code == 0
+    assert found(lake) == {}
+    with query.connect(lake) as connection:
+        rows = connection.sql(f"from nodes where date = '{day}'").fetchall()
+    assert len(rows) == (0 if lost == "expired" else 2)
+
+
+def test_another_file_of_history_than_the_one_that_was_made_is_not_read(
+    lake: Lake, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Cut short, or an older one from a backup: made anew where rows are, told where they are not."""
+    before = query.connect(lake).table("from node_hours order by all").to_pylist()
+    for number in (0, 2):
+        file = lake.root / history_key("node_hours", DAY + timedelta(days=number), "acc")
+        file.write_bytes(file.read_bytes()[:-20])
+    after = query.connect(lake).table("from node_hours order by all").to_pylist()
+    assert [row for row in before if row["date"] != DAY] == after
+    assert caplog.messages[-1].startswith(f"node_hours does not tell 1 day of acc ({DAY})")
+    assert compact(lake).history_days == 1
+    assert found(lake) == {"history_missing": 1}
+
+
 def test_history_that_was_given_up_is_not_missed(lake: Lake) -> None:
     """``nodelake expire --history`` deleted it: that is nobody's loss."""
     today = DAY + timedelta(days=10)
