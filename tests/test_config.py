@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
@@ -442,6 +442,8 @@ PIECES = [
 
 @patient
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
+@example("https://eastus.batch.azure.com")
+@example("http://127.0.0.1:443/")
 def test_any_endpoint(text):
     """Whatever an endpoint is made of, it is refused or it is scheme, host and port, safely."""
     try:

@@ -428,3 +428,7 @@ def test_init_sql_opens_the_facts_in_any_duckdb(tmp_path: Path) -> None:
             assert (
                 plain.execute(counted).fetchone() == connection.duckdb.execute(counted).fetchone()
             )
+        for name in ("node_states", "task_runs"):
+            whole = f"from {name} order by all"
+            rows = plain.execute(whole).fetchall()
+            assert rows == connection.duckdb.execute(whole).fetchall() != []
