@@ -204,6 +204,11 @@ class _Account:
     def _commit(self, day: date, stem: str, ids: list[str]) -> None:
         """Writes the files of a day, checks them, and commits them by the ledger's file, last."""
         rows = {id_: self.lake.ledger_row(id_).rows for id_ in ids}
+        commit = compacted_key("snapshots", day, stem)
+        if self.storage.find(commit):
+            # a file system that does not tell case apart takes "Acc" for "acc"
+            url = self.storage.url(commit)
+            raise Damaged(f"{url}: is there already, of an account of that name in another case")
         written: list[Entry] = []
         for table in schema.DATA_TABLES:
             files = self._files(table.name, rows)
@@ -218,12 +223,11 @@ class _Account:
                 url = self.storage.url(entry.key)
                 raise Changed(f"{url}: written by another run meanwhile: run the command again")
         ledgers = [(self.lake.key("snapshots", id_), 1) for id_ in ids]
-        key = compacted_key("snapshots", day, stem)
         counts = {
             table.name: sum(each.get(table.name) or 0 for each in rows.values())
             for table in schema.DATA_TABLES
         }
-        self._write(schema.SNAPSHOTS, key, ledgers, commits=Held.of(ids, counts))
+        self._write(schema.SNAPSHOTS, commit, ledgers, commits=Held.of(ids, counts))
 
     def _files(
         self, table: str, rows: Mapping[str, Mapping[str, int | None]]

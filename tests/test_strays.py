@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from pipeline import compact as compaction
 from pipeline import history, query
 from pipeline.lake import Lake, LakeError
-from pipeline.storage import Changed
+from pipeline.storage import Changed, Entry
+from pipeline.storage.disk import Disk
 from tests.lakes import MONDAY, node, put
 
 #: What is asked of a lake wherever it lies: rows, their days, history, and no column more.
@@ -118,3 +120,41 @@ def test_a_lock_whose_file_was_deleted_is_lost(tmp_path: Path) -> None:
             other.check()
             with pytest.raises(Changed, match="run the command again"):
                 lock.check()
+
+
+class Folded(Disk):
+    """A disk that keeps the case of names and does not tell it apart, as macOS and SMB have it."""
+
+    def _there(self, key: str) -> str:
+        folder, _, name = key.rpartition("/")
+        with contextlib.suppress(FileNotFoundError):
+            for each in (self.root / folder).iterdir():
+                if each.name.casefold() == name.casefold():
+                    return f"{folder}/{each.name}"
+        return key
+
+    def find(self, key: str) -> Entry | None:
+        """Whatever has that name in any case."""
+        return super().find(self._there(key))
+
+    def open(self, key: str) -> Any:
+        """Whatever has that name in any case."""
+        return super().open(self._there(key))
+
+    def sink(self, key: str, over: Any = "anything") -> Any:
+        """Over whatever has that name in any case."""
+        return super().sink(self._there(key), over)
+
+
+def test_accounts_that_differ_in_case_do_not_write_over_each_other(tmp_path: Path) -> None:
+    """The first one's day is closed, the other's stays open and is named; every row is there."""
+    lake = Lake(tmp_path / "lake", Folded(tmp_path / "lake"))
+    for account in ("Acc", "acc"):
+        put(lake, "03:00", {"p": [node(account)]}, account=account)
+    report = compact(lake)
+    assert (report.exit_code, report.days, len(report.open_days)) == (3, 1, 1)
+    assert "of acc: " in report.open_days[0]
+    assert "in another case" in report.open_days[0]
+    with query.connect(lake) as connection:
+        rows = connection.sql("select account, node_id from nodes order by all").fetchall()
+    assert rows == [("Acc", "Acc"), ("acc", "acc")]
