@@ -101,7 +101,12 @@ class Remake:
         """
         missed = self.storage.missed
         try:
-            with self._connect() as connection:
+            opened = self._connect()
+        except LakeError as error:  # a damaged ledger file: whose days it touches nobody knows
+            self._wait(str(error))
+            return
+        try:
+            with opened as connection:
                 view = connection.view
                 self._gone = {(who, day) for who, day, _, why in view.untold if why == "unmarked"}
                 self._note_leaning(view)

@@ -7,6 +7,7 @@ up, not searched for: a year has seven thousand directories of one file each.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from pipeline import facts, schema
 from pipeline.committed import Held, MadeFrom, Untold, added, made_from, sum_of
 from pipeline.facts import AccountDay
-from pipeline.storage import Entry, Missing
+from pipeline.storage import Entry, LakeError, Missing
 from pipeline.tablefile import read_names
 
 if TYPE_CHECKING:
@@ -177,11 +178,25 @@ def rowless_of(lake: Lake, made: Mapping[AccountDay, MadeFrom | None]) -> set[Ac
     told = {whose for whose, by in made.items() if by and by.own}
     if not told:
         return told
-    for snapshot_id, place in lake.landed("snapshots").items():
-        if any(day == place.day for _, day in told):
-            told.discard((lake.ledger_row(snapshot_id).account, place.day))
+    landed = lake.landed("snapshots")  # first: what is compacted meanwhile is seen there
     told -= {(place.account, place.day) for place in lake.places("compacted/snapshots")}
-    return told - lake.marks()
+    told -= lake.marks()
+    for snapshot_id, place in landed.items():
+        those = {whose for whose in told if whose[1] == place.day}
+        if those:
+            with contextlib.suppress(LakeError):  # damaged: whose it is nobody knows
+                told -= those & {(_account(lake, snapshot_id), place.day)}
+    return told
+
+
+def _account(lake: Lake, snapshot_id: str) -> str:
+    """Whose a snapshot in landing is; of one that was swept meanwhile the compacted file tells."""
+    try:
+        return lake.ledger_row(snapshot_id).account
+    except Missing:
+        folder = f"compacted/snapshots/date={snapshot_id[:4]}-{snapshot_id[4:6]}-{snapshot_id[6:8]}"
+        found = [p for p in lake.places(folder) if snapshot_id in lake.compacted_ids(p)]
+        return found[0].account if found else ""
 
 
 def _unmarked(rowless: Iterable[AccountDay]) -> Iterator[Untold]:

@@ -236,6 +236,23 @@ def test_history_stands_where_rows_are_gone_and_no_mark_tells_why(
     assert len(rows) == (0 if lost == "expired" else 2)
 
 
+@pytest.mark.parametrize("is_rowless", [False, True])
+def test_a_damaged_ledger_of_a_day_with_history_is_named_and_deletes_none(
+    lake: Lake, is_rowless: bool
+) -> None:
+    """Whose it is nobody knows: the day's history is kept where it is all there is of the day."""
+    day = DAY + timedelta(days=2)
+    late = put(lake, "2 15:00", {"p": [node("a")]})
+    lake.path("snapshots", late).write_bytes(b"PAR1")
+    put(lake, "4 03:00", {"p": [node("a")]})
+    if is_rowless:
+        shutil.rmtree(lake.root / f"compacted/snapshots/date={day}")
+    report = compact(Lake(lake.root))
+    assert report.exit_code == 3
+    assert late in report.open_days[0]
+    assert is_rowless == (lake.root / history_key("days", day, "acc")).exists()
+
+
 def test_another_file_of_history_than_the_one_that_was_made_is_not_read(
     lake: Lake, caplog: pytest.LogCaptureFixture
 ) -> None:
