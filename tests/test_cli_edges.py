@@ -151,6 +151,60 @@ def test_parquet_has_an_interval_as_text(lake: str) -> None:
     assert b"cast that column, or take --format arrow" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (
+            60,
+            [
+                "pool     state   told                                 spot",
+                "──────────────────────────────────────────────────────────",
+                "render   idle    hour 0 of 24 hours, listed by pool   True",
+                "render   idle    hour 1 of 24 hours, listed by pool   True",
+            ],
+        ),
+        (
+            45,
+            [
+                "in every row: pool render, state idle, spot True",
+                "told",
+                "──────────────────────────────────",
+                "hour 0 of 24 hours, listed by pool",
+                "hour 1 of 24 hours, listed by pool",
+            ],
+        ),
+        (
+            20,
+            [
+                "- 1 -",
+                " pool  render",
+                "state  idle",
+                " told  hour 0 of 24 hours, listed by pool",
+                " spot  True",
+                "- 2 -",
+                " pool  render",
+                "state  idle",
+                " told  hour 1 of 24 hours, listed by pool",
+                " spot  True",
+            ],
+        ),
+    ],
+)
+def test_a_table_that_is_wider_than_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
+    lines: list[str],
+) -> None:
+    """What is the same in every row is told once; where that is not enough, a row is a record."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    told = "hour {} of 24 hours, listed by pool"
+    columns = {"pool": "render", "state": "idle", "told": told, "spot": True}
+    made = [columns | {"told": told.format(hour)} for hour in range(2)]
+    show(pa.Table.from_pylist(made), "table")
+    assert lines == [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
 def test_a_map_is_an_object(capsys: pytest.CaptureFixture[str], lake: str) -> None:
     """Of JSON, its keys as texts."""
     query = "select map {'idle': 2} as states, [map {3: date '2026-11-21'}] as days"

@@ -26,15 +26,19 @@ Examples:
   nodelake node render tvmps_0a1b                     its story; the beginning of its id will do
   nodelake node render tvmps_0a1b --from 2026-11-21T06:00 --to 2026-11-21T12:00 --tasks
   nodelake node render tvmps_0a1b --format csv        rows: what, from when to when, with bounds
-  nodelake node render tvmps_0a1b --live              as the service has it now
-  nodelake node render tvmps_0a1b --live --select id,state"""
+  nodelake node render tvmps_0a1b…_d --live           as the service has it now: the whole id
+  nodelake node render tvmps_0a1b…_d --live --select id,state"""
 )
 @click.argument("pool")
 @click.argument("node_id", metavar="NODE")
 @click.option("--from", "start", metavar="TIME", help="Only what had not ended before it (UTC).")
 @click.option("--to", "end", metavar="TIME", help="Only what began before it (UTC).")
 @click.option("--tasks", is_flag=True, help="Every task, idle and running by itself.")
-@click.option("--live", is_flag=True, help="Ask the service (Compute Node - Get).")
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Ask the service for the node of that whole id (Compute Node - Get).",
+)
 @click.option("--select", metavar="f,f", help="With --live: only these properties.")
 @click.option(
     "--timeout", type=click.IntRange(1, 30), help="With --live: seconds the service may take."

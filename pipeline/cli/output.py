@@ -19,6 +19,7 @@ from pipeline.cli.console import escape
 if TYPE_CHECKING:
     import pyarrow as pa
     from rich.console import Console
+    from rich.table import Table
 
 FORMATS = ("table", "json", "csv", "parquet", "arrow")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -178,6 +179,8 @@ def _storable(rows: pa.Table) -> pa.Table:
 
 #: A long text may be folded to so many characters before a table gives way to records.
 _FOLDED = 24
+#: Blanks between two columns.
+_BETWEEN = 3
 
 
 def _cell(value: Any, decimals: int) -> str:
@@ -206,10 +209,12 @@ def _decimals(column: pa.ChunkedArray) -> int:
 
 
 def _table(rows: pa.Table) -> None:
-    """A table as wide as the terminal; records, one field a line, where that is too narrow."""
-    from rich import box
+    """A table as wide as the terminal.
+
+    Where that is too narrow, what is the same in every row is told once, above; where it still is,
+    records, one field a line.
+    """
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
@@ -218,26 +223,43 @@ def _table(rows: pa.Table) -> None:
     if not rows.num_rows:
         console.print("no rows", style="dim")
         return
-    names = rows.column_names
     decimals = [_decimals(column) for column in rows.itercolumns()]
     cells = [
         [_cell(value, places) for value, places in zip(row.values(), decimals, strict=True)]
         for row in _rows(rows)
     ]
-    natural = [max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(names)]
-    narrow = [
-        max(len(name), min(width, _FOLDED)) for name, width in zip(names, natural, strict=True)
-    ]
-    if sum(narrow) + 2 * len(names) > console.width:
+    names, kept = rows.column_names, [*range(rows.num_columns)]
+    if not _fits(names, cells, kept, console.width) and len(cells) > 1:
+        kept = [i for i in kept if len({row[i] for row in cells}) > 1]
+    if not kept or not _fits(names, cells, kept, console.width):
         _records(names, cells, console)
         return
+    if len(kept) < len(names):
+        alike = [f"{name} {cells[0][i] or 'null'}" for i, name in enumerate(names) if i not in kept]
+        console.print(Text(f"in every row: {', '.join(alike)}", style="dim"), soft_wrap=True)
+    table = _drawn([names[i] for i in kept], [rows.schema.types[i] for i in kept])
+    for row in cells:
+        table.add_row(*(Text(row[i]) for i in kept))
+    console.print(table)
+
+
+def _fits(names: list[str], cells: list[list[str]], kept: list[int], width: int) -> bool:
+    """Whether those columns stand beside each other, long texts folded."""
+    narrow = [max(len(names[i]), min(max(len(row[i]) for row in cells), _FOLDED)) for i in kept]
+    return sum(narrow) + _BETWEEN * (len(kept) - 1) <= width
+
+
+def _drawn(names: list[str], kinds: list[pa.DataType]) -> Table:
+    """A table without rows: numbers to the right, texts to the left."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name, kind in zip(names, rows.schema.types, strict=True):
+    for name, kind in zip(names, kinds, strict=True):
         is_number = str(kind).startswith(("int", "uint", "float", "double", "decimal"))
         table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*(Text(text) for text in row))
-    console.print(table)
+    return table
 
 
 def _records(names: list[str], cells: list[list[str]], console: Console) -> None:
