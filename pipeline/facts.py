@@ -256,8 +256,7 @@ NODE_LIVES = Fact("node_lives", "date x incarnation", "Every node, told once: on
 ), is_daily=True, version=2)
 
 _JOB = _column("key", "job_id", TEXT, "Job of the tasks.")
-_NODE_KEY = _column("last", "node_key", COUNT, "63 bits of an MD5 of node_id and allocation_time: tells nodes apart at a tenth of the bytes.")
-TASK_FAILURES = Fact("task_failures", "date x incarnation x job_id x task_id x subtask_id x start_time", "Every task run that was seen to fail, told once: on the day that listed it last.", (
+TASK_FAILURES = Fact("task_failures", "date x incarnation x job_id x task_id x subtask_id x start_time", "Every task run that was seen to fail, told once: on the day that first listed it as over.", (
     *_NODE,
     _JOB,
     _column("key", "task_id", TEXT, "Id of the task."),
@@ -268,23 +267,32 @@ TASK_FAILURES = Fact("task_failures", "date x incarnation x job_id x task_id x s
     _column("last", "failure_category", TEXT, "Whose fault it was."),
     _column("last", "failure_code", TEXT, "Code of the failure."),
     _column("last", "failure_message", TEXT, "Message of the failure."),
-    _NODE_KEY,
-), is_daily=True, version=2)
+    _column("last", "job_runs", COUNT, "Runs of its job that ended on its node, as its day tells in node_jobs."),
+    _column("last", "node_runs", COUNT, "Runs that ended on its node, as its day tells in node_tasks."),
+    _INCARNATION_KEY,
+), is_daily=True, version=3)
 
-NODE_JOBS = Fact("node_jobs", "date x job_id x incarnation", "How many task runs of each job ended on each node, each told on the day that listed it last.", (
-    *_POOL,
+NODE_JOBS = Fact("node_jobs", "date x incarnation x job_id", "How many task runs of each job ended on each node, each told on the day that first listed it as over.", (
+    *_NODE,
     _JOB,
-    *_NODE[len(_POOL):],
-    _column("last", "ended_runs", COUNT, "Runs that were seen to end."),
-    _column("last", "first_end_time", TIME, "When the first of them ended."),
-    _column("last", "last_end_time", TIME, "When the last of them ended."),
-    _NODE_KEY,
-), is_daily=True, version=2)
+    _column("last", "ended_runs", COUNT, "Runs that were seen to end; days add up."),
+    _INCARNATION_KEY,
+), is_daily=True, version=3)
 
-NODE_TASKS = Fact("node_tasks", "date x incarnation", "How many task runs ended on each node, each told on the day that listed it last.", (
+NODE_TASKS = Fact("node_tasks", "date x incarnation", "How many task runs ended on each node, each told on the day that first listed it as over.", (
     *_NODE,
     _column("last", "ended_runs", COUNT, "Runs that were seen to end; days add up."),
-    _NODE_KEY,
+    _INCARNATION_KEY,
+), is_daily=True, version=2)
+
+JOB_DAYS = Fact("job_days", "date x account x pool x job_id", "On how many nodes the task runs of a job ended, each told on the day that first listed it as over.", (
+    *_POOL,
+    _JOB,
+    _column("last", "nodes", COUNT, "Nodes on which they ended; days do not add up."),
+    _column("last", "pool_nodes", COUNT, "Nodes of the pool on which runs of any job ended; days do not add up."),
+    _column("last", "ended_runs", COUNT, "Runs that were seen to end; days add up."),
+    _column("last", "first_end_time", TIME, "When the first of them ended."),
+    _column("last", "last_end_time", TIME, "When the last of them ended."),
 ), is_daily=True)
 
 NODE_STARTS = Fact("node_starts", "date x incarnation", "How nodes came up: of a day, those that were new or not up yet when it first listed them.", (
@@ -367,8 +375,9 @@ FACTS: dict[str, Fact] = {
     for fact in (
         NODE_STATES, NODE_INCARNATIONS, NODE_CONFIG_INTERVALS, TASK_RUNS, TASK_GAPS,
         START_TASK_RUNS, NODE_BOOTS, NODE_ERROR_EPISODES, NODE_HOURS, POOL_HOURS, NODE_STAYS,
-        NOTABLE_STAYS, SPOT_ABSENCES, NODE_LIVES, TASK_FAILURES, NODE_JOBS, NODE_TASKS, NODE_STARTS,
-        START_TASK_BEGINS, START_TASK_ENDS, LISTED_AGAIN, POOL_SETUPS, TASK_ERRORS,
+        NOTABLE_STAYS, SPOT_ABSENCES, NODE_LIVES, NODE_JOBS, NODE_TASKS, JOB_DAYS,
+        TASK_FAILURES, NODE_STARTS, START_TASK_BEGINS, START_TASK_ENDS, LISTED_AGAIN, POOL_SETUPS,
+        TASK_ERRORS,
     )
 }
 # fmt: on

@@ -44,10 +44,18 @@ PAIRS = {
         "where result = 'failure' group by 1, 2, 3",
     ),
     "node_jobs": (
-        f"select {_NODE}, job_id, sum(ended_runs), min(first_end_time), max(last_end_time) "
-        "from node_jobs group by all",
-        f"select {_NODE}, job_id, count(*), min(end_time), max(end_time) from task_runs "
-        "where end_time is not null group by all",
+        f"select {_NODE}, job_id, sum(ended_runs) from node_jobs group by all",
+        f"select {_NODE}, job_id, count(*) from task_runs where end_time is not null group by all",
+    ),
+    "job_days": (
+        "select date, pool_id, job_id, nodes, pool_nodes, ended_runs, first_end_time, "
+        "last_end_time from job_days",
+        "select cast(first_completed_at as date) as day, pool_id, job_id, "
+        "count(distinct node_id), (select count(distinct node_id) from task_runs as beside "
+        "where beside.pool_id = told.pool_id and beside.end_time is not null "
+        "and cast(beside.first_completed_at as date) = day), count(*), min(end_time), "
+        "max(end_time) from task_runs as told where end_time is not null "
+        "group by day, pool_id, job_id",
     ),
     "node_tasks": (
         f"select {_NODE}, sum(ended_runs) from node_tasks group by all",
@@ -138,9 +146,8 @@ def test_what_is_told_once_is_what_the_joined_days_tell(
 
 def test_a_node_has_one_key_and_no_other_has_it(connection: query.Connection) -> None:
     """The same in every fact, whatever the day."""
+    expected = "select distinct pool_id, node_id, incarnation_key from node_lives order by all"
+    keys = connection.sql(expected).fetchall()
     for fact in ("node_jobs", "node_tasks", "task_failures"):
-        keys = f"select distinct node_id, node_key from {fact} order by all"
-        expected = "select distinct node_id, node_key from node_tasks order by all"
-        assert connection.sql(expected).fetchall() == connection.sql(keys).fetchall()
-    counts = "select count(distinct node_key), count(distinct node_id) from node_tasks"
-    assert [(2, 2)] == connection.sql(counts).fetchall()
+        assert connection.sql(expected.replace("node_lives", fact)).fetchall() == keys
+    assert len({key for *_, key in keys}) == 4

@@ -115,15 +115,17 @@ def test_a_fact_of_an_older_form_reads_with_what_it_has(
 ) -> None:
     """A column that it did not have is null on days whose rows have expired, and they are named."""
     fact = facts.NODE_TASKS
-    slimmer = tuple(each for each in fact.columns if each.column.name != "node_key")
+    slimmer = tuple(each for each in fact.columns if each.column.name != "incarnation_key")
     with monkeypatch.context() as patch:
         patch.setitem(facts.FACTS, "node_tasks", replace(fact, version=0, columns=slimmer))
         lake = old(tmp_path / "lake", tasks=[task("t", "02:00", "02:30")])
     for _ in range(2):
         with query.connect(lake) as connection:
-            rows = connection.table("select date, ended_runs, node_key from node_tasks order by 1")
+            rows = connection.table(
+                "select date, ended_runs, incarnation_key from node_tasks order by 1"
+            )
         assert rows.to_pylist() == [
-            {"date": rows["date"][0].as_py(), "ended_runs": 1, "node_key": None}
+            {"date": rows["date"][0].as_py(), "ended_runs": 1, "incarnation_key": None}
         ]
         assert caplog.messages[-1].startswith("node_tasks tells 2 days of acc")
         assert {"history_older": 1} == found(lake)

@@ -10,18 +10,33 @@
 -- param:    seconds double = 60: short is a run of at most so many seconds
 -- param:    rate double = 0.8: at least this share of the node's ended runs were short failures
 -- param:    others double = 0.4: at most this share was on the other nodes
--- traps:    others_rate is what the node's runs would have met elsewhere: for each of its jobs the
---           mean over the pool's other nodes that ran it, each node weighing the same. So a job that
---           fails everywhere accuses nobody, and two black holes do not hide each other among many
---           nodes. Jobs that ran on this node alone tell nothing, but where there are three or more
---           they are compared with all runs of the other nodes. A pool of one node is never accused.
---           Runs count that were seen to end: of a task that is retried only its last attempt.
+-- traps:    others_rate is what the node's runs would have met elsewhere: for each of its jobs and
+--           days the mean over the pool's other nodes that ran that job on that day, each node
+--           weighing the same. So a job that fails everywhere, be it for a day, accuses nobody, and
+--           two black holes do not hide each other among many nodes. Jobs that on their day ran on
+--           this node alone tell nothing, but where there are three or more they are compared with
+--           all runs of the pool's other nodes on that day. A node that had its days for itself is
+--           never accused. A run's day (UTC) is the one whose listing first showed it over.
+--           other_nodes is the most of the pool's other nodes on one of its days.
+--           Runs count that were seen to end: of a task that is retried only its last attempt. Of a
+--           node that the last complete listing before a day lacked, and that came back with the
+--           same allocation, the tasks that it still shows count twice.
 --           missed_runs came and went on the node between two listings of that time: a fast black
 --           hole has many. The totals are the node's own since its allocation. Failures without
 --           an exit code (the task could not start) are a group of their own.
---           Nodes are told apart by 63 bits of a hash of their id and allocation.
+--           Nodes are told apart by incarnation_key, 63 bits of a hash.
 with hits as (
-    select account, pool_id, node_key, job_id, exit_code, start_time, end_time
+    select
+        date,
+        account,
+        pool_id,
+        job_id,
+        incarnation_key,
+        exit_code,
+        start_time,
+        end_time,
+        job_runs,
+        node_runs
     from task_failures
     where epoch(end_time) - epoch(start_time) <= cast($seconds as double)
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
@@ -35,385 +50,412 @@ with hits as (
         and (cast($to as timestamptz) is null or end_time < cast($to as timestamptz))
 ),
 by_code as (
-    select account, pool_id, node_key, exit_code, count(*) as runs
+    select incarnation_key, exit_code, count(*) as runs
     from hits
-    group by account, pool_id, node_key, exit_code
+    group by incarnation_key, exit_code
 ),
-placed as (
+-- the code that most of a node's failures had
+codes as (
     select
-        *,
-        row_number() over (
-            partition by account, pool_id, node_key order by runs desc, exit_code
-        ) as place
+        incarnation_key,
+        exit_code,
+        runs,
+        row_number() over (partition by incarnation_key order by runs desc, exit_code) as place
     from by_code
+    where runs >= cast($failures as int)
 ),
-suspects as (
-    select account, pool_id, node_key, exit_code, runs
-    from placed
-    where place = 1 and runs >= cast($failures as int)
-),
-looked_at as (
-    select distinct account, pool_id from suspects
-),
--- what a day tells of a node and job ended within the range, or beyond an end of it: then its runs
--- have to be looked at
-edges as (
-    select date, account, pool_id, job_id, node_id, allocation_time, node_key
-    from node_jobs
-    where (
-            (
-                first_end_time < cast($from as timestamptz)
-                and last_end_time >= cast($from as timestamptz)
-            )
-            or (
-                first_end_time < cast($to as timestamptz)
-                and last_end_time >= cast($to as timestamptz)
-            )
-        )
-        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-),
-edge_jobs as (
+-- when the runs ended that a day tells of a pool: where an end of the range lies between, they have
+-- to be looked at one by one
+pool_days as (
     select
-        edges.account,
-        edges.pool_id,
-        edges.job_id,
-        edges.node_key,
+        date,
+        account,
+        pool_id,
+        min(first_end_time) as first_end_time,
+        max(last_end_time) as last_end_time
+    from job_days
+    where not (cast($from as timestamptz) is null and cast($to as timestamptz) is null)
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+    group by date, account, pool_id
+),
+days as (
+    select
+        date,
+        account,
+        pool_id,
+        (cast($from as timestamptz) is null or first_end_time >= cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or last_end_time < cast($to as timestamptz))
+            as is_whole
+    from pool_days
+    where (cast($from as timestamptz) is null or last_end_time >= cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or first_end_time < cast($to as timestamptz))
+),
+part_runs as (
+    select
+        days.date,
+        days.account,
+        days.pool_id,
+        told.job_id,
+        told.node_id,
+        told.allocation_time,
         count(*) as ended_runs
     from daily_task_runs as told
-    join edges
-        on edges.date = told.date
-        and edges.account = told.account
-        and edges.pool_id = told.pool_id
-        and edges.job_id is not distinct from told.job_id
-        and edges.node_id = told.node_id
-        and edges.allocation_time is not distinct from told.allocation_time
-    where cast(told.last_observed_at as date) = told.date
+    join days
+        on days.date = told.date
+        and days.account = told.account
+        and days.pool_id = told.pool_id
+        and not days.is_whole
+    where cast(told.first_completed_at as date) = told.date
         and told.start_time is not null
         and told.end_time is not null
         and (
             cast($from as timestamptz) is null or told.end_time >= cast($from as timestamptz)
         )
         and (cast($to as timestamptz) is null or told.end_time < cast($to as timestamptz))
-    group by edges.account, edges.pool_id, edges.job_id, edges.node_key
+    group by
+        days.date,
+        days.account,
+        days.pool_id,
+        told.job_id,
+        told.node_id,
+        told.allocation_time
 ),
-own_parts as (
-    select node_jobs.account, node_jobs.pool_id, node_jobs.job_id, node_jobs.node_key, ended_runs
-    from node_jobs
-    join suspects
-        on suspects.account = node_jobs.account
-        and suspects.pool_id = node_jobs.pool_id
-        and suspects.node_key = node_jobs.node_key
-    where (cast($from as timestamptz) is null or first_end_time >= cast($from as timestamptz))
-        and (cast($to as timestamptz) is null or last_end_time < cast($to as timestamptz))
-    union all
-    select edge_jobs.account, edge_jobs.pool_id, job_id, edge_jobs.node_key, ended_runs
-    from edge_jobs
-    join suspects
-        on suspects.account = edge_jobs.account
-        and suspects.pool_id = edge_jobs.pool_id
-        and suspects.node_key = edge_jobs.node_key
-),
-own as (
-    select account, pool_id, job_id, node_key, cast(sum(ended_runs) as bigint) as runs
-    from own_parts
-    group by account, pool_id, job_id, node_key
-),
-failed as (
+part_jobs as (
     select
+        part_runs.date,
+        part_runs.account,
+        part_runs.pool_id,
+        part_runs.job_id,
+        part_runs.ended_runs,
+        node_tasks.incarnation_key
+    from part_runs
+    join node_tasks
+        on node_tasks.date = part_runs.date
+        and node_tasks.account = part_runs.account
+        and node_tasks.pool_id = part_runs.pool_id
+        and node_tasks.node_id = part_runs.node_id
+        and node_tasks.allocation_time is not distinct from part_runs.allocation_time
+),
+part_nodes as (
+    select date, account, pool_id, incarnation_key, cast(sum(ended_runs) as bigint) as runs
+    from part_jobs
+    group by date, account, pool_id, incarnation_key
+),
+part_pools as (
+    select date, account, pool_id, count(*) as nodes
+    from part_nodes
+    group by date, account, pool_id
+),
+-- every node with short failures, day by day
+node_hits as (
+    select
+        date,
         account,
         pool_id,
-        job_id,
-        node_key,
+        incarnation_key,
         count(*) as hits,
-        sum(epoch(end_time) - epoch(start_time)) as hit_seconds,
+        max(node_runs) as runs,
+        sum(epoch(end_time) - epoch(start_time)) as seconds,
         min(start_time) as first_start_time,
         max(end_time) as last_end_time
     from hits
-    group by account, pool_id, job_id, node_key
+    group by date, account, pool_id, incarnation_key
+),
+node_days as (
+    select
+        node_hits.date,
+        node_hits.account,
+        node_hits.pool_id,
+        node_hits.incarnation_key,
+        node_hits.hits,
+        coalesce(part_nodes.runs, node_hits.runs) as runs,
+        node_hits.seconds,
+        node_hits.first_start_time,
+        node_hits.last_end_time
+    from node_hits
+    left join part_nodes
+        on part_nodes.date = node_hits.date
+        and part_nodes.incarnation_key = node_hits.incarnation_key
+),
+-- whose share is too small on the days of their failures is no black hole
+suspects as (
+    select
+        node_days.account,
+        node_days.pool_id,
+        node_days.incarnation_key,
+        max(codes.exit_code) as exit_code,
+        max(codes.runs) as exit_code_runs,
+        cast(sum(node_days.hits) as bigint) as hits,
+        sum(node_days.seconds) as seconds,
+        min(node_days.first_start_time) as first_start_time,
+        max(node_days.last_end_time) as last_end_time
+    from node_days
+    join codes on codes.incarnation_key = node_days.incarnation_key and codes.place = 1
+    group by node_days.account, node_days.pool_id, node_days.incarnation_key
+    having cast(sum(node_days.hits) as double) / sum(node_days.runs) >= cast($rate as double)
+),
+-- their jobs, day by day
+own_parts as (
+    select
+        node_jobs.date,
+        suspects.account,
+        suspects.pool_id,
+        node_jobs.job_id,
+        node_jobs.incarnation_key,
+        node_jobs.ended_runs as runs
+    from node_jobs
+    join suspects on suspects.incarnation_key = node_jobs.incarnation_key
 ),
 own_jobs as (
-    select
-        own.account,
-        own.pool_id,
-        own.job_id,
-        own.node_key,
-        own.runs,
-        coalesce(failed.hits, 0) as hits,
-        failed.hit_seconds,
-        failed.first_start_time,
-        failed.last_end_time
-    from own
-    left join failed
-        on failed.account = own.account
-        and failed.pool_id = own.pool_id
-        and failed.job_id is not distinct from own.job_id
-        and failed.node_key = own.node_key
-),
-accused as (
-    select account, pool_id, node_key
-    from own_jobs
-    group by account, pool_id, node_key
-    having cast(sum(hits) as double) / sum(runs) >= cast($rate as double)
-),
--- a number of each job: millions of pairs are told apart by two numbers, not by texts
-jobs as (
-    select account, pool_id, job_id, row_number() over (order by account, pool_id, job_id) as job
-    from (
-        select distinct own_jobs.account, own_jobs.pool_id, own_jobs.job_id
-        from own_jobs
-        join accused
-            on accused.account = own_jobs.account
-            and accused.pool_id = own_jobs.pool_id
-            and accused.node_key = own_jobs.node_key
-    ) as theirs
-),
-job_nodes as (
-    select jobs.job, node_jobs.node_key, ended_runs
-    from node_jobs
-    join jobs
-        on jobs.account = node_jobs.account
-        and jobs.pool_id = node_jobs.pool_id
-        and jobs.job_id is not distinct from node_jobs.job_id
-    where (cast($from as timestamptz) is null or first_end_time >= cast($from as timestamptz))
-        and (cast($to as timestamptz) is null or last_end_time < cast($to as timestamptz))
+    select date, account, pool_id, job_id, incarnation_key, runs
+    from own_parts
+    where cast($from as timestamptz) is null and cast($to as timestamptz) is null
     union all
-    select jobs.job, edge_jobs.node_key, ended_runs
-    from edge_jobs
-    join jobs
-        on jobs.account = edge_jobs.account
-        and jobs.pool_id = edge_jobs.pool_id
-        and jobs.job_id is not distinct from edge_jobs.job_id
+    select
+        own_parts.date,
+        own_parts.account,
+        own_parts.pool_id,
+        own_parts.job_id,
+        own_parts.incarnation_key,
+        own_parts.runs
+    from own_parts
+    join days
+        on days.date = own_parts.date
+        and days.account = own_parts.account
+        and days.pool_id = own_parts.pool_id
+        and days.is_whole
+    union all
+    select
+        part_jobs.date,
+        part_jobs.account,
+        part_jobs.pool_id,
+        part_jobs.job_id,
+        part_jobs.incarnation_key,
+        part_jobs.ended_runs
+    from part_jobs
+    join suspects on suspects.incarnation_key = part_jobs.incarnation_key
 ),
-job_counts as (
-    select job, count(distinct node_key) as nodes
-    from job_nodes
-    group by job
+jobs as (
+    select distinct date, account, pool_id, job_id from own_jobs
 ),
--- the other nodes' rates: of those that have any
-hits_of_jobs as (
-    select jobs.job, hits.node_key, count(*) as hits
+part_job_nodes as (
+    select date, account, pool_id, job_id, count(*) as nodes
+    from part_jobs
+    group by date, account, pool_id, job_id
+),
+-- on how many nodes those ran
+job_nodes as (
+    select
+        jobs.date,
+        jobs.account,
+        jobs.pool_id,
+        jobs.job_id,
+        coalesce(part_job_nodes.nodes, job_days.nodes) as nodes,
+        coalesce(part_pools.nodes, job_days.pool_nodes) as pool_nodes
+    from jobs
+    join job_days
+        on job_days.date = jobs.date
+        and job_days.account = jobs.account
+        and job_days.pool_id = jobs.pool_id
+        and job_days.job_id is not distinct from jobs.job_id
+    left join part_job_nodes
+        on part_job_nodes.date = jobs.date
+        and part_job_nodes.account = jobs.account
+        and part_job_nodes.pool_id = jobs.pool_id
+        and part_job_nodes.job_id is not distinct from jobs.job_id
+    left join part_pools
+        on part_pools.date = jobs.date
+        and part_pools.account = jobs.account
+        and part_pools.pool_id = jobs.pool_id
+),
+-- the short failures of every node that ran those
+job_hits as (
+    select
+        hits.date,
+        hits.account,
+        hits.pool_id,
+        hits.job_id,
+        hits.incarnation_key,
+        count(*) as hits,
+        max(hits.job_runs) as runs
     from hits
     join jobs
-        on jobs.account = hits.account
+        on jobs.date = hits.date
+        and jobs.account = hits.account
         and jobs.pool_id = hits.pool_id
         and jobs.job_id is not distinct from hits.job_id
-    group by jobs.job, hits.node_key
+    group by hits.date, hits.account, hits.pool_id, hits.job_id, hits.incarnation_key
 ),
-hit_rates as (
+job_hit_rates as (
     select
-        job_nodes.job,
-        job_nodes.node_key,
-        cast(max(hits_of_jobs.hits) as double) / sum(job_nodes.ended_runs) as rate
-    from job_nodes
-    join hits_of_jobs
-        on hits_of_jobs.node_key = job_nodes.node_key and hits_of_jobs.job = job_nodes.job
-    group by job_nodes.job, job_nodes.node_key
+        job_hits.date,
+        job_hits.account,
+        job_hits.pool_id,
+        job_hits.job_id,
+        job_hits.incarnation_key,
+        cast(job_hits.hits as double) / coalesce(part_jobs.ended_runs, job_hits.runs) as rate
+    from job_hits
+    left join part_jobs
+        on part_jobs.date = job_hits.date
+        and part_jobs.incarnation_key = job_hits.incarnation_key
+        and part_jobs.job_id is not distinct from job_hits.job_id
 ),
 job_rates as (
-    select job, sum(rate) as rates
-    from hit_rates
-    group by job
+    select date, account, pool_id, job_id, sum(rate) as rates
+    from job_hit_rates
+    group by date, account, pool_id, job_id
+),
+-- where a job ran on a node alone, the pool's other nodes of that day tell
+lone_days as (
+    select distinct date, account, pool_id from job_nodes where nodes = 1
+),
+pool_rates as (
+    select
+        node_days.date,
+        node_days.account,
+        node_days.pool_id,
+        sum(cast(node_days.hits as double) / node_days.runs) as rates
+    from node_days
+    join lone_days
+        on lone_days.date = node_days.date
+        and lone_days.account = node_days.account
+        and lone_days.pool_id = node_days.pool_id
+    group by node_days.date, node_days.account, node_days.pool_id
 ),
 compared as (
     select
-        own_jobs.*,
-        cast(own_jobs.hits as double) / own_jobs.runs as rate,
-        job_counts.nodes,
-        coalesce(job_rates.rates, 0) as rates
+        own_jobs.account,
+        own_jobs.pool_id,
+        own_jobs.incarnation_key,
+        coalesce(own_jobs.job_id, '') as job_id,
+        own_jobs.runs,
+        job_nodes.nodes,
+        job_nodes.pool_nodes,
+        case
+            when job_nodes.nodes > 1
+                then (coalesce(job_rates.rates, 0) - coalesce(own_rates.rate, 0))
+                    / (job_nodes.nodes - 1)
+            when job_nodes.pool_nodes > 1
+                then (
+                    coalesce(pool_rates.rates, 0)
+                    - coalesce(cast(own_days.hits as double) / own_days.runs, 0)
+                ) / (job_nodes.pool_nodes - 1)
+        end as elsewhere
     from own_jobs
-    join accused
-        on accused.account = own_jobs.account
-        and accused.pool_id = own_jobs.pool_id
-        and accused.node_key = own_jobs.node_key
-    join jobs
-        on jobs.account = own_jobs.account
-        and jobs.pool_id = own_jobs.pool_id
-        and jobs.job_id is not distinct from own_jobs.job_id
-    join job_counts on job_counts.job = jobs.job
-    left join job_rates on job_rates.job = jobs.job
+    join job_nodes
+        on job_nodes.date = own_jobs.date
+        and job_nodes.account = own_jobs.account
+        and job_nodes.pool_id = own_jobs.pool_id
+        and job_nodes.job_id is not distinct from own_jobs.job_id
+    left join job_rates
+        on job_rates.date = own_jobs.date
+        and job_rates.account = own_jobs.account
+        and job_rates.pool_id = own_jobs.pool_id
+        and job_rates.job_id is not distinct from own_jobs.job_id
+    left join job_hit_rates as own_rates
+        on own_rates.date = own_jobs.date
+        and own_rates.incarnation_key = own_jobs.incarnation_key
+        and own_rates.job_id is not distinct from own_jobs.job_id
+    left join pool_rates
+        on pool_rates.date = own_jobs.date
+        and pool_rates.account = own_jobs.account
+        and pool_rates.pool_id = own_jobs.pool_id
+    left join node_days as own_days
+        on own_days.date = own_jobs.date
+        and own_days.incarnation_key = own_jobs.incarnation_key
 ),
 by_node as (
     select
-        account,
-        pool_id,
-        node_key,
-        count(*) as jobs,
+        incarnation_key,
         cast(sum(runs) as bigint) as runs,
-        cast(sum(hits) as bigint) as hits,
-        sum(hit_seconds) as hit_seconds,
-        min(first_start_time) as first_start_time,
-        max(last_end_time) as last_end_time,
-        count(*) filter (where nodes = 1) as lone_jobs,
-        coalesce(sum(runs) filter (where nodes = 1), 0) as lone_runs,
+        count(distinct job_id) as jobs,
+        max(pool_nodes) - 1 as other_nodes,
+        count(distinct job_id) filter (where nodes = 1 and pool_nodes > 1) as lone_jobs,
+        coalesce(sum(runs) filter (where nodes = 1 and pool_nodes > 1), 0) as lone_runs,
+        coalesce(sum(runs * elsewhere) filter (where nodes = 1), 0) as lone_hits,
         coalesce(sum(runs) filter (where nodes > 1), 0) as shared_runs,
-        coalesce(sum(runs * (rates - rate) / (nodes - 1)) filter (where nodes > 1), 0)
-            as expected_hits
+        coalesce(sum(runs * elsewhere) filter (where nodes > 1), 0) as shared_hits
     from compared
-    group by account, pool_id, node_key
-),
--- every node of their pools, and the rates of those with short failures
-node_parts as (
-    select account, pool_id, node_key, ended_runs
-    from node_tasks
-    where cast($from as timestamptz) is null
-        and cast($to as timestamptz) is null
-        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-    union all
-    select account, pool_id, node_key, ended_runs
-    from node_jobs
-    where not (cast($from as timestamptz) is null and cast($to as timestamptz) is null)
-        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-        and (cast($from as timestamptz) is null or first_end_time >= cast($from as timestamptz))
-        and (cast($to as timestamptz) is null or last_end_time < cast($to as timestamptz))
-    union all
-    select account, pool_id, node_key, ended_runs from edge_jobs
-),
-pool_nodes as (
-    select node_parts.account, node_parts.pool_id, count(distinct node_parts.node_key) as nodes
-    from node_parts
-    join looked_at
-        on looked_at.account = node_parts.account and looked_at.pool_id = node_parts.pool_id
-    group by node_parts.account, node_parts.pool_id
-),
-node_hits as (
-    select account, pool_id, node_key, count(*) as hits
-    from hits
-    group by account, pool_id, node_key
-),
--- they tell of jobs that ran on one node alone: asked where there are any
-lonely as (
-    select distinct account, pool_id from by_node where lone_jobs >= 3
-),
-node_rates as (
-    select
-        node_parts.account,
-        node_parts.pool_id,
-        node_parts.node_key,
-        cast(max(node_hits.hits) as double) / sum(node_parts.ended_runs) as rate
-    from node_parts
-    join node_hits
-        on node_hits.account = node_parts.account
-        and node_hits.pool_id = node_parts.pool_id
-        and node_hits.node_key = node_parts.node_key
-    join lonely
-        on lonely.account = node_parts.account and lonely.pool_id = node_parts.pool_id
-    group by node_parts.account, node_parts.pool_id, node_parts.node_key
-),
-pool_rates as (
-    select account, pool_id, sum(rate) as rates
-    from node_rates
-    group by account, pool_id
-),
-beside as (
-    select
-        by_node.*,
-        pool_nodes.nodes - 1 as other_nodes,
-        pool_rates.rates - cast(by_node.hits as double) / by_node.runs as other_rates
-    from by_node
-    join pool_nodes
-        on pool_nodes.account = by_node.account and pool_nodes.pool_id = by_node.pool_id
-    left join pool_rates
-        on pool_rates.account = by_node.account and pool_rates.pool_id = by_node.pool_id
+    group by incarnation_key
 ),
 judged as (
     select
-        *,
-        cast(hits as double) / runs as rate,
+        suspects.*,
+        by_node.runs,
+        by_node.jobs,
+        by_node.other_nodes,
+        cast(suspects.hits as double) / by_node.runs as rate,
         case
-            when other_nodes > 0 and lone_jobs >= 3
-                then (expected_hits + lone_runs * other_rates / other_nodes) / runs
-            when shared_runs > 0 then expected_hits / shared_runs
+            when lone_jobs >= 3 then (shared_hits + lone_hits) / (shared_runs + lone_runs)
+            when shared_runs > 0 then shared_hits / shared_runs
         end as others_rate
-    from beside
+    from suspects
+    join by_node on by_node.incarnation_key = suspects.incarnation_key
 ),
--- whose keys those are
-named as (
-    select distinct
-        node_tasks.account,
-        node_tasks.pool_id,
-        node_tasks.node_key,
-        node_tasks.node_id,
-        node_tasks.allocation_time
-    from node_tasks
-    join accused
-        on accused.account = node_tasks.account
-        and accused.pool_id = node_tasks.pool_id
-        and accused.node_key = node_tasks.node_key
+black_holes as (
+    select *
+    from judged
+    where rate >= cast($rate as double) and others_rate <= cast($others as double)
 ),
-totals as (
+-- who they are
+lives as (
     select
-        node_lives.account,
-        node_lives.pool_id,
+        black_holes.incarnation_key,
         node_lives.node_id,
         node_lives.allocation_time,
-        max(total_tasks_run) as total_tasks_run,
-        max(total_tasks_succeeded) as total_tasks_succeeded
+        max(node_lives.total_tasks_run) as total_tasks_run,
+        max(node_lives.total_tasks_succeeded) as total_tasks_succeeded
     from node_lives
+    join black_holes on black_holes.incarnation_key = node_lives.incarnation_key
+    group by black_holes.incarnation_key, node_lives.node_id, node_lives.allocation_time
+),
+named as (
+    select
+        black_holes.*,
+        lives.node_id,
+        lives.allocation_time,
+        lives.total_tasks_run,
+        lives.total_tasks_succeeded
+    from black_holes
+    join lives on lives.incarnation_key = black_holes.incarnation_key
+),
+-- two days may tell of one gap
+gaps as (
+    select named.incarnation_key, told.after, told.before, max(told.missed) as missed
+    from daily_task_gaps as told
     join named
-        on named.account = node_lives.account
-        and named.pool_id = node_lives.pool_id
-        and named.node_id = node_lives.node_id
-        and named.allocation_time is not distinct from node_lives.allocation_time
-    group by
-        node_lives.account, node_lives.pool_id, node_lives.node_id, node_lives.allocation_time
+        on named.account = told.account
+        and named.pool_id = told.pool_id
+        and named.node_id = told.node_id
+        and named.allocation_time is not distinct from told.allocation_time
+    where (cast($from as timestamptz) is null or told.before >= cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or told.before < cast($to as timestamptz))
+    group by named.incarnation_key, told.after, told.before
 ),
 missed as (
-    select
-        task_gaps.account,
-        task_gaps.pool_id,
-        task_gaps.node_id,
-        task_gaps.allocation_time,
-        cast(sum(missed) as bigint) as runs
-    from task_gaps
-    join named
-        on named.account = task_gaps.account
-        and named.pool_id = task_gaps.pool_id
-        and named.node_id = task_gaps.node_id
-        and named.allocation_time is not distinct from task_gaps.allocation_time
-    where (cast($from as timestamptz) is null or task_gaps.before >= cast($from as timestamptz))
-        and (cast($to as timestamptz) is null or task_gaps.before < cast($to as timestamptz))
-    group by
-        task_gaps.account, task_gaps.pool_id, task_gaps.node_id, task_gaps.allocation_time
+    select incarnation_key, cast(sum(missed) as bigint) as runs
+    from gaps
+    group by incarnation_key
 )
 select
-    judged.account,
-    judged.pool_id,
+    named.account,
+    named.pool_id,
     named.node_id,
     named.allocation_time,
-    suspects.exit_code,
-    suspects.runs as exit_code_runs,
-    judged.hits as short_failures,
-    judged.runs as ended_runs,
-    round(judged.rate, 4) as short_failure_rate,
-    round(judged.others_rate, 4) as others_rate,
-    judged.other_nodes,
-    judged.jobs,
-    round(judged.hit_seconds / judged.hits, 1) as mean_seconds,
+    named.exit_code,
+    named.exit_code_runs,
+    named.hits as short_failures,
+    named.runs as ended_runs,
+    round(named.rate, 4) as short_failure_rate,
+    round(named.others_rate, 4) as others_rate,
+    named.other_nodes,
+    named.jobs,
+    round(named.seconds / named.hits, 1) as mean_seconds,
     coalesce(missed.runs, 0) as missed_runs,
-    judged.first_start_time,
-    judged.last_end_time,
-    totals.total_tasks_run,
-    totals.total_tasks_succeeded
-from judged
-join suspects
-    on suspects.account = judged.account
-    and suspects.pool_id = judged.pool_id
-    and suspects.node_key = judged.node_key
-join named
-    on named.account = judged.account
-    and named.pool_id = judged.pool_id
-    and named.node_key = judged.node_key
-left join missed
-    on missed.account = named.account
-    and missed.pool_id = named.pool_id
-    and missed.node_id = named.node_id
-    and missed.allocation_time is not distinct from named.allocation_time
-left join totals
-    on totals.account = named.account
-    and totals.pool_id = named.pool_id
-    and totals.node_id = named.node_id
-    and totals.allocation_time is not distinct from named.allocation_time
-where judged.rate >= cast($rate as double)
-    and judged.others_rate <= cast($others as double)
-order by short_failures desc, judged.account, judged.pool_id, named.node_id,
-    named.allocation_time;
+    named.first_start_time,
+    named.last_end_time,
+    named.total_tasks_run,
+    named.total_tasks_succeeded
+from named
+left join missed on missed.incarnation_key = named.incarnation_key
+order by short_failures desc, named.account, named.pool_id, named.node_id, named.allocation_time;

@@ -110,7 +110,7 @@ occurrences as (
             )
             or end_time >= date_trunc('day', cast($to as timestamptz))
         )
-        -- a run stands under the day that listed it last
+        -- a run stands under the day that first listed it as over
         and (
             cast($from as timestamptz) is null
             or (
