@@ -307,7 +307,8 @@ def test_what_a_day_builds_has_the_declared_schema_and_is_sorted(tmp_path: Path)
     assert tuple(made) == history.FACTS
     for name, table in made.items():
         assert table.schema.equals(facts.FACTS[name].schema, check_metadata=True), name
-        assert table.num_rows > 0, name
+        # nothing is listed again on that day
+        assert table.num_rows > 0 or name == "listed_again", name
     keys = made["node_states"].select(["pool_id", "node_id", "allocation_time"]).to_pylist()
     ordered = [(k["pool_id"], k["node_id"], str(k["allocation_time"] or "~")) for k in keys]
     assert ordered == sorted(ordered)
