@@ -304,6 +304,23 @@ def test_a_day_file_that_would_lack_a_row_is_not_written(
     assert files(lake, "compacted") == []
 
 
+def test_a_lock_lost_at_the_last_moment_commits_nothing(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the look at a day's files, while the ledger's file that commits them is written."""
+    ids = store_days(lake, days=1, each=2)
+
+    def look(_: object) -> None:
+        if files(lake, "compacted/snapshots"):
+            raise Changed("the lease was lost: run the command again")
+
+    monkeypatch.setattr("pipeline.storage.disk._Held.check", look)
+    with pytest.raises(Changed):
+        compact(lake)
+    assert files(lake, "compacted/snapshots") == []
+    assert seen(Lake(lake.root)) == expected(ids)
+
+
 def test_a_file_that_a_rival_put_beneath_is_not_committed(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -294,6 +294,14 @@ HOSTILE = [
 ]
 
 
+def test_an_encoding_that_goes_on_and_on_is_masked_unread() -> None:
+    """Percent signs encoded otherwise than as %25, more often than anybody does."""
+    word = f"?sig%3D{SECRET}"
+    for _ in range(5):
+        word = word.replace("%", "%%32%35")
+    assert redact_text(f"get {word} now") == "get [redacted] now"
+
+
 @pytest.fixture
 def bounded() -> Iterator[None]:
     """Ends a test that uses a hundred times the processor time that it should."""
