@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -146,12 +149,34 @@ def test_a_killed_expiry_holds_nobody_up(lake: Lake, which: str) -> None:
     assert left(lake, "expiring") == []
 
 
+def test_who_has_put_its_ledger_file_waits_however_long(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot say that nothing is there: it is told once the expiry has decided."""
+    put(lake.storage, expiry.intent_key(DAY, "acc"), b"")
+    held = ExitStack()
+    held.enter_context(lake.lock("compaction", "acc"))
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            held.close()
+
+    monkeypatch.setattr(expiry, "PATIENCE", 0.0)
+    monkeypatch.setattr(expiry, "time", SimpleNamespace(monotonic=time.monotonic, sleep=nap))
+    expiry.refuse(lake, "acc", DAY, is_there=True)
+    assert len(naps) == 3
+    assert left(lake, "expiring") == []
+
+
 def test_an_intent_of_another_day_holds_nobody_up(lake: Lake) -> None:
     """Nor one of another account, even while their expiry is at work."""
     with lake.lock("compaction", "acc"), lake.lock("compaction", "other"):
         put(lake.storage, expiry.intent_key(DAY, "acc"), b"")
         put(lake.storage, expiry.intent_key(DAY + timedelta(days=2), "other"), b"")
-        store(lake, "2 15:00", {"p": [node("a")]})
+        id_ = store(lake, "2 15:00", {"p": [node("a")]})
+    assert id_ in lake.view().snapshot_ids
 
 
 def test_an_expiry_that_lost_its_lock_marks_nothing(
