@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -21,6 +21,9 @@ from pipeline.lake import Lake
 from tests.questions import planted
 from tests.questions.conftest import fleet as fleet  # a fixture: the planted fleet, recorded once
 from tests.spark.cluster import OPTIONS, cluster, need
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 PRICES = pa.table(
     {
@@ -41,6 +44,14 @@ def master(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
     with cluster(tmp_path / "cluster") as url:
         yield url
+
+
+@pytest.fixture
+def begun(master: str) -> Iterator[SparkSession]:
+    """A session there; every other one of this process shares its executors."""
+    session = spark.start(master, OPTIONS)
+    yield session
+    session.stop()
 
 
 def values(rows: pa.Table, is_ordered: bool) -> list[tuple[Any, ...]]:
@@ -91,34 +102,35 @@ def differences(
 def test_spark_answers_as_duckdb_does(
     fleet: planted.Planted,
     master: str,
+    begun: SparkSession,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """A standalone cluster: each fact and question, from rows and from history, and by ``ask``.
 
-    One session for all of it: each costs a process start. The lake's day is made from rows: what
-    history files hold is compared as the two facts that have most rows.
+    One cluster's application for all of it: each costs three process starts. The lake's day is made
+    from rows: what history files hold is compared as the two facts that have most rows.
     """
     rows = tmp_path / "lake [of rows]"  # a name that is a pattern to Hadoop
     shutil.copytree(fleet.lake, rows)
     shutil.rmtree(rows / "history")
     wrong: dict[str, list[str]] = {}
-    with query.connect(rows) as duck, spark.connect(Lake(rows), master, options=OPTIONS) as other:
+    with query.connect(rows) as duck, spark.connect(Lake(rows), session=begun) as other:
         duck.use_prices(PRICES)
         other.add("prices", PRICES)
         for fact in facts.FACTS:
-            begun = time.time()
+            since = time.time()
             wrong[fact] = differences(
                 duck.table(f"from {fact}"),
                 other.table(f"select * from {fact}"),
-                time.time() - begun,
+                time.time() - since,
             )
             # questions read it, not what it is made from once more
             other.session.table(fact).localCheckpoint().createOrReplaceTempView(fact)
         for name in query.questions():
-            begun = time.time()
+            since = time.time()
             ours, theirs = duck.ask(name), other.ask(name)
-            wrong[f"ask {name}"] = differences(ours, theirs, time.time() - begun, is_ordered=True)
+            wrong[f"ask {name}"] = differences(ours, theirs, time.time() - since, is_ordered=True)
         nodes = "select * from nodes where pool_id = $pool and start_task_exit_code is null"
         given = {"pool": "render'; drop view nodes; --"}
         assert other.table(nodes, given).num_rows == 0
