@@ -170,6 +170,23 @@ def test_who_has_put_its_ledger_file_waits_however_long(
     assert left(lake, "expiring") == []
 
 
+def test_what_a_day_leans_on_stays_told(lake: Lake) -> None:
+    """The expiry of a second day adds to what the first one's told."""
+    days = [DAY, DAY + timedelta(days=1)]
+    later = DAY + timedelta(days=2)
+    for each in days:
+        expiry.note_leaning(lake.storage, "acc", later, {each})
+    assert expiry.leans_on(lake.storage, "acc", later) == {*days}
+
+
+def test_only_an_accounts_own_intents_are_forgotten(lake: Lake) -> None:
+    """Another account's expiry may be at work."""
+    for account in ("acc", "other"):
+        put(lake.storage, expiry.intent_key(DAY, account), b"")
+    expiry.forget_intents(lake.storage, "acc")
+    assert left(lake, "expiring") == [expiry.intent_key(DAY, "other")]
+
+
 def test_an_intent_of_another_day_holds_nobody_up(lake: Lake) -> None:
     """Nor one of another account, even while their expiry is at work."""
     with lake.lock("compaction", "acc"), lake.lock("compaction", "other"):
