@@ -206,6 +206,21 @@ def test_a_missing_allocation_time_is_the_nearest_of_the_node(lake: Lake) -> Non
     }
 
 
+def test_a_missing_allocation_time_halfway_is_the_earlier_one(lake: Lake) -> None:
+    """As near to the machine before as to the one after: it is the one that was there."""
+    put(lake, "10:00", {"p": [node("a", allocated="09:00")]})
+    put(lake, "10:05", {"p": [node("a", allocated=None)]})
+    put(lake, "10:10", {"p": [node("a", allocated="10:08")]})
+    found = rows(
+        lake,
+        "select allocation_time, last_observed_at from node_incarnations order by allocation_time",
+    )
+    assert [tuple(row.values()) for row in found] == [
+        (at("09:00"), at("10:05")),
+        (at("10:08"), at("10:10")),
+    ]
+
+
 def test_a_missing_allocation_time_is_not_looked_for_beyond_an_absence(lake: Lake) -> None:
     """The id may be another node's by then: null is an incarnation of its own."""
     put(lake, "10:00", {"p": [node("a", allocated="08:00")]})
