@@ -192,7 +192,7 @@ def test_a_node_that_was_absent_before_its_id_was_reused_ended_with_its_absence(
 
 
 def test_a_missing_allocation_time_is_the_nearest_of_the_node(lake: Lake) -> None:
-    """Of the listings before and after, with no absence between; of two equally near the earlier."""
+    """Of the listings before and after, with no absence between."""
     put(lake, "10:00", {"p": [node("a", "idle", "09:00", allocated="08:00")]})
     put(lake, "10:05", {"p": [node("a", "running", "10:01", allocated=None)]})
     put(lake, "10:10", {"p": [node("a", "idle", "10:06", allocated=None)]})
