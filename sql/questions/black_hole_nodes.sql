@@ -401,13 +401,13 @@ black_holes as (
 lives as (
     select
         black_holes.incarnation_key,
-        node_lives.node_id,
-        node_lives.allocation_time,
-        max(node_lives.total_tasks_run) as total_tasks_run,
-        max(node_lives.total_tasks_succeeded) as total_tasks_succeeded
-    from node_lives
-    join black_holes on black_holes.incarnation_key = node_lives.incarnation_key
-    group by black_holes.incarnation_key, node_lives.node_id, node_lives.allocation_time
+        daily_node_lives.node_id,
+        daily_node_lives.allocation_time,
+        max(daily_node_lives.total_tasks_run) as total_tasks_run,
+        max(daily_node_lives.total_tasks_succeeded) as total_tasks_succeeded
+    from daily_node_lives
+    join black_holes on black_holes.incarnation_key = daily_node_lives.incarnation_key
+    group by black_holes.incarnation_key, daily_node_lives.node_id, daily_node_lives.allocation_time
 ),
 named as (
     select

@@ -139,7 +139,9 @@ def table(figures: Iterable[Figure]) -> str:
 
 
 def _shown(value: float, unit: str) -> str:
-    """Two to three digits that matter: 0.0047, 0.52, 1.18, 24.1, 512."""
+    """Two to three digits that matter: 0.0047, 0.52, 1.18, 24.1, 512; a count as it is."""
+    if isinstance(value, int) and not unit:
+        return f"{value:,}"
     digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.095 else 4
     text = f"{value:.{digits}f}"
     if digits == 4:

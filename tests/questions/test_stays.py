@@ -89,12 +89,14 @@ def test_a_machine_that_was_absent_and_came_back_is_watched_once(tmp_path: Path)
     told = "select date, pool_id, incarnation_key as key from {} order by pool_id, date"
     begun = "node_starts where cast(first_observed_at as date) = date"
     with query.connect(lake) as connection:
-        lives = connection.table(told.format("node_lives")).to_pylist()
+        lives = connection.table(told.format("daily_node_lives")).to_pylist()
+        once = connection.table(told.format("node_lives")).to_pylist()
         starts = connection.table(told.format(begun)).to_pylist()
         absences = connection.table(told.format("spot_absences")).to_pylist()
         found = connection.ask("preemptions").to_pylist()
         by_hour = connection.ask("preemptions_by_hour").to_pylist()
     assert ["p", "p", "q"] == [row["pool_id"] for row in lives]
+    assert lives[1:] == once
     assert ["p", "p", "q"] == [row["pool_id"] for row in starts]
     keys = {(row["pool_id"], row["key"]) for row in (*lives, *starts, *absences)}
     assert {"p": 1, "q": 1} == Counter(pool for pool, _ in keys)
