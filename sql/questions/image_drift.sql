@@ -36,11 +36,10 @@ with known as (
 ),
 -- one that came back after it was thought gone is told twice
 alive as (
-    select account, pool_id, node_id, allocation_time, max(date) as date
+    select account, pool_id, node_id, allocation_time, date
     from node_lives
     where (ended_before is null or ended_before > cast($moment as timestamptz))
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-    group by account, pool_id, node_id, allocation_time
 ),
 -- what each node that is there was set up with last: while none is asked for, its last day tells
 told as (

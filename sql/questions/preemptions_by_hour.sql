@@ -9,8 +9,8 @@
 --           held a machine. A preemption counts in the hour it began, the exact time; one that was
 --           over before the next listing was not seen. See preemptions for what recovery means. A
 --           rate over few node-hours tells little.
--- a node is told by the day that listed it first and by the one that listed it last, and once more
--- where it was absent and came back
+-- a node is told by the day that listed it first, and once more where it was absent and came back;
+-- and by the one that listed it last
 with begun as (
     select
         incarnation_key,
@@ -22,14 +22,6 @@ with begun as (
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
     group by incarnation_key
 ),
-told_again as (
-    select incarnation_key, max(last_observed_at) as last_observed_at
-    from node_lives
-    where is_dedicated is distinct from true
-        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-    group by incarnation_key
-    having count(*) > 1
-),
 spot as (
     select
         node_lives.account,
@@ -39,11 +31,8 @@ spot as (
         node_lives.last_observed_at
     from node_lives
     join begun on begun.incarnation_key = node_lives.incarnation_key
-    left join told_again on told_again.incarnation_key = node_lives.incarnation_key
     where not coalesce(node_lives.is_dedicated, begun.is_dedicated)
         and (cast($pool as varchar) is null or node_lives.pool_id = cast($pool as varchar))
-        and node_lives.last_observed_at
-            = coalesce(told_again.last_observed_at, node_lives.last_observed_at)
         and (
             cast($from as timestamptz) is null
             or node_lives.last_observed_at >= cast($from as timestamptz)
