@@ -206,18 +206,16 @@ _DAYS = pa.schema([pa.field("snapshot_id", pa.string()), pa.field("account", pa.
 def days_file(
     whose: AccountDay,
     ids: Collection[str],
-    made: Iterable[str],
+    made: Mapping[str, int],
     held: Mapping[str, tuple[str, Held]],
-    sizes: Mapping[str, int] | None = None,
 ) -> pa.Table:
     """The file of ``history/days`` of an account-day.
 
     Args:
         whose: the account-day whose facts were made.
         ids: the snapshots they were made from.
-        made: the facts that have a file of that day.
+        made: the bytes of the file of each fact that has one of that day.
         held: as in ``MadeFrom``.
-        sizes: as in ``MadeFrom``.
     """
     account, day = whose
     told = {
@@ -225,7 +223,7 @@ def days_file(
         "sum": f"{sum_of({*ids}):x}",
         "own": f"{sum_of(_own(ids, day)):x}",
         "held": {stem: [etag, each.told()] for stem, (etag, each) in held.items()},
-        "sizes": {**(sizes or {})},
+        "sizes": {**made},
     }
     footer = {
         facts.MADE: facts.versions(),

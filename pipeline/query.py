@@ -32,6 +32,7 @@ from pipeline.sql_files import (
     rows_of,
     split,
     sql_directory,
+    table_of,
     tables_named,
 )
 
@@ -328,26 +329,13 @@ _FLEET = frozenset({"nodes_as_of", "nodes_at", "nodes_latest"})
 
 def _fleet(view: View) -> Iterator[str]:
     """The views of the fleet, and what tells them which days to look into."""
-    spans = [
-        ", ".join("null" if each is None else f"'{quoted(str(each))}'" for each in span)
-        for span in view.spans
-    ]
     columns = {
         "account": "varchar",
         "date": "date",
         "first_finished_at": "timestamptz",
         "last_finished_at": "timestamptz",
     }
-    typed = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in columns.items())
-    rows = (
-        f"(values ({'), ('.join(spans)}))"
-        if spans
-        else "(select null, null, null, null where false)"
-    )
-    yield (
-        f"create or replace table listing_spans as select {typed} "  # noqa: S608
-        f"from {rows} as spans ({', '.join(columns)})"
-    )
+    yield table_of("listing_spans", columns, view.spans)
     yield from _views(fleet=True)
 
 

@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from pipeline import facts
-from pipeline.committed import Held, days_file, made_from, sum_of
+from pipeline.committed import Held, MadeFrom, days_file, made_from, sum_of
 from pipeline.dayfile import ROWS_PER_GROUP
 from pipeline.expiry import note_leaning
 from pipeline.lake import FACTS_FROM, Lake, date_of, history_key
@@ -71,7 +71,7 @@ class Remake:
         self.history = history
         self.made = 0
         self.waits: list[str] = []
-        self._gone: set[AccountDay] = set()  # days that history alone tells of, and no mark
+        self._over: set[AccountDay] = set()  # days that history alone tells of, marked or not
 
     def forget(self) -> None:
         """Before a day or a late file commits: history that is not made from it may not stand.
@@ -80,6 +80,7 @@ class Remake:
         neighbouring days stale for ever: their own snapshots have not changed.
         """
         wanted: Mapping[date, Collection[str]] = {}
+        self._over = self.lake.marks()
         try:
             with self._connect() as connection:
                 wanted = self._wanted(connection)
@@ -88,9 +89,10 @@ class Remake:
             self._wait(str(error))
         places = [p for p in self.lake.places("history/days") if p.stem == self.account]
         made = {(p.stem, p.day): made_from(self.storage, p.key, p.day) for p in places}
-        self._gone = rowless_of(self.lake, made)
+        self._over |= rowless_of(self.lake, made)
         for place in places:
-            if not self._is_current(place.day, wanted.get(place.day, ())):
+            by = made[place.stem, place.day]
+            if not self._is_current(place.day, wanted.get(place.day, ()), by):
                 self.storage.delete(place.key)
 
     def make(self, is_closed: Callable[[date], bool], tries: int = 3) -> None:
@@ -108,8 +110,11 @@ class Remake:
         try:
             with opened as connection:
                 view = connection.view
-                self._gone = {(who, day) for who, day, _, why in view.untold if why == "unmarked"}
-                self._note_leaning(view)
+                marks = self.lake.marks()
+                self._over = marks | {
+                    (who, day) for who, day, _, why in view.untold if why == "unmarked"
+                }
+                self._note_leaning(view, marks)
                 lost = {
                     day
                     for who, day, _, why in view.untold
@@ -134,9 +139,8 @@ class Remake:
             else:
                 self._wait(str(error))
 
-    def _note_leaning(self, view: View) -> None:
+    def _note_leaning(self, view: View, marks: Collection[AccountDay]) -> None:
         """An older nodelake did not, of a day whose rows it expired."""
-        marks = self.lake.marks() if view.standing else set()
         for account, day in view.standing:
             made = self.lake.made_from(day, account) if account == self.account else None
             if made:
@@ -163,18 +167,13 @@ class Remake:
         log.error("no history of %s: %s", self.account, why)
         self.waits.append(why)
 
-    def _expired(self) -> set[date]:
-        return {day for account, day in self.lake.marks() | self._gone if account == self.account}
-
-    def _is_current(self, day: date, ids: Collection[str]) -> bool:
+    def _is_current(self, day: date, ids: Collection[str], made: MadeFrom | None) -> bool:
         """Whether a day's history is made from just these, or has to stand: rows have expired."""
-        marks = self.lake.marks() | self._gone
-        if (self.account, day) in marks:
+        if (self.account, day) in self._over:
             return True
-        made = made_from(self.storage, history_key("days", day, self.account), day)
         if made is None:
             return False
-        if made.leans_on(marks, self.account):
+        if made.leans_on(self._over, self.account):
             return True
         return made.sum == sum_of({*ids}) and made.facts == facts.versions()
 
@@ -184,7 +183,7 @@ class Remake:
             day: ids for (who, day), ids in connection.view.compacted.items() if who == self.account
         }
         around = self.history.windows(connection, self.account)
-        days = {*around, *own} - self._expired()
+        days = {*around, *own} - {day for who, day in self._over if who == self.account}
         return {day: {*around.get(day, ()), *own.get(day, ())} for day in days}
 
     def _is_made(self, view: View, day: date, ids: set[str]) -> bool:
@@ -192,7 +191,9 @@ class Remake:
         own = f"{day:%Y%m%d}"
         if (self.account, day) not in view.closed and any(i.startswith(own) for i in ids):
             return True
-        return (self.account, day) in view.history_days and self._is_current(day, ids)
+        if (self.account, day) not in view.history_days:
+            return False
+        return self._is_current(day, ids, self.lake.made_from(day, self.account))
 
     def _build(self, connection: Connection, day: date, ids: list[str]) -> None:
         days_key = history_key("days", day, self.account)
@@ -204,7 +205,7 @@ class Remake:
             self.storage.delete(history_key(fact, day, self.account))
         places = connection.view.closed.get((self.account, day), ())
         held: dict[str, tuple[str, Held]] = {p.stem: (p.etag, self.lake.held(p)) for p in places}
-        self._put(days_key, days_file((self.account, day), ids, made, held, made))
+        self._put(days_key, days_file((self.account, day), ids, made, held))
 
     def _put(self, key: str, rows: pa.RecordBatchReader | pa.Table) -> Entry:
         there = self.storage.find(key)

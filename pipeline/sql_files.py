@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import duckdb
@@ -56,6 +56,30 @@ def rows_of(listed: str, files: Iterable[str], *, by_name: bool = False) -> str:
     return (
         f"(select * exclude (filename), {date} as date "  # noqa: S608
         f"from read_parquet({listed}, hive_partitioning = false, filename = true{more})) as files"
+    )
+
+
+def table_of(name: str, columns: Mapping[str, str], rows: Iterable[Iterable[object]]) -> str:
+    """The statement that makes a table of values.
+
+    Args:
+        name: of the table.
+        columns: their DuckDB types by name.
+        rows: their values, None for null; as texts DuckDB can cast.
+    """
+    told = [
+        "(" + ", ".join("null" if v is None else f"'{quoted(str(v))}'" for v in row) + ")"
+        for row in rows
+    ]
+    source = (
+        f"values {', '.join(told)}"
+        if told
+        else f"select {', '.join('null' for _ in columns)} where false"
+    )
+    typed = ", ".join(f"cast({each} as {kind}) as {each}" for each, kind in columns.items())
+    return (
+        f"create or replace table {name} as select {typed} "  # noqa: S608
+        f"from ({source}) as told ({', '.join(columns)})"
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import date, datetime, timedelta
 
 from pipeline.committed import Untold, Why
-from pipeline.sql_files import quoted
+from pipeline.sql_files import table_of
 
 log = logging.getLogger("nodelake.untold")
 
@@ -30,17 +30,8 @@ _WHY: dict[Why, str] = {
 
 def table(found: Iterable[Untold]) -> str:
     """The statement that makes the table ``history_untold``: account, date, fact, why."""
-    rows = [
-        f"('{quoted(account)}', '{day}', '{fact}', '{why}')" for account, day, fact, why in found
-    ]
-    source = (
-        f"(values {', '.join(rows)})" if rows else "(select null, null, null, null where false)"
-    )
-    return (
-        "create or replace table history_untold as select cast(account as varchar) as account, "  # noqa: S608
-        "cast(date as date) as date, cast(fact as varchar) as fact, cast(why as varchar) as why "
-        f"from {source} as untold (account, date, fact, why)"
-    )
+    columns = {"account": "varchar", "date": "date", "fact": "varchar", "why": "varchar"}
+    return table_of("history_untold", columns, found)
 
 
 def told(found: Iterable[Untold], facts: Collection[str], since: object = None) -> Iterator[str]:

@@ -108,7 +108,9 @@ def put_days(lake: Lake, account: str, day: date, ids: list[str]) -> None:
     """Writes what a day's facts were made from, as a compaction does."""
     places = [*lake.places(f"compacted/snapshots/date={day}")]
     held = {place.stem: (place.etag, lake.held(place)) for place in places}
-    days = days_file((account, day), ids, facts.FACTS, held)
+    files = {fact: lake.storage.find(history_key(fact, day, account)) for fact in facts.FACTS}
+    made = {fact: file.size for fact, file in files.items() if file}
+    days = days_file((account, day), ids, made, held)
     put(lake, history_key("days", day, account), days.schema, [days])
 
 
