@@ -13,9 +13,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pipeline import compact as compaction
-from pipeline import facts, history, query
+from pipeline import query
 from pipeline.lake import Lake, LakeError, Locked
+from pipeline.maintain import compaction
+from pipeline.query import history
+from pipeline.schema import facts
 from tests.days import NOON, store
 
 NODES = 6

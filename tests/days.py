@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import query, schema
-from pipeline.columns import Origin
+from pipeline.flatten.columns import Origin
 from pipeline.lake import Lake, new_snapshot_id
-from pipeline.ledger import Ledger
+from pipeline.snapshot.ledger import Ledger
 
 DAY = date(2026, 11, 18)
 NOON = datetime(2026, 11, 18, 12, tzinfo=UTC)

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.columns import Origin
+from pipeline.flatten.columns import Origin
 from pipeline.lake import Lake, new_snapshot_id
-from pipeline.ledger import Ledger, pool_table
+from pipeline.snapshot.ledger import Ledger, pool_table
 
 MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
 _numbers = itertools.count()

@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from pipeline import rebuild
-from pipeline.columns import Origin
 from pipeline.flatten import NodeFlattener, Tables
+from pipeline.flatten import unflatten as rebuild
+from pipeline.flatten.columns import Origin
 from pipeline.redact import Redactor, is_secret_name, redact_text
 
 Json = dict[str, Any]

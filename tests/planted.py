@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 import pyarrow as pa
 
-from pipeline.columns import Report
+from pipeline.flatten.columns import Report
 
 SECRET = "hunter2hunter2"
 KEY = "A1b2C3d4/+" * 8 + "A1b2C3=="  # the form of a storage account's key: 88 letters

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipeline import shape
-from pipeline.columns import Report
-from pipeline.flatten import pool_rows
+from pipeline.flatten import pool_rows, shape
+from pipeline.flatten.columns import Report
 from pipeline.redact import Redactor
 from tests.made_up import AT, ORIGIN, Api, Json, flattener, page, whole_node
 from tests.planted import ENCODINGS, PLANTS, SECRET, leaks

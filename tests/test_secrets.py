@@ -25,12 +25,14 @@ import httpx
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import cli, config, saved, shape, snapshot
+from pipeline import cli, config, snapshot
 from pipeline.emulator import Emulator, Fault, Fleet
 from pipeline.extract import BatchClient
+from pipeline.flatten import shape
 from pipeline.lake import Lake
-from pipeline.saved import SavedFile
+from pipeline.snapshot import imports as saved
 from pipeline.snapshot import utc_now
+from pipeline.snapshot.imports import SavedFile
 from tests.service import LIMITS, START, make_service, small_fleet
 
 _numbers = itertools.count(1)

@@ -10,10 +10,10 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pipeline import compact as compaction
-from pipeline import history
 from pipeline.emulator import Emulator, Fleet
 from pipeline.lake import Changed, Lake
+from pipeline.maintain import compaction
+from pipeline.query import history
 from tests.service import Service, small_fleet
 
 START = datetime(2026, 11, 19, 6, tzinfo=UTC)

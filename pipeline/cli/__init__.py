@@ -15,7 +15,7 @@ from types import FrameType
 import click
 
 from pipeline import __version__
-from pipeline.cli import answers, collect, health, keep, made_up, node, pictures, questions
+from pipeline.cli import answers, collect, demo, health, maintenance, node, pictures, questions
 from pipeline.cli.console import say, set_up_logging
 
 USAGE, FAILED, LOCKED = 2, 1, 4
@@ -49,13 +49,13 @@ def nodelake(context: click.Context, verbose: bool, lake: str | None, config: st
 
 for command in (
     *collect.COMMANDS,
-    *keep.COMMANDS,
+    *maintenance.COMMANDS,
     *answers.COMMANDS,
     *questions.COMMANDS,
     *node.COMMANDS,
     *health.COMMANDS,
     *pictures.COMMANDS,
-    *made_up.COMMANDS,
+    *demo.COMMANDS,
 ):
     nodelake.add_command(command)
 
@@ -127,7 +127,7 @@ def _failed(error: Exception) -> int:
     from pipeline.extract import ExtractError
     from pipeline.lake import LakeError, Locked, Refused
     from pipeline.query import QuestionError
-    from pipeline.saved import SavedError
+    from pipeline.snapshot.imports import SavedError
     from pipeline.storage import LakeSettingsError
 
     if isinstance(error, Locked):

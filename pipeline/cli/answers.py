@@ -258,7 +258,7 @@ def _on_spark(
 
 
 def _use(connection: Connection, prices: str) -> None:
-    from pipeline.prices import PriceError
+    from pipeline.query.prices import PriceError
 
     try:
         connection.use_prices(prices)
@@ -285,7 +285,7 @@ def check_values(connection: Connection, name: str, given: Mapping[str, object])
         click.UsageError: a range that ends before it begins.
     """
     from pipeline.query import question
-    from pipeline.sql_files import read_as
+    from pipeline.query.sql_files import read_as
 
     with connection.cursor() as cursor:
         for each in question(name).parameters:

@@ -222,8 +222,8 @@ def import_(
     Importing the same files again changes nothing. What --complete says is not believed of a pool
     whose nodes they do not list, or whose last page tells of a next one: that proves none gone.
     """
-    from pipeline import saved
     from pipeline.redact import Redactor
+    from pipeline.snapshot import imports as saved
 
     read, newest = _read(files)
     begun = time.monotonic()
@@ -269,7 +269,7 @@ def _label(account: str | None, chosen: Settings) -> str | None:
 
 def _read(files: tuple[str, ...]) -> tuple[list[Any], datetime]:
     """The files' bytes, and the newest modification time, to the second as ids have it."""
-    from pipeline.saved import SavedFile
+    from pipeline.snapshot.imports import SavedFile
 
     read, newest = [], 0.0
     for name in files:
@@ -349,8 +349,8 @@ def usage(
     One snapshot of source usage, which tells nothing of nodes. Fetching days again is harmless:
     pool_usage shows the latest.
     """
-    from pipeline import usage as core_hours
     from pipeline.lake import Lake
+    from pipeline.snapshot import usage as core_hours
 
     try:
         days = core_hours.days_between(_day("--from", first), _day("--to", end), datetime.now(UTC))
@@ -374,8 +374,8 @@ def usage(
 def _usage(
     account: Account, lake: Lake, days: list[tuple[datetime, datetime]], deadline: float | None
 ) -> int:
-    from pipeline import usage as core_hours
     from pipeline.extract import BatchClient
+    from pipeline.snapshot import usage as core_hours
 
     begun = time.monotonic()
     with BatchClient(account, deadline_seconds=deadline) as client:

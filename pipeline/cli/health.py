@@ -41,7 +41,7 @@ def check(name: str | None, form: str | None, lake: str | None) -> int:
     """
     import pyarrow as pa
 
-    from pipeline import checks
+    from pipeline.query import checks
 
     if name is not None:
         try:
@@ -151,7 +151,7 @@ def _with_holdings(connection: Connection, rows: pa.Table) -> pa.Table:
     """The rows of ``status``, and beside each what the lake holds of its account."""
     import pyarrow as pa
 
-    from pipeline.holdings import ZONES, Holdings, holdings
+    from pipeline.maintain.lake_usage import ZONES, Holdings, holdings
 
     ids = connection.table("select snapshot_id, account from snapshots").to_pydict()
     accounts = dict(zip(ids["snapshot_id"], ids["account"], strict=True))

@@ -44,8 +44,8 @@ def heatmap(
     Wide as the terminal (or COLUMNS), in colour where the terminal has it and NO_COLOR is not set.
     Of more nodes than there are lines the most eventful come first.
     """
-    from pipeline import heatmap as picture
-    from pipeline.sql_files import sql_directory
+    from pipeline.query.sql_files import sql_directory
+    from pipeline.report import heatmap as picture
 
     folder = sql_directory() / "heatmap"
     first = _time("--from", start) if start else None
@@ -170,7 +170,7 @@ def report(
         raise click.BadParameter(f"{file.parent} is no directory", param_hint="-o")
     with connect(lake) as connection:
         if prices is not None:
-            from pipeline.prices import PriceError
+            from pipeline.query.prices import PriceError
 
             try:
                 connection.use_prices(prices)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.console import escape
-from pipeline.palette import STATES, look_of
+from pipeline.report.palette import STATES, look_of
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -1,21 +1,24 @@
 """The REST client: pools, nodes, one node, node counts and usage, as bytes of checked pages.
 
-The only room that speaks HTTP. What it hands out is whole: a body that is cut short, malformed,
-too large or an error in disguise is retried and then raised, never taken for an empty page.
+Importing this package is cheap; each name is loaded when it is first used.
 """
 
-from pipeline.extract.client import BatchClient
-from pipeline.extract.connection import Figures, Page
-from pipeline.extract.errors import (
-    AuthFailed,
-    BadResponse,
-    Cancelled,
-    DeadlineExceeded,
-    ExtractError,
-    ServiceError,
-    TransportFailed,
-    UntrustedLink,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.extract.client import BatchClient
+    from pipeline.extract.connection import Figures, Page
+    from pipeline.extract.errors import (
+        AuthFailed,
+        BadResponse,
+        Cancelled,
+        DeadlineExceeded,
+        ExtractError,
+        ServiceError,
+        TransportFailed,
+        UntrustedLink,
+    )
 
 __all__ = [
     "AuthFailed",
@@ -30,3 +33,11 @@ __all__ = [
     "TransportFailed",
     "UntrustedLink",
 ]
+
+_MODULES = {"BatchClient": "client", "Figures": "connection", "Page": "connection"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)

@@ -13,7 +13,7 @@ import httpx
 import msgspec
 from isal import isal_zlib
 
-from pipeline.envelope import Envelope, check_utf8, prove
+from pipeline.extract.envelope import Envelope, check_utf8, prove
 from pipeline.extract.errors import BadResponse
 from pipeline.redact import Redactor
 

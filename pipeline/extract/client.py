@@ -11,8 +11,8 @@ from urllib.parse import quote, urljoin
 
 import httpx
 
-from pipeline import auth
 from pipeline.config import Account, Limits
+from pipeline.extract import auth
 from pipeline.extract.body import read_listing, read_single
 from pipeline.extract.connection import Connection, Figures, Page, without_query
 from pipeline.extract.errors import AuthFailed, ExtractError, UntrustedLink

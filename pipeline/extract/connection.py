@@ -19,10 +19,11 @@ from datetime import datetime, timedelta
 import httpx
 import tenacity
 
-from pipeline import __version__, auth
+from pipeline import __version__
 from pipeline.config import ConfigError, Limits
-from pipeline.envelope import Envelope
+from pipeline.extract import auth
 from pipeline.extract import body as bodies
+from pipeline.extract.envelope import Envelope
 from pipeline.extract.errors import (
     AuthFailed,
     BadResponse,

@@ -10,7 +10,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from pipeline import palette
+from pipeline.report import palette
 from pipeline.report.gather import Findings, Row
 from pipeline.report.span import HOUR
 from pipeline.report.text import (

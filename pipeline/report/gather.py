@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pipeline import palette
+from pipeline.query.sql_files import sql_directory
+from pipeline.report import palette
 from pipeline.report import span as spans
 from pipeline.report.span import Span
 from pipeline.report.text import plain
-from pipeline.sql_files import sql_directory
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from pipeline import palette
+from pipeline.report import palette
 from pipeline.report.frame import (
     ORDER,
     Chart,

@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipeline import palette
-from pipeline.report import charts, figures, lines, tables
+from pipeline.report import charts, figures, lines, palette, tables
 from pipeline.report.frame import Frame
 from pipeline.report.gather import Findings, Pool, Row
 from pipeline.report.picture import (

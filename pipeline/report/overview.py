@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from pipeline import palette
-from pipeline.report import charts, lines, tables
+from pipeline.report import charts, lines, palette, tables
 from pipeline.report.frame import Chart, Frame
 from pipeline.report.gather import Bin, Findings, Pool, Row
 from pipeline.report.picture import FULL, NARROW, THIRD, Part, Picture, both, left_out

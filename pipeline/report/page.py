@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from pipeline import __version__, palette
-from pipeline.report import figures, parts
+from pipeline import __version__
+from pipeline.report import figures, palette, parts
 from pipeline.report.gather import Findings
 from pipeline.report.picture import Key
 from pipeline.report.standing_out import standing_out
@@ -92,7 +92,7 @@ def render(found: Findings, prices: pa.Table | None = None, made: datetime | Non
 
     Args:
         found: as gathered.
-        prices: of ``pipeline.prices``: with them, hours are money too.
+        prices: of ``pipeline.query.prices``: with them, hours are money too.
         made: when, told on top; by default now.
     """
     import jinja2

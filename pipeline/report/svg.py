@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
-from pipeline import palette
+from pipeline.report import palette
 
 if TYPE_CHECKING:
     import altair as alt

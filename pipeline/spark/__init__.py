@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from pipeline import facts, schema, untold
+from pipeline import schema
 from pipeline.lake import Lake, View
-from pipeline.query import Outdated, Question, QuestionError, question
+from pipeline.query import Outdated, Question, QuestionError, question, untold
+from pipeline.query.sql_files import read_as
+from pipeline.schema import facts
 from pipeline.spark.session import LOCAL, MEANING, SparkError, SparkSettingsError, first_line, need
 from pipeline.spark.session import start as start
-from pipeline.sql_files import read_as
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

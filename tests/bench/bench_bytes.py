@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
-from pipeline import compact, query, snapshot
+from pipeline import query, snapshot
 from pipeline.config import Limits
 from pipeline.emulator import Emulator, Fleet
 from pipeline.extract import BatchClient, Page
 from pipeline.lake import Lake
+from pipeline.maintain import compaction as compact
 from tests.bench.figures import Figure
 from tests.service import Service, make_service, small_fleet
 

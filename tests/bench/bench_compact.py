@@ -22,9 +22,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import query, schema
-from pipeline.columns import Origin
+from pipeline.flatten.columns import Origin
 from pipeline.lake import Lake, new_snapshot_id
-from pipeline.ledger import Ledger
+from pipeline.snapshot.ledger import Ledger
 from tests.service import START, make_service, small_fleet
 
 DAY = datetime(2026, 11, 18, tzinfo=UTC)
@@ -119,8 +119,8 @@ def size(folder: Path) -> int:
 
 def compact(root: str, with_history: bool) -> None:
     """Closes the day in this process, and prints what it took as JSON."""
-    from pipeline import compact as compaction
-    from pipeline import history
+    from pipeline.maintain import compaction
+    from pipeline.query import history
 
     begun = time.monotonic()
     report = compaction.compact(

@@ -20,13 +20,13 @@ from unittest import mock
 
 import pyarrow.parquet as pq
 
-from pipeline import envelope
-from pipeline import pages as page_reader
-from pipeline.columns import Origin
+from pipeline.extract import envelope
 from pipeline.flatten import NodeFlattener
+from pipeline.flatten import pages as page_reader
+from pipeline.flatten.columns import Origin
 from pipeline.lake import Lake
-from pipeline.ledger import Ledger
 from pipeline.redact import Redactor
+from pipeline.snapshot.ledger import Ledger
 from tests.bench import made_pages, rivals
 from tests.bench.figures import Figure, interleaved, medians
 

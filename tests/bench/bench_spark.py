@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from pipeline import spark
-from pipeline.facts import NODE_STATES
 from pipeline.schema import NODE_STATES as STATES
+from pipeline.schema.facts import NODE_STATES
 from pipeline.spark import translate
 from tests.bench.figures import Figure, interleaved, medians
 from tests.spark.cluster import cluster

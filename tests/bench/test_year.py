@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import facts, history, query
+from pipeline import query
 from pipeline.lake import Lake
+from pipeline.query import history
+from pipeline.schema import facts
 from tests.bench.year import make
 from tests.bench.year_truth import Shape
 

@@ -19,13 +19,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import facts, schema
-from pipeline.columns import Origin
-from pipeline.committed import days_file, made_from
-from pipeline.dayfile import ROWS_PER_GROUP, DayFile, sorted_rows
+from pipeline import schema
+from pipeline.flatten.columns import Origin
 from pipeline.lake import Lake, compacted_key, history_key, new_snapshot_id
-from pipeline.ledger import Ledger
-from pipeline.tablefile import TableFile
+from pipeline.lake.committed import days_file, made_from
+from pipeline.lake.day_file import ROWS_PER_GROUP, DayFile, sorted_rows
+from pipeline.lake.table_file import TableFile
+from pipeline.schema import facts
+from pipeline.snapshot.ledger import Ledger
 from tests.bench.year_columns import SLOTS, Texts, first_poll, numbers, offsets, same
 from tests.bench.year_derived import derivations, derived, reads
 from tests.bench.year_facts import DayFacts

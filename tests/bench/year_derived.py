@@ -10,8 +10,8 @@ from functools import cache
 import duckdb
 import pyarrow as pa
 
-from pipeline import facts
-from pipeline.sql_files import sql_directory
+from pipeline.query.sql_files import sql_directory
+from pipeline.schema import facts
 
 
 @cache

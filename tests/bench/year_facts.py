@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import facts, schema
+from pipeline import schema
+from pipeline.schema import facts
 from tests.bench.year_columns import (
     RECENT,
     SLOTS,

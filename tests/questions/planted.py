@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline import compact, history, usage
 from pipeline.emulator import Emulator, Fleet, load_fleet_config
 from pipeline.emulator.states import AGENTLESS
 from pipeline.emulator.truth import (
@@ -23,6 +22,9 @@ from pipeline.emulator.truth import (
     TaskRun,
 )
 from pipeline.lake import Lake
+from pipeline.maintain import compaction as compact
+from pipeline.query import history
+from pipeline.snapshot import usage
 from tests.service import Service
 
 FLEET = Path(__file__).with_name("fleet.toml")

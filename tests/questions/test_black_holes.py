@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from pipeline import compact as compaction
-from pipeline import history, query
+from pipeline import query
 from pipeline.lake import Lake
+from pipeline.maintain import compaction
+from pipeline.query import history
 from tests.lakes import MONDAY, at, node, put, task
 
 #: Four listings a day or so; what ends after the last of a day is first listed on the next one.

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import cli, prices, query
+from pipeline import cli, query
+from pipeline.query import prices
 from tests.conftest import PROJECT
 
 HEADER = "vm_size,kind,price_per_hour,currency\n"

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from pipeline import facts, prices, query, spark
+from pipeline import query, spark
 from pipeline.cli import run
 from pipeline.lake import Lake
+from pipeline.query import prices
+from pipeline.schema import facts
 from tests.questions import planted
 from tests.questions.conftest import fleet as fleet  # a fixture: the planted fleet, recorded once
 from tests.spark.cluster import OPTIONS, cluster, need

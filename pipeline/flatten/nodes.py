@@ -1,0 +1,400 @@
+"""Page bytes in, Arrow tables out, redacted: pure, with no clock, no network and no disk.
+
+A page that fits the schema is read as columns; any other node by node, and nothing of it is lost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import compress
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import schema
+from pipeline.extract.envelope import Envelope
+from pipeline.flatten import pages, shape
+from pipeline.flatten.columns import EMPTY, Columns, Origin, Report, extra_json, offsets, path_name
+from pipeline.flatten.start_tasks import StartTask, StartTasks
+from pipeline.flatten.unknown_fields import Strangers
+from pipeline.flatten.validator import Cleaned, Cleaner, Problem, Steps
+from pipeline.redact import Redactor
+
+Tables = dict[str, pa.Table]
+
+#: The lists of a node that are the rows of a table of their own.
+_CHILDREN = ((schema.RECENT_TASKS, "recentTasks"), (schema.NODE_ERRORS, "errors"))
+
+
+class NodeFlattener:
+    """Flattens the pages of one pool's node listing, in order.
+
+    It remembers the ids and start tasks it has met, so that a node met twice in a listing is kept
+    once, the first, and a start task is written once a pool. Not for use by two threads at a time.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        pool_id: str,
+        redactor: Redactor,
+        *,
+        hash_key: bytes | None = None,
+        strangers: Strangers | None = None,
+    ) -> None:
+        self.origin = origin
+        self.pool_id = pool_id
+        self.redactor = redactor
+        self.strangers = strangers or Strangers()
+        self.report = Report()
+        self.nodes = 0
+        self._seen: set[str] = set()
+        self._start_tasks = StartTasks(redactor, hash_key)
+        self._cleaner = Cleaner(shape.NODE)
+
+    def page(
+        self, body: bytes, observed_at: datetime, envelope: Envelope | None = None
+    ) -> tuple[Tables, str | None]:
+        """One page of ComputeNodeListResult: its tables by name, and the envelope's next link.
+
+        ``envelope`` is what ``prove`` made of this very body, if it did already.
+
+        Raises:
+            BadPage: the body is not one JSON object with a ``value`` list.
+        """
+        told = self._strictly(body, envelope)
+        if told is not None:
+            rows, unknown, next_link = told
+            try:
+                tables = self._tables(rows, observed_at)
+            except pa.ArrowInvalid:
+                pass  # a string that is no time: the patient way names the node
+            else:
+                self.report.unknown_fields.update(unknown)
+                return tables, next_link
+        values, next_link = pages.read_page(body)
+        return self.values(values, observed_at), next_link
+
+    def _strictly(
+        self, body: bytes, envelope: Envelope | None
+    ) -> tuple[_Rows, Counter[str], str | None] | None:
+        """A page as columns, the unknown fields in it, its next link; None where it wants patience."""
+        cut = self.strangers.cut(body)
+        if cut is None:
+            return None
+        lean, found = cut
+        strict = pages.read_strictly(lean, None if found else envelope, len(found))
+        if strict is None:
+            return None
+        of_start_tasks = [self._start_tasks.unknown(each) for each in strict.start_tasks]
+        unmet = self._unmet(strict.nodes.field("id").to_pylist())
+        met = unmet.count(False)
+        if None in of_start_tasks or (met and (found or any(of_start_tasks))):
+            return None
+        nodes = strict.nodes.filter(pa.array(unmet, pa.bool_())) if met else strict.nodes
+        rows = _Rows(nodes, strict.start_tasks, duplicates=met)
+        for stranger in found:
+            if stranger.row:
+                place = (str(stranger.row[0]), stranger.node, int(stranger.row[1]))
+                rows.child_extra.setdefault(place, {})[stranger.steps] = stranger.value
+            else:
+                rows.extra.setdefault(stranger.node, {})[stranger.steps] = stranger.value
+        paths = Counter(stranger.path for stranger in found)
+        for number, unknown in enumerate(of_start_tasks):
+            for steps in unknown or ():
+                carriers = pc.sum(pc.equal(nodes.field("startTask"), number)).as_py()
+                paths["startTask", *steps] += carriers
+        counts: Counter[str] = Counter()
+        for path, count in paths.items():
+            counts["nodes." + path_name(path, self.redactor, any_place=True)] += count
+        return rows, counts, strict.next_link
+
+    def values(self, values: Sequence[object], observed_at: datetime) -> Tables:
+        """Nodes as Python values (from a saved file, or a page that needs patience)."""
+        ids = [value.get("id") if isinstance(value, dict) else None for value in values]
+        unmet = self._unmet([str(each) if pages.is_id(each) else None for each in ids])
+        rows = self._patiently(list(compress(values, unmet)))
+        rows.duplicates = unmet.count(False)
+        return self._tables(rows, observed_at)
+
+    def _unmet(self, ids: Sequence[str | None]) -> list[bool]:
+        """Which nodes of a page are met for the first time in this listing.
+
+        Nodes come and go between pages, so an id can come twice: the first is kept. A node without a
+        valid id cannot be told from another: all are kept.
+        """
+        met = {node_id for node_id in ids if node_id is not None}
+        if len(met) == len(ids) and self._seen.isdisjoint(met):
+            return [True] * len(ids)  # as a listing mostly is
+        met.clear()
+        unmet = []
+        for node_id in ids:
+            unmet.append(node_id is None or not (node_id in self._seen or node_id in met))
+            if node_id is not None:
+                met.add(node_id)
+        return unmet
+
+    def _patiently(self, values: Sequence[object]) -> _Rows:
+        """Node by node: Arrow takes what fits, the rest is kept aside and named."""
+        kept: list[dict[str, object]] = []
+        numbers: dict[bytes, int] = {}
+        rows = _Rows(pa.array([], pages.NODE_TYPE), [])
+        for index, value in enumerate(values):
+            node, cleaned = self._clean(value)
+            self._count_unknown(cleaned)
+            if cleaned.problems:
+                kept.append(self._malformed(node, cleaned.problems))
+                rows.malformed[index] = value
+                continue
+            self.strangers.learn(cleaned.unknown)
+            for row, extra in cleaned.extra.items():
+                match row:
+                    case ():
+                        rows.extra[index] = extra
+                    case (str(name), int(position)):
+                        rows.child_extra[name, index, position] = extra
+                    case _:
+                        pass  # a start task's is taken from the start task itself
+            start_task = node.get("startTask")
+            if start_task is not None:
+                raw = json.dumps(start_task).encode()
+                node = node | {"startTask": numbers.setdefault(raw, len(numbers))}
+            kept.append(node)
+        rows.nodes = pa.array(kept, pages.NODE_TYPE)
+        rows.start_tasks = list(numbers)
+        return rows
+
+    def _clean(self, value: object) -> tuple[dict[str, object], Cleaned]:
+        """The node ({} if it is no object) and what of it does not fit, its id foremost."""
+        if not isinstance(value, dict):
+            return {}, Cleaned(problems=[Problem((), f"expected a node, got {shape.kind(value)}")])
+        cleaned = self._cleaner.clean(value)
+        if not pages.is_id(value.get("id")):
+            others = (problem for problem in cleaned.problems if problem.steps != ("id",))
+            cleaned.problems = [Problem(("id",), "no valid id"), *others]
+        return value, cleaned
+
+    def _count_unknown(self, cleaned: Cleaned) -> None:
+        self.report.unknown_fields.update(
+            "nodes." + path_name(steps, self.redactor, any_place=True) for steps in cleaned.unknown
+        )
+
+    def _malformed(self, node: Mapping[str, object], problems: list[Problem]) -> dict[str, object]:
+        """The valid keys of a malformed node; its faults go to the report."""
+        node_id = node["id"] if pages.is_id(node.get("id")) else None
+        self.report.malformed += 1
+        self.report.missing_ids += node_id is None
+        for problem in problems:
+            self.report.note(
+                {
+                    "pool_id": self.pool_id,
+                    "node_id": None if node_id is None else str(node_id),
+                    "path": path_name(problem.steps, self.redactor),
+                    "problem": problem.problem,
+                }
+            )
+        allocation_time = node.get("allocationTime")
+        keys: dict[str, object] = {} if node_id is None else {"id": node_id}
+        if isinstance(allocation_time, str) and shape.is_time(allocation_time):
+            keys["allocationTime"] = allocation_time
+        return keys
+
+    @pages.in_turn
+    def _tables(self, rows: _Rows, observed_at: datetime) -> Tables:
+        """The tables of one page's rows.
+
+        Raises:
+            pa.ArrowInvalid: a string is no time; nothing is remembered of the page then.
+        """
+        report = Report()
+        nodes = Columns(schema.NODES, rows.nodes, self.redactor, report)
+        children = {
+            member: Columns(table, rows.nodes.field(member).flatten(), self.redactor, report)
+            for table, member in _CHILDREN
+        }
+        columns = [nodes, *children.values()]
+        masks = self.redactor.masks([text for each in columns for text in each.texts])
+        for each in columns:
+            each.make(masks)
+        self.report.add(report)
+
+        length, made = len(rows.nodes), nodes.made
+        made["pool_id"] = pa.repeat(self.pool_id, length)
+        made["observed_at"] = pa.repeat(pa.scalar(observed_at, schema.TIME), length)
+        is_malformed = np.zeros(length, np.bool_)
+        is_malformed[[*rows.malformed]] = True
+        made["is_malformed"] = pa.array(is_malformed)
+        fresh: list[StartTask] = []
+        used = set((numbers := rows.nodes.field("startTask")).unique().to_pylist())
+        tasks = [
+            self._start_tasks.add(raw, fresh) if number in used else None
+            for number, raw in enumerate(rows.start_tasks)
+        ]
+        for name in ("start_task_id", "start_task_definition_id"):
+            made[name] = pa.array([t and getattr(t, name) for t in tasks], pa.string()).take(
+                numbers
+            )
+        made["extra_json"] = self._extra_json(rows, length)
+        tables = {"nodes": nodes.table(self.origin)}
+        for table, member in _CHILDREN:
+            tables[table.name] = self._children(member, children[member], rows, tables["nodes"])
+        tables["start_tasks"] = self._start_task_rows(fresh)
+        self.nodes += length
+        self.report.duplicates += rows.duplicates
+        self._seen.update(pc.drop_null(rows.nodes.field("id")).to_pylist())
+        return tables
+
+    def _extra_json(self, rows: _Rows, length: int) -> pa.StringArray:
+        if not rows.extra and not rows.malformed:
+            return pa.nulls(length, pa.string())
+        texts: list[str | None] = [None] * length
+        for index, extra in rows.extra.items():
+            texts[index] = extra_json(extra, self.redactor)
+        for index, value in rows.malformed.items():
+            texts[index] = json.dumps(self.redactor.json(value))
+        return pa.array(texts, pa.string())
+
+    def _children(self, member: str, values: Columns, rows: _Rows, nodes: pa.Table) -> pa.Table:
+        """The rows of a list with a table of its own, each with its node's keys and its place."""
+        if not values.length:
+            return EMPTY[values.of.name]
+        lists = rows.nodes.field(member)
+        parents = pc.list_parent_indices(lists)
+        starts = offsets(lists)
+        made = values.made
+        made["pool_id"] = pa.repeat(self.pool_id, values.length)
+        for key in ("node_id", "allocation_time"):
+            made[key] = nodes.column(key).combine_chunks().take(parents)
+        numbers = pa.array(np.arange(values.length, dtype=np.int32))
+        made["position"] = pc.subtract(numbers, starts.take(parents))
+        texts = np.full(values.length, None)
+        for (name, index, position), extra in rows.child_extra.items():
+            if name == member:
+                texts[starts[index].as_py() + position] = extra_json(extra, self.redactor)
+        made["extra_json"] = pa.array(texts, pa.string())
+        return values.table(self.origin)
+
+    def _start_task_rows(self, fresh: Sequence[StartTask]) -> pa.Table:
+        if not fresh:
+            return EMPTY["start_tasks"]
+        cleaner = Cleaner(shape.START_TASK)
+        cleaned = [cleaner.clean(task.redacted) for task in fresh]
+        flat = pa.array([task.redacted for task in fresh], shape.START_TASK.arrow)
+        # Their texts are masked already: a start task is known by its redacted form.
+        values = Columns(schema.START_TASKS, flat, self.redactor, self.report).make(masks={})
+        values.made["pool_id"] = pa.repeat(self.pool_id, len(fresh))
+        for name in ("start_task_id", "start_task_definition_id", "start_task_fingerprint"):
+            values.made[name] = pa.array([getattr(task, name) for task in fresh], pa.string())
+        values.made["extra_json"] = pa.array(
+            [extra_json(each.extra.get((), {}), self.redactor) for each in cleaned], pa.string()
+        )
+        return values.table(self.origin)
+
+
+@dataclass
+class _Rows:
+    """A page's nodes as read, and beside them what the schema does not hold, by row.
+
+    A node's ``startTask`` is the number of its start task among ``start_tasks``.
+    """
+
+    nodes: pa.StructArray
+    start_tasks: list[bytes]
+    extra: dict[int, dict[Steps, object]] = field(default_factory=dict)
+    child_extra: dict[tuple[str, int, int], dict[Steps, object]] = field(default_factory=dict)
+    malformed: dict[int, object] = field(default_factory=dict)
+    duplicates: int = 0
+
+    def __post_init__(self) -> None:
+        """An empty list that has a table of its own leaves no row there: it is listed by path."""
+        for member in ("recentTasks", "errors"):
+            empty = pc.equal(pc.list_value_length(self.nodes.field(member)), 0)
+            for index in pc.indices_nonzero(pc.fill_null(empty, False)).to_pylist():
+                self.extra.setdefault(index, {})[(member,)] = []
+
+
+def pool_rows(
+    values: Iterable[object], origin: Origin, redactor: Redactor, report: Report
+) -> list[dict[str, object]]:
+    """Pools as Python values to rows of ``pools``, the columns of the listing still missing.
+
+    A pool without a valid id is a problem of the report and gives no row; a value of the wrong type
+    is named there and stands, redacted, in extra_json.
+    """
+    cleaner = Cleaner(shape.POOL, ("odata.metadata", *schema.POOL_CONFIGURATION))
+    rows: list[dict[str, object]] = []
+    for value in values:
+        if not isinstance(value, dict) or not pages.is_id(value.get("id")):
+            report.note(
+                {"pool_id": None, "node_id": None, "path": "pool.id", "problem": "no valid id"}
+            )
+            report.missing_ids += 1
+            continue
+        cleaned = cleaner.clean(value)
+        extra = cleaned.extra.get((), {})
+        report.unknown_fields.update(
+            "pools." + path_name(steps, redactor) for steps in cleaned.unknown
+        )
+        fitting = dict(value)
+        report.malformed += bool(cleaned.problems)
+        for problem in cleaned.problems:
+            path = path_name(problem.steps, redactor)
+            report.note(
+                {
+                    "pool_id": value["id"],
+                    "node_id": None,
+                    "path": path,
+                    "problem": problem.problem,
+                }
+            )
+            for name in problem.steps:
+                extra[problem.steps] = value[str(name)]
+                fitting.pop(str(name), None)
+        deeper = {name: value[name] for name in schema.POOL_CONFIGURATION if name in value}
+        flat = pa.array([fitting], shape.POOL.arrow)
+        columns = Columns(schema.POOLS, flat, redactor, report).make().made
+        row: dict[str, object] = {name: array[0].as_py() for name, array in columns.items()}
+        row["account"], row["snapshot_id"] = origin.account, origin.snapshot_id
+        row["snapshot_at"] = origin.snapshot_at
+        row["configuration_json"] = json.dumps(redactor.json(deeper)) if deeper else None
+        row["extra_json"] = extra_json(extra, redactor)
+        rows.append(row)
+    return rows
+
+
+def usage_rows(
+    values: Iterable[object], origin: Origin, redactor: Redactor, report: Report
+) -> pa.Table:
+    """PoolUsageMetrics as Python values to ``pool_usage``; a misfit is named and left out."""
+    cleaner = Cleaner(shape.POOL_USAGE)
+    kept, extras = [], []
+    for value in values:
+        metrics = value if isinstance(value, dict) else {}
+        problems = [Problem((), f"expected an object, got {shape.kind(value)}")]
+        cleaned = cleaner.clean(metrics) if metrics is value else Cleaned(problems=problems)
+        report.unknown_fields.update(
+            "pool_usage." + path_name(steps, redactor) for steps in cleaned.unknown
+        )
+        report.malformed += bool(cleaned.problems)
+        for problem in cleaned.problems:
+            report.note(
+                {
+                    "pool_id": None,
+                    "node_id": None,
+                    "path": path_name(("usage", *problem.steps), redactor),
+                    "problem": problem.problem,
+                }
+            )
+        if not cleaned.problems:
+            hours = metrics.get("totalCoreHours")  # JSON may write it without a fraction
+            kept.append(metrics | {"totalCoreHours": None if hours is None else float(hours)})
+            extras.append(extra_json(cleaned.extra.get((), {}), redactor))
+    flat = pa.array(kept, shape.POOL_USAGE.arrow)
+    columns = Columns(schema.POOL_USAGE, flat, redactor, report).make()
+    columns.made["extra_json"] = pa.array(extras, pa.string())
+    return columns.table(origin)

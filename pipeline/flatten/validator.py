@@ -1,0 +1,155 @@
+"""The patient reading of a JSON object: what of it does not fit a shape, by name and place.
+
+What fits needs no work here, Arrow takes it by itself; what is unknown, null, empty or of the wrong
+type is kept aside, so that nothing is lost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pipeline.flatten import shape
+
+#: Where a value stands: the names and places that lead to it.
+Steps = tuple[str | int, ...]
+
+
+@dataclass(slots=True)
+class Problem:
+    """A value that does not fit: where it stands, what was expected, what came (never the value)."""
+
+    steps: Steps
+    problem: str
+
+
+@dataclass(slots=True)
+class Cleaned:
+    """What of a JSON object does not fit its shape.
+
+    ``extra`` holds what no column does, by row: the key is the place of the row's object (``()`` the
+    object itself, ``("recentTasks", 2)`` an element with a table of its own, ``("startTask",)``), the
+    value maps the steps inside it to the unknown value, null, {} or []. ``unknown`` names the fields
+    that the shape does not, by their steps from the top.
+    """
+
+    extra: dict[Steps, dict[Steps, object]] = field(default_factory=dict)
+    unknown: list[Steps] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+#: How deep an unknown value may be nested: what is deeper is refused, for every reader recurses.
+MAX_DEPTH = 100
+
+
+def flaw(value: object, depth: int = MAX_DEPTH) -> str | None:
+    """What of a value that no column holds cannot be kept as it is, or None."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a number that is not finite"
+    if not isinstance(value, dict | list):
+        return None
+    if not depth:
+        return "nested too deeply"
+    if isinstance(value, shape.Repeated):
+        return "a member named twice"
+    inner = value.values() if isinstance(value, dict) else value
+    return next((found for x in inner if (found := flaw(x, depth - 1)) is not None), None)
+
+
+class _Place(NamedTuple):
+    """Where an object stands; its steps are told only where something is amiss."""
+
+    parent: _Place | None
+    step: str | int
+    row: Steps
+
+    def steps(self, *more: str | int) -> Steps:
+        """The steps that lead there from the top, and ``more`` from there."""
+        steps = [*more[::-1]]
+        place: _Place | None = self
+        while place is not None and place.parent is not None:
+            steps.append(place.step)
+            place = place.parent
+        return tuple(steps[::-1])
+
+
+_TOP = _Place(None, "", ())
+
+
+class Cleaner:
+    """Takes JSON objects apart: what is unknown, what is of the wrong type, what Arrow would not tell.
+
+    ``ignored`` names members of the top object that are neither columns nor unknown.
+    """
+
+    def __init__(self, of: shape.Members, ignored: Iterable[str] = ("odata.metadata",)) -> None:
+        self.shape = of
+        self.ignored = frozenset(ignored)
+        #: The object within a node whose row is of a table of its own, though in no list.
+        self._start_task = of.members.get("startTask") if of is shape.NODE else None
+
+    def clean(self, value: dict[str, object]) -> Cleaned:
+        """What of ``value`` does not fit; all else is what the shape's Arrow type takes of it."""
+        cleaned = Cleaned()
+        self._object(value, self.shape, cleaned, _TOP)
+        return cleaned
+
+    def _object(
+        self, value: dict[str, object], of: shape.Members, cleaned: Cleaned, at: _Place
+    ) -> None:
+        if isinstance(value, shape.Repeated):
+            cleaned.problems.append(Problem(at.steps(), "a member named twice"))
+        known = of.members
+        for name, x in value.items():
+            member = known.get(name)
+            if x is None or member is None:
+                if at is not _TOP or name not in self.ignored:
+                    self._beside(name, x, member, cleaned, at)
+            elif isinstance(member, shape.Leaf):
+                if (problem := member.misfit(x)) is not None:
+                    cleaned.problems.append(Problem(at.steps(name), problem))
+            elif isinstance(member, shape.Elements):
+                self._elements(name, x, member, cleaned, at)
+            elif not isinstance(x, dict):
+                problem = f"expected an object, got {shape.kind(x)}"
+                cleaned.problems.append(Problem(at.steps(name), problem))
+            else:
+                if not x:
+                    self._keep(name, {}, cleaned, at)
+                row = (name,) if member is self._start_task else at.row
+                self._object(x, member, cleaned, _Place(at, name, row))
+
+    def _elements(
+        self, name: str, x: object, member: shape.Elements, cleaned: Cleaned, at: _Place
+    ) -> None:
+        if not isinstance(x, list):
+            problem = f"expected a list, got {shape.kind(x)}"
+            cleaned.problems.append(Problem(at.steps(name), problem))
+            return
+        if not x and member.has_table:
+            self._keep(name, [], cleaned, at)
+        parent = _Place(at, name, at.row)
+        for position, element in enumerate(x):
+            if isinstance(element, dict):
+                row = (name, position) if member.has_table else at.row
+                place = _Place(parent, position, row)
+                self._object(element, member.element, cleaned, place)
+            else:
+                problem = f"expected an object, got {shape.kind(element)}"
+                cleaned.problems.append(Problem(at.steps(name, position), problem))
+
+    def _beside(
+        self, name: str, x: object, member: shape.Shape | None, cleaned: Cleaned, at: _Place
+    ) -> None:
+        """An explicit null, or a member that the shape does not name."""
+        self._keep(name, x, cleaned, at)
+        if member is None:
+            cleaned.unknown.append(at.steps(name))
+            if (found := flaw(x)) is not None:
+                cleaned.problems.append(Problem(at.steps(name), found))
+
+    @staticmethod
+    def _keep(name: str, x: object, cleaned: Cleaned, at: _Place) -> None:
+        cleaned.extra.setdefault(at.row, {})[at.steps(name)[len(at.row) :]] = x

@@ -1,0 +1,50 @@
+"""What a lake holds of each account: files and bytes by zone, and the days that wait for compaction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from pipeline.lake import Lake, View, date_of
+from pipeline.maintain.compaction import closes_at
+
+ZONES = ("landing", "compacted", "history")
+
+
+@dataclass
+class Holdings:
+    """One account's part of a lake."""
+
+    files: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ZONES, 0))
+    bytes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ZONES, 0))
+    open_days: set[date] = field(default_factory=set)
+    """Days that are over and not compacted yet."""
+
+
+def holdings(
+    lake: Lake, view: View, accounts: Mapping[str, str], now: datetime
+) -> dict[str, Holdings]:
+    """Files and bytes as they lie there now, and the open days of a view, by account.
+
+    Landing files that compaction has replaced and not yet swept count as landing; what no committed
+    snapshot has, a killed run's leftovers, is nobody's.
+
+    Args:
+        accounts: whose each committed snapshot is, by id.
+        now: a day is over once no run that began in it can still be going.
+    """
+    found: dict[str, Holdings] = defaultdict(Holdings)
+    for zone in ZONES:
+        for entry in lake.storage.list(zone):
+            stem = entry.key.rpartition("/")[2].removesuffix(".parquet")
+            whose = accounts.get(stem) if zone == "landing" else stem.partition("-late-")[0]
+            if whose is not None and entry.key.endswith(".parquet"):
+                found[whose].files[zone] += 1
+                found[whose].bytes[zone] += entry.size
+    for snapshot_id in view.snapshot_ids:
+        whose, day = accounts.get(snapshot_id), date_of(snapshot_id)
+        if whose and (whose, day) not in view.closed and closes_at(day) <= now:
+            found[whose].open_days.add(day)
+    return found

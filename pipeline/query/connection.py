@@ -1,0 +1,362 @@
+"""A DuckDB connection over a lake: a view for every table, and the named questions.
+
+A connection sees the snapshots that were committed when it was made, until ``refresh()``: the lake
+may grow under it without an answer changing halfway.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import duckdb
+import pyarrow as pa
+from duckdb import DuckDBPyConnection, DuckDBPyRelation
+
+from pipeline import schema
+from pipeline.lake import FACTS_FROM, Lake, LakeError, View
+from pipeline.query import history, untold
+from pipeline.query import prices as price_files
+from pipeline.query.question_files import Parameter as Parameter
+from pipeline.query.question_files import Question as Question
+from pipeline.query.question_files import QuestionError as QuestionError
+from pipeline.query.question_files import question as question
+from pipeline.query.question_files import questions as questions
+from pipeline.query.sql_files import (
+    duckdb_type,
+    file_list,
+    quoted,
+    rows_of,
+    split,
+    sql_directory,
+    table_of,
+    tables_named,
+)
+from pipeline.schema import Table
+
+DEFAULT_LAKE = "data/lake"
+
+
+class Outdated(LakeError):
+    """Files that a connection saw have been replaced since, past the grace: ``refresh()`` helps."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "files of this connection's view of the lake have been replaced, compacted away or "
+            "expired since it was taken: call refresh() and ask again"
+        )
+
+
+class _HistoryChanged(Outdated):
+    """A day's history was made anew while a query read it."""
+
+
+def connect(
+    lake: str | Path | Lake | None = None, *, prices: str | Path | None = None
+) -> Connection:
+    """Opens a lake for questions.
+
+    Args:
+        lake: a directory, or a ``Lake``; by default NODELAKE_LAKE, else ``data/lake``. One that does
+            not exist yet is empty: every view is there, typed, without rows.
+        prices: a price file, for ``Connection.use_prices``; without one, answers have no money.
+
+    Raises:
+        prices.PriceError: the price file cannot be used.
+    """
+    if not isinstance(lake, Lake):
+        lake = Lake(lake or os.environ.get("NODELAKE_LAKE") or DEFAULT_LAKE)
+    read = price_files.read_prices(prices) if prices is not None else None
+    connection = Connection(lake)
+    if read is not None:
+        connection.use_prices(read)
+    return connection
+
+
+class Connection:
+    """An in-memory DuckDB whose views read the lake; use as a context manager, or ``close()``.
+
+    ``duckdb`` is the connection itself, for whatever is not offered here. Its time zone is UTC, and it
+    neither downloads nor loads extensions. The views of the history facts and of the fleet, and the
+    comments, are made when a query first names one, or asks what there is.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+        self._duckdb = duckdb.connect(
+            config={
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+            }
+        )
+        self._duckdb.execute("set TimeZone = 'UTC'")
+        lake.storage.register(self._duckdb)
+        self._made: set[str] = set()
+        self._whole: set[str] = set()  # tables of which no file is missing
+        self._said: set[str] = set()  # of what history does not tell
+        self._history: history.History
+        self._has_fleet = self._has_comments = False
+        self.view: View
+        self.refresh()
+
+    @property
+    def duckdb(self) -> DuckDBPyConnection:
+        """The connection itself, with every view."""
+        self._name_all()
+        return self._duckdb
+
+    def cursor(self) -> DuckDBPyConnection:
+        """A session of its own over the views that are there; the caller closes it."""
+        cursor = self._duckdb.cursor()
+        cursor.execute("set TimeZone = 'UTC'")
+        for statement in _variables(self.view):  # these are a session's own
+            cursor.execute(statement)
+        return cursor
+
+    def _name(self, query: str) -> tuple[str, ...]:
+        """Makes what a query names; returns the facts among it."""
+        facts = history.mentioned(query)
+        if facts == history.FACTS:
+            self._name_all()
+        else:
+            self._make(facts)
+            if not self._has_fleet and _FLEET & set(re.findall(r"\w+", query.lower())):
+                self._make_fleet()
+        return facts
+
+    def _name_all(self) -> None:
+        self._make(history.FACTS)
+        if not self._has_fleet:
+            self._make_fleet()
+        if not self._has_comments:
+            for statement in _comments():
+                self._duckdb.execute(statement)
+            self._has_comments = True
+
+    def _make_fleet(self) -> None:
+        for statement in _fleet(self.view):
+            self._duckdb.execute(statement)
+        self._has_fleet = True
+
+    def _make(self, facts: Iterable[str]) -> None:
+        """Makes the views of facts once they are asked for: a connection opens faster without."""
+        missing = [fact for fact in facts if fact not in self._made]
+        if missing:
+            if not self._made:
+                self._history = _history(self.view).settled(self._duckdb)
+            for statement in self._history.views(missing):
+                self._duckdb.execute(statement)
+            self._made.update(missing)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection; what it answered stays valid where it was fetched."""
+        self._duckdb.close()
+
+    def refresh(self) -> None:
+        """Looks at the lake anew: snapshots committed since are in every view from now on."""
+        self.view = self.lake.view()
+        self._made.clear()
+        self._whole.clear()
+        self._has_fleet = self._has_comments = False
+        for statement in _tables(self.view):
+            self._duckdb.execute(statement)
+
+    def use_prices(self, prices: str | Path | pa.Table) -> None:
+        """Fills the table ``prices`` from a price file, or from rows that one was read to.
+
+        Raises:
+            prices.PriceError: the file cannot be used; the table is what it was.
+        """
+        rows = prices if isinstance(prices, pa.Table) else price_files.read_prices(prices)
+        columns = ", ".join(price_files.SCHEMA.names)
+        self._duckdb.register("prices_given", rows)
+        self._duckdb.execute("delete from prices")
+        self._duckdb.execute(f"insert into prices select {columns} from prices_given")  # noqa: S608
+        self._duckdb.unregister("prices_given")
+
+    def sql(self, query: str, parameters: Mapping[str, object] | None = None) -> DuckDBPyRelation:
+        """The answer to a query, lazily: ``.pl()``, ``.to_arrow_table()``, ``.fetchall()``.
+
+        ``parameters`` are bound by name (``$pool``), never pasted.
+        """
+        self._name(query)
+        if self.view.untold:
+            since = (parameters or {}).get("from")
+            untold.warn(self.view.untold, history.read_by(query), since, self._said)
+        return self._duckdb.sql(query, params=parameters or None)
+
+    def table(
+        self,
+        query: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        may_lack: bool = False,
+    ) -> pa.Table:
+        """The answer to a query as an Arrow table; empty for a statement that answers nothing.
+
+        Where a compaction made a day's history anew meanwhile, the lake is looked at anew, once, and
+        the query asked again. ``may_lack``: a file that is missing reads as no rows.
+
+        Raises:
+            Outdated: files it needs are gone, or history keeps changing.
+            LakeError: the ledger has rows of a table that it names, and their file is missing.
+        """
+        try:
+            return self._table(query, parameters, may_lack)
+        except _HistoryChanged:
+            if not _is_repeatable(query):
+                raise
+        self.refresh()
+        return self._table(query, parameters, may_lack)
+
+    def _refuse_missing(self, query: str) -> None:
+        """Of the tables that a query names, and of those that a fact's days are answered from."""
+        words = tables_named(query)
+        if words & _FLEET:
+            words |= {"nodes", "pools"}
+        named = {table.name for table in schema.DATA_TABLES} & words
+        missing = [*self.lake.missing(self.view, named - self._whole)]
+        self._whole |= named if not missing else set()
+        if self._name(query) and (around := self._history.days_read(self._duckdb)):
+            found = self.lake.missing(self.view, {*FACTS_FROM} - self._whole)
+            missing += [file for file in found if any(f"date={day}/" in file for day in around)]
+        if missing:
+            raise LakeError(
+                f"{missing[0]}: the file is missing, and the ledger has rows for it: bring it back "
+                "from a backup; nodelake check tells what else is"
+            )
+
+    def _table(self, query: str, given: Mapping[str, object] | None, may_lack: bool) -> pa.Table:
+        storage = self.lake.storage
+        missed = storage.missed
+        facts = history.read_by(query)
+        try:
+            if not may_lack:
+                self._refuse_missing(query)
+            relation = self.sql(query, given)
+            answer = pa.table({}) if relation is None else relation.to_arrow_table()
+        except (duckdb.Error, FileNotFoundError) as error:
+            if self.lake.has_new_history(self.view, facts):
+                raise _HistoryChanged from error
+            # gone, or (of an import that was written anew) the same under another version
+            if storage.missed == missed and not self.lake.has_lost(self.view):
+                raise
+            raise Outdated from error
+        # a file that was replaced reads well, and tells of other snapshots than this view has
+        if self.lake.has_new_history(self.view, facts):
+            raise _HistoryChanged
+        return answer
+
+    def ask(self, name: str, **parameters: object) -> pa.Table:
+        """The answer to a named question as an Arrow table.
+
+        Where it counts whole days and ``from`` or ``to`` cuts one, the log says which are counted.
+
+        Raises:
+            QuestionError: no such question or parameter.
+        """
+        asked = question(name)
+        values = asked.bind(parameters)
+        asked.warn_of_parts_of_days(values, self._duckdb)
+        return self.table(asked.sql, values)
+
+
+def _is_repeatable(query: str) -> bool:
+    """Whether it only reads: asked twice it does nothing twice."""
+    kinds = {statement.type for statement in duckdb.extract_statements(query)}
+    return kinds <= {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+
+
+def statements(view: View) -> Iterator[str]:
+    """The SQL that makes every view over these files: what ``init-sql`` prints."""
+    yield from _tables(view)
+    yield from _comments()
+    yield from _fleet(view)
+    yield from _history(view).statements()
+
+
+def _variables(view: View) -> Iterator[str]:
+    for name, files in view.files.items():
+        if files:
+            yield f"set variable {name}_files = {file_list(files)}"
+
+
+def _tables(view: View) -> Iterator[str]:
+    """The views of the tables; the prices, if there are none yet."""
+    yield price_files.EMPTY
+    yield from _variables(view)
+    yield untold.table(view.untold)
+    for table in schema.TABLES.values():
+        if view.files.get(table.name):
+            # by name takes three times as long to plan: only where a file lacks a column
+            by_name = table.name in view.older
+            listed = f"getvariable('{table.name}_files')"  # the name is the schema's own
+            read = rows_of(listed, view.files[table.name], by_name=by_name)
+            source = f"select * from {read}"  # noqa: S608
+            if by_name:
+                source += f" union all by name select {_typed_nulls(table)} where false"
+        else:
+            source = "select " + _typed_nulls(table) + " where false"
+        yield f"create or replace view {table.name} as {source}"
+    yield from _views(fleet=False)
+
+
+def _comments() -> Iterator[str]:
+    for table in schema.TABLES.values():
+        # rows as they lie: the view of that name keeps the latest only
+        name = "pool_usage_snapshots" if table.name == "pool_usage" else table.name
+        yield f"comment on view {name} is '{quoted(table.doc)} Grain: {table.grain}.'"
+        for column in table.stored:
+            yield f"comment on column {name}.{column.name} is '{quoted(column.doc)}'"
+
+
+#: What ``sql/views`` makes of the last complete listings.
+_FLEET = frozenset({"nodes_as_of", "nodes_at", "nodes_latest"})
+
+
+def _fleet(view: View) -> Iterator[str]:
+    """The views of the fleet, and what tells them which days to look into."""
+    columns = {
+        "account": "varchar",
+        "date": "date",
+        "first_finished_at": "timestamptz",
+        "last_finished_at": "timestamptz",
+    }
+    yield table_of("listing_spans", columns, view.spans)
+    yield from _views(fleet=True)
+
+
+def _views(*, fleet: bool) -> Iterator[str]:
+    """The statements of ``sql/views`` that need no history: of the fleet, or the others."""
+    for path in sorted((sql_directory() / "views").glob("*.sql")):
+        name = path.stem.partition("_")[2]
+        if name not in history.FACTS and (name in _FLEET) == fleet:
+            yield from split(path.read_text("utf-8"))
+
+
+def _history(view: View) -> history.History:
+    older = frozenset(fact for _, _, fact, why in view.untold if why == "made otherwise")
+    return history.History(
+        view.history, view.history_days, view.spans, standing=view.standing, older=older
+    )
+
+
+def _typed_nulls(table: Table) -> str:
+    typed = [
+        f"cast(null as {duckdb_type(column.type)}) as {column.name}" for column in table.stored
+    ]
+    return ", ".join([*typed, "cast(null as date) as date"])

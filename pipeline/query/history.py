@@ -1,0 +1,357 @@
+"""History: the facts of a day, made by the SQL in ``sql/history``, and the views that join all days.
+
+A view takes a day from its history file where that is current, and makes every other one from rows
+by the same SQL, so an answer does not depend on what has been compacted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import cache
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+
+from pipeline.lake import ListingSpan, date_of
+from pipeline.query import record
+from pipeline.query.sql_files import duckdb_type, file_list, quoted, rows_of, split, sql_directory
+from pipeline.schema import facts
+from pipeline.schema.facts import Fact
+
+if TYPE_CHECKING:
+    from pipeline.query.connection import Connection
+
+#: The facts, in the order in which they are made.
+FACTS: tuple[str, ...] = tuple(facts.FACTS)
+
+#: What the facts are made from first: which listings, and which nodes in them are which.
+_SETTLED = ("listings", "allocations")
+#: Facts that others are made from: a day's are kept while it is built.
+_KEPT = (
+    "node_states",
+    "node_incarnations",
+    "task_runs",
+    "start_task_runs",
+    "node_boots",
+    "node_stays",
+    "node_config_intervals",
+    "node_jobs",
+)
+_ROWS_PER_BATCH = 65_536
+_builds = itertools.count()
+
+
+@cache
+def _source(step: str) -> str:
+    return (sql_directory() / "history" / f"{step}.sql").read_text("utf-8").rstrip().rstrip(";")
+
+
+@cache
+def _needs(step: str) -> tuple[str, ...]:
+    """The steps and facts this one is made from, each after what it needs itself."""
+    found: dict[str, None] = {}
+    for name in dict.fromkeys(re.findall(r"\bmade_(\w+)", _source(step))):
+        found.update(dict.fromkeys((*_needs(name), name)))
+    return tuple(found)
+
+
+def _made(fact: Fact) -> str:
+    """The named parts of a statement that make a fact from rows, the last one the fact's own."""
+    steps = (*(step for step in _needs(fact.name) if step not in _SETTLED), fact.name)
+    return ",\n".join(f"made_{step} as (\n{_source(step)}\n)" for step in steps)
+
+
+@dataclass(frozen=True)
+class History:
+    """The SQL of the facts' views over some history files.
+
+    Args:
+        files: of each fact.
+        days: the account-days that those files hold.
+        spans: when the listings that there are ended: see ``lake.View``.
+        wanted: the account-days that are answered from rows, once that is known: see ``settled``.
+        standing: of the days, those whose history stands whatever came since: rows have expired.
+        older: the facts that some of these days tell as an older version made them.
+    """
+
+    files: Mapping[str, tuple[str, ...]]
+    days: tuple[tuple[str, date], ...]
+    spans: tuple[ListingSpan, ...] = ()
+    wanted: frozenset[tuple[str, date]] | None = None
+    standing: tuple[tuple[str, date], ...] = ()
+    older: frozenset[str] = frozenset()
+
+    def statements(self) -> Iterator[str]:
+        """Makes everything: what the facts are made from, then their views."""
+        yield from self.days_wanted()
+        yield from self.views(FACTS)
+
+    def views(self, wanted: Iterable[str]) -> Iterator[str]:
+        """Makes the views of these facts and of all they read; every view is bound when it is made."""
+        made: dict[str, None] = {}
+        for name in wanted:
+            made.update(dict.fromkeys((*_reads(name), name)))
+        for name in made:
+            yield from self._fact(facts.FACTS[name])
+
+    def settled(self, connection: duckdb.DuckDBPyConnection) -> History:
+        """Works out, in a connection, which days are answered from rows, for its views."""
+        statements = [*self.days_wanted()]
+        if record.is_covered(self.spans, self.days):
+            statements = [*self._days_known(), *map(_empty, ("wanted_days", *_SETTLED))]
+        for statement in statements:
+            connection.execute(statement)
+        wanted = connection.execute("select account, date from wanted_days").fetchall()
+        return replace(self, wanted=frozenset(wanted))
+
+    def days_read(self, connection: duckdb.DuckDBPyConnection) -> set[date]:
+        """The days whose files facts are made from, once it is settled which days are wanted."""
+        if not self.wanted:
+            return set()
+        ids = connection.execute("select distinct snapshot_id from made_listings").fetchall()
+        # of a file of pools that is missing no listing is known
+        around = {day + timedelta(step) for _, day in self.wanted for step in (-1, 0, 1)}
+        return around | {date_of(snapshot_id) for (snapshot_id,) in ids}
+
+    def days_wanted(self) -> Iterator[str]:
+        """Works out which days are answered from rows, and from which listings of them."""
+        yield from self._days_known()
+        # What a connection sees does not change: which listings of which days are wanted is worked
+        # out once, not by every query again.
+        yield f"create or replace table wanted_days as {self._wanted_days()}"
+        for step in _SETTLED:
+            yield f"create or replace table made_{step} as {_source(step)}"
+
+    def _wanted_days(self) -> str:
+        if not self.standing:
+            return record.WANTED_DAYS
+        listed = " or ".join(
+            f"(account = '{quoted(account)}' and date = date '{day}')"
+            for account, day in self.standing
+        )
+        return f"select account, date from ({record.WANTED_DAYS}) as days where not ({listed})"  # noqa: S608
+
+    def _days_known(self) -> Iterator[str]:
+        days = [f"('{quoted(account)}', date '{day}')" for account, day in self.days]
+        listed = f"(values {', '.join(days)})" if days else "(select null, null where false)"
+        columns = "cast(account as varchar) as account, cast(date as date) as date"
+        listed += " as days (account, date)"
+        yield f"create or replace view history_days as select {columns} from {listed}"  # noqa: S608
+        yield f"create or replace view record_days as {record.RECORD_DAYS}"
+
+    def _fact(self, fact: Fact) -> Iterator[str]:
+        has_view = bool(_views(fact.name))
+        daily = fact.name if fact.is_daily and not has_view else f"daily_{fact.name}"
+        yield f"create or replace view {daily} as {self._daily(fact)}"
+        if not fact.is_daily and not fact.is_island:
+            name = f"merged_{fact.name}" if has_view else fact.name
+            yield f"create or replace view {name} as {_merged(fact)}"
+        yield from _views(fact.name)
+        yield f"comment on view {fact.name} is '{quoted(fact.doc)} Grain: {fact.grain}.'"
+        for each in fact.columns:
+            column = each.column
+            yield f"comment on column {fact.name}.{column.name} is '{quoted(column.doc)}'"
+
+    def _daily(self, fact: Fact) -> str:
+        """A fact's rows by day: from history where that is current, the others from rows."""
+        made = f"with {_made(fact)}\nselect date, {_typed(fact)} from made_{fact.name}"
+        files = self.files.get(fact.name, ())
+        if self.wanted:
+            files = tuple(file for file in files if record.told_by(file) not in self.wanted)
+        if not files:
+            return made
+        is_older = fact.name in self.older  # a file may lack a column
+        source = rows_of(file_list(files), files, by_name=is_older)
+        if is_older:
+            source = (
+                f"(select * from {source} "  # noqa: S608
+                f"union all by name select {_nulls(fact)} where false) as files"
+            )
+        read = f"select date, {_typed(fact)} from {source}"  # noqa: S608
+        if self.wanted is None:
+            read += " where (account, date) not in (from wanted_days)"
+        return read if self.wanted == frozenset() else f"{made} union all {read}"
+
+
+def _empty(table: str) -> str:
+    """Makes what tells of wanted days without any."""
+    source = record.WANTED_DAYS if table == "wanted_days" else _source(table)
+    name = table if table == "wanted_days" else f"made_{table}"
+    return f"create or replace table {name} as select * from ({source}) as none where false"  # noqa: S608
+
+
+def mentioned(query: str) -> tuple[str, ...]:
+    """The facts that a query may read; all where it asks what views there are."""
+    words = set(re.findall(r"\w+", query.lower()))
+    if words & _CATALOGUE:
+        return FACTS
+    return tuple(name for name in FACTS if name in words or f"daily_{name}" in words)
+
+
+def read_by(query: str) -> tuple[str, ...]:
+    """The facts whose files a query may read: those it names, and those that their views read."""
+    return tuple(dict.fromkeys(f for name in mentioned(query) for f in (*_reads(name), name)))
+
+
+#: Words of queries about the views themselves.
+_CATALOGUE = frozenset(
+    "duckdb_views duckdb_columns duckdb_tables information_schema sqlite_master show describe "
+    "summarize pragma history_days record_days wanted_days".split()
+)
+
+
+@cache
+def _views(fact: str) -> tuple[str, ...]:
+    """What ``sql/views`` makes of a fact, where that takes other rows than its key's own."""
+    files = (sql_directory() / "views").glob(f"*_{fact}.sql")
+    return tuple(part for path in files for part in split(path.read_text("utf-8")))
+
+
+@cache
+def _reads(fact: str) -> tuple[str, ...]:
+    """The other facts that a fact's view reads."""
+    text = " ".join(_views(fact))
+    return tuple(name for name in FACTS if name != fact and re.search(rf"\b{name}\.", text))
+
+
+def _typed(fact: Fact) -> str:
+    return ", ".join(
+        f"cast({each.column.name} as {duckdb_type(each.column.type)}) as {each.column.name}"
+        for each in fact.columns
+        if each.merge != "view"
+    )
+
+
+def _nulls(fact: Fact) -> str:
+    return ", ".join(
+        f"cast(null as {duckdb_type(each.column.type)}) as {each.column.name}"
+        for each in fact.columns
+        if each.merge != "view"
+    )
+
+
+def _merged(fact: Fact) -> str:
+    """A fact's rows, those of several days for one key become one."""
+    keys = ", ".join(fact.named("key"))
+    columns = [keys]
+    gathered = [keys]
+    for each in fact.columns:
+        name = each.column.name
+        if each.merge in ("min", "max"):
+            columns.append(name)
+            gathered.append(f"{each.merge}({name}) as {name}")
+        elif each.merge in ("first", "last"):
+            columns.append(f"{each.merge}_row.{name}")
+    # Of two days that saw the same observation first, the earlier knows what came before it; of two
+    # that saw the same one last, the later knows what came after it.
+    for merge, by in (
+        ("first", "min_by({}, row(first_observed_at, date))"),
+        ("last", "max_by({}, row(last_observed_at, date))"),
+    ):
+        if names := fact.named("first" if merge == "first" else "last"):
+            packed = ", ".join(f"{name} := {name}" for name in names)
+            gathered.append(by.format(f"struct_pack({packed})") + f" as {merge}_row")
+    return (
+        f"select {', '.join(columns)} from (select {', '.join(gathered)} "  # noqa: S608
+        f"from daily_{fact.name} group by {keys})"
+    )
+
+
+@contextmanager
+def _building(connection: Connection, account: str, days: str) -> Iterator[_Build]:
+    """A place of its own for the tables of a build, in which the steps find what they name."""
+    cursor = connection.cursor()
+    (home,) = cursor.execute("select current_database()").fetchone() or ("memory",)
+    place = f"building_{next(_builds)}"
+    cursor.execute(f"attach ':memory:' as {place}")
+    try:
+        cursor.execute(f"set search_path = '{place}.main,{home}.main'")
+        build = _Build(cursor, home, place, account)
+        for table in ("snapshots", "pools"):
+            build.narrow(table)
+        build.keep(f"wanted_days as {days}")
+        build.keep(f"made_listings as {_source('listings')}")
+        yield build
+    finally:
+        cursor.execute(f"use {home}.main")
+        cursor.execute(f"detach {place}")
+        cursor.close()
+
+
+class _Build:
+    """The tables of one build, beside the connection's own views."""
+
+    def __init__(
+        self, cursor: duckdb.DuckDBPyConnection, home: str, place: str, account: str
+    ) -> None:
+        self.cursor = cursor
+        self.home = home
+        self.place = place
+        self.account = account
+
+    def keep(self, definition: str) -> None:
+        """Makes a table of this build: ``name as query``."""
+        self.cursor.execute(f"create table {self.place}.main.{definition}")
+
+    def narrow(self, table: str, dates: str = "true") -> None:
+        """Shows the build only this account's rows of a table, and only some dates of those."""
+        self.cursor.execute(
+            f"create view {self.place}.main.{table} as from {self.home}.main.{table} "
+            f"where account = '{quoted(self.account)}' and {dates}"
+        )
+
+    def reader(self, fact: Fact) -> pa.RecordBatchReader:
+        """A fact's rows of the only wanted day, sorted by key, under its schema."""
+        name = f"made_{fact.name}"
+        source = name if fact.name in _KEPT else f"({_source(fact.name)})"
+        keys = ", ".join(fact.named("key"))
+        rows = self.cursor.sql(
+            f"select {_typed(fact)} from {source} order by {keys}"  # noqa: S608
+        ).to_arrow_reader(_ROWS_PER_BATCH)
+        batches = (pa.RecordBatch.from_arrays(batch.columns, schema=fact.schema) for batch in rows)
+        return pa.RecordBatchReader.from_batches(fact.schema, batches)
+
+
+def build_day(
+    connection: Connection, account: str, day: date
+) -> Iterator[tuple[str, pa.RecordBatchReader]]:
+    """Makes the facts of one account-day from the rows the connection sees.
+
+    The listings are those from each pool's last complete one before the day to its second complete
+    one after it. Memory is DuckDB's, within its ``memory_limit``.
+
+    Yields:
+        (fact, its rows, sorted by key, under ``facts.FACTS[fact].schema``) for every fact, one
+        after another: read a reader to its end before the next is asked for.
+    """
+    only = f"select '{quoted(account)}' as account, date '{day}' as date"
+    with _building(connection, account, only) as b:
+        ids = b.cursor.execute("select distinct snapshot_id from made_listings").fetchall()
+        dates = {date_of(snapshot_id) for (snapshot_id,) in ids} or {day}
+        listed = ", ".join(f"date '{each}'" for each in sorted(dates))
+        for table in ("nodes", "recent_tasks", "node_errors"):
+            b.narrow(table, f"date in ({listed})")
+        for name in ("allocations", "day_edges"):
+            b.keep(f"made_{name} as {_source(name)}")
+        b.cursor.execute(
+            f"create view {b.place}.main.made_observations as {_source('observations')}"
+        )
+        for name in _KEPT:
+            b.keep(f"made_{name} as {_source(name)}")
+        for name, fact in facts.FACTS.items():
+            yield name, b.reader(fact)
+
+
+def windows(connection: Connection, account: str) -> dict[date, frozenset[str]]:
+    """For each day of the record, in order, the snapshots its facts are made from."""
+    with _building(connection, account, record.RECORD_DAYS) as build:
+        rows = build.cursor.execute(
+            "select date, list(distinct snapshot_id) from made_listings group by date order by date"
+        ).fetchall()
+    return {day: frozenset(ids) for day, ids in rows}

@@ -1,0 +1,153 @@
+"""The named questions: the files of ``sql/questions``, and what their headers tell."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from duckdb import DuckDBPyConnection
+
+from pipeline.query.sql_files import read_as, sql_directory
+
+log = logging.getLogger("nodelake.questions")
+
+
+class QuestionError(Exception):
+    """An unknown question or parameter, or a value that does not fit; says what there is."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a question: its DuckDB type, its default as the header writes it, its meaning."""
+
+    name: str
+    type: str
+    default: str | None
+    doc: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """A named question: the SQL file and what its header tells."""
+
+    name: str
+    question: str
+    grain: str
+    columns: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
+    traps: str
+    sql: str
+
+    def bind(self, given: Mapping[str, object]) -> dict[str, object]:
+        """All parameters by name, defaults filled in.
+
+        Raises:
+            QuestionError: a parameter the question does not have, or a value that is none of its.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
+        unknown = sorted(given.keys() - known.keys())
+        if unknown:
+            there = ", ".join(known) or "none"
+            raise QuestionError(f"{self.name} has no parameter {unknown[0]!r}; it has: {there}")
+        for name, value in given.items():
+            choices = _CHOICES.fullmatch(known[name].doc)
+            if value is not None and choices and value not in re.split(", | or ", choices[1]):
+                raise QuestionError(f"{name} of {self.name} is {known[name].doc}, not {value!r}")
+        return {name: given.get(name, parameter.default) for name, parameter in known.items()}
+
+    def warn_of_parts_of_days(
+        self, values: Mapping[str, object], connection: DuckDBPyConnection
+    ) -> None:
+        """Logs which days are counted, where it counts whole ones and a range cuts one.
+
+        Args:
+            values: of its parameters by name: times, or texts of times.
+            connection: a session of its own reads texts; what is no time is the query's to refuse.
+        """
+        given = {
+            each.name: (each.type, values[each.name])
+            for each in self.parameters
+            if each.name in ("from", "to")
+            and each.doc.startswith("only days")
+            and values.get(each.name) is not None
+        }
+        if not given:
+            return
+        said, is_within = [], False
+        # in a session of its own: an answer that is not fetched whole blocks its session
+        with connection.cursor() as cursor:
+            cursor.execute("set TimeZone = 'UTC'")
+            for name, (kind, value) in given.items():
+                try:
+                    read = read_as(cursor, value, kind)
+                except ValueError:
+                    continue
+                if not isinstance(read, datetime) or read.tzinfo is None:  # infinity
+                    continue
+                at = read.astimezone(UTC)
+                day = at.replace(hour=0, minute=0, second=0, microsecond=0)
+                said.append(f"{'from' if name == 'from' else 'before'} {day:%Y-%m-%d}")
+                is_within |= day != at
+        if is_within:
+            log.warning("%s counts whole days (UTC): those %s", self.name, " and ".join(said))
+
+
+_HEADER = re.compile(r"^-- (?:(question|grain|columns|param|traps): +| {6,})(.+)$")
+# A parameter's meaning that is a list of the values it may have: hour, day or week.
+_CHOICES = re.compile(r"(?:only )?(\w+(?:, \w+)+ or \w+)")
+_PARAM = re.compile(r"(\w+) (\w+) = (.*?): (.+)", re.DOTALL)
+
+
+@cache
+def questions() -> dict[str, Question]:
+    """Every question by name, sorted."""
+    files = sorted((sql_directory() / "questions").glob("*.sql"))
+    return {path.stem: _parse(path) for path in files}
+
+
+def question(name: str) -> Question:
+    """The question of that name.
+
+    Raises:
+        QuestionError: there is none; names those that are nearest.
+    """
+    known = questions()
+    if name not in known:
+        raise QuestionError(f"no question {name!r}; there are: {', '.join(known)}")
+    return known[name]
+
+
+def _parse(path: Path) -> Question:
+    text = path.read_text("utf-8")
+    fields: list[tuple[str, str]] = []
+    for line in text.splitlines():
+        match = _HEADER.match(line)
+        if match is None:
+            break
+        if match[1]:
+            fields.append((match[1], match[2].strip()))
+        else:  # a line that goes on
+            fields[-1] = (fields[-1][0], f"{fields[-1][1]} {match[2].strip()}")
+    one = dict(fields)
+    parameters = []
+    for name, value in fields:
+        if name == "param":
+            match = _PARAM.fullmatch(value)
+            if match is None:
+                raise QuestionError(f"{path}: no parameter: {value}")
+            default = None if match[3] == "null" else match[3]
+            parameters.append(Parameter(match[1], match[2], default, match[4]))
+    return Question(
+        path.stem,
+        one["question"],
+        one["grain"],
+        tuple(column.strip() for column in one["columns"].split(",")),
+        tuple(parameters),
+        one.get("traps", ""),
+        text.rstrip().removesuffix(";"),
+    )

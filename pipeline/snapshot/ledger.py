@@ -1,0 +1,95 @@
+"""The ledger row of a run: what was read, how completely, at what cost, and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+import pyarrow as pa
+
+from pipeline import __version__, schema
+from pipeline.flatten.columns import PROBLEMS_KEPT, Origin, Report
+
+Listing = Literal["complete", "partial", "failed"]
+
+#: Names kept of each kind of drift in one ledger row; all values are counted.
+_NAMES_KEPT = 1000
+
+
+@dataclass
+class Ledger:
+    """One run as the ledger tells it; ``row()`` is its row of ``snapshots``."""
+
+    origin: Origin
+    started_at: datetime
+    source: Literal["live", "import", "usage"]
+    scope: Literal["account", "pools"]
+    batch_url: str | None = None
+    api_version: str | None = None
+    status: Listing = "failed"
+    pool_listing: Listing = "failed"
+    pool_listing_started_at: datetime | None = None
+    pool_listing_finished_at: datetime | None = None
+    pools_listed: int = 0
+    pools_complete: int = 0
+    pools_failed: int = 0
+    requests: int = 0
+    retries: int = 0
+    throttled: int = 0
+    bytes_received: int = 0
+    clock_skew_seconds: float | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    request_id: str | None = None
+    report: Report = field(default_factory=Report)
+    rows: Mapping[str, int] = field(default_factory=dict)
+
+    def row(self, finished_at: datetime) -> dict[str, object]:
+        """The row by column name."""
+        report = self.report
+        named = {
+            column.name: getattr(self, column.name)
+            for column in schema.SNAPSHOTS.columns
+            if hasattr(self, column.name)
+        }
+        return named | {
+            "account": self.origin.account,
+            "snapshot_id": self.origin.snapshot_id,
+            "snapshot_at": self.origin.snapshot_at,
+            "finished_at": finished_at,
+            **{f"{table.name}_rows": self.rows.get(table.name, 0) for table in schema.DATA_TABLES},
+            "duplicates": report.duplicates,
+            "malformed": report.malformed,
+            "unknown_fields": report.unknown_fields.total(),
+            "unknown_field_paths": [
+                {"path": path, "values": values}
+                for path, values in report.unknown_fields.most_common(_NAMES_KEPT)
+            ],
+            "unknown_enum_values": [
+                {"path": path, "value": value, "values": values}
+                for (path, value), values in report.unknown_enum_values.most_common(_NAMES_KEPT)
+            ],
+            "problems": report.problems[:PROBLEMS_KEPT],
+            "tool_version": __version__,
+        }
+
+    def table(self, finished_at: datetime) -> pa.Table:
+        """The row as a table of one row under the ledger's schema."""
+        return pa.Table.from_pylist([self.row(finished_at)], schema.SNAPSHOTS.schema)
+
+
+def bare_pool(origin: Origin, pool_id: str) -> dict[str, object]:
+    """The row of ``pools`` of a pool of which the id alone is known."""
+    return {
+        "account": origin.account,
+        "snapshot_id": origin.snapshot_id,
+        "snapshot_at": origin.snapshot_at,
+        "pool_id": pool_id,
+    }
+
+
+def pool_table(rows: list[dict[str, object]]) -> pa.Table:
+    """Rows of ``pools``, columns that are missing null."""
+    return pa.Table.from_pylist(rows, schema.POOLS.schema)

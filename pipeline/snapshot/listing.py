@@ -1,0 +1,321 @@
+"""The pages of a run: pools listed, nodes read side by side, flattened and written as they come.
+
+Connections and processors work at the same time: while some pages are flattened, others are on their
+way. How many are in memory depends on how many connections and processors there are, not on the fleet.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from typing import NamedTuple, Protocol
+
+import pyarrow as pa
+
+from pipeline.extract import BatchClient, Cancelled, ExtractError, Page
+from pipeline.flatten import NodeFlattener, pool_rows
+from pipeline.flatten.columns import Report
+from pipeline.flatten.pages import BadPage, read_page
+from pipeline.flatten.unknown_fields import Strangers
+from pipeline.redact import Redactor, redact_text
+from pipeline.snapshot.ledger import Ledger, Listing, bare_pool, pool_table
+
+log = logging.getLogger("nodelake.snapshot")
+
+
+class Watch(Protocol):
+    """Who watches a run: told of each step as it is done, from any thread."""
+
+    def pools_listed(self, pools: int) -> None:
+        """So many pools are known of now."""
+
+    def nodes_read(self, pool_id: str, nodes: int) -> None:
+        """Another page of a pool is done, with so many nodes."""
+
+    def pool_done(self, pool_id: str, listing: Listing) -> None:
+        """A pool's listing has ended."""
+
+
+class _Nobody:
+    def pools_listed(self, pools: int) -> None: ...
+
+    def nodes_read(self, pool_id: str, nodes: int) -> None: ...
+
+    def pool_done(self, pool_id: str, listing: Listing) -> None: ...
+
+
+class Writer(Protocol):
+    """Takes tables, and counts their rows."""
+
+    rows: dict[str, int]
+
+    def write(self, tables: Mapping[str, pa.Table]) -> None:
+        """Adds rows to tables, by name."""
+
+
+def note_figures(ledger: Ledger, client: BatchClient) -> None:
+    """What the client has done so far, into the ledger."""
+    figures = client.figures
+    ledger.requests, ledger.retries = figures.requests, figures.retries
+    ledger.throttled, ledger.bytes_received = figures.throttled, figures.bytes_received
+    ledger.clock_skew_seconds = figures.clock_skew_seconds
+
+
+class Reading:
+    """The steps of one run; the ledger is filled as they are done."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        client: BatchClient,
+        writer: Writer,
+        redactor: Redactor | None,
+        hash_key: bytes | None,
+        watch: Watch | None,
+    ) -> None:
+        self.ledger = ledger
+        self.client = client
+        self.writer = writer
+        self.redactor = redactor or Redactor()
+        self.hash_key = hash_key
+        self.watch = watch or _Nobody()
+        self.pools: dict[str, dict[str, object]] = {}
+        self._reports: list[Report] = []
+        self._strangers = Strangers()
+        self._processors = _processors()
+        self._free = threading.Semaphore(self._processors)
+        self._is_over = False
+
+    def read(self, wanted: Sequence[str]) -> None:
+        """Lists the pools, then the nodes of each side by side, and sums up."""
+        if wanted:
+            self._get_pools(wanted)
+        else:
+            self._list_pools()
+        found = [pool_id for pool_id, row in self.pools.items() if "listing" not in row]
+        found.sort(key=lambda pool_id: _nodes_expected(self.pools[pool_id]), reverse=True)
+        self.watch.pools_listed(len(found))
+        # Who waits for a processor leaves its connection to another.
+        readers = min(self.client.limits.connections + self._processors, len(found) + 1)
+        with (
+            ThreadPoolExecutor(self._processors, "flatten") as self._flattening,
+            ThreadPoolExecutor(readers, "nodelake") as reading,
+        ):
+            try:
+                counting = reading.submit(self._count_nodes)
+                waiting = {counting, *(reading.submit(self._list_nodes, each) for each in found)}
+                while waiting:
+                    # Without a timeout it would hold Ctrl-C and SIGTERM back until it ends.
+                    done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
+                    for each in done:
+                        each.result()
+            except BaseException:
+                self._is_over = True
+                self.client.cancel()  # what the readers wait for ends now
+                reading.shutdown(wait=False, cancel_futures=True)
+                raise
+        if self.pools:
+            self.writer.write({"pools": pool_table(list(self.pools.values()))})
+        self._sum_up()
+
+    def _list_pools(self) -> None:
+        """Every pool of the account; what was listed before a failure is still read."""
+        ledger = self.ledger
+        try:
+            for page in self.client.pools():
+                values, next_link = read_page(page.body)
+                _check_link(page, next_link)
+                self._add_pools(page, values)
+        except (ExtractError, BadPage) as error:
+            failure = _Failure.of(error)
+            ledger.pool_listing = "partial" if self.pools else "failed"
+            ledger.error_code, ledger.error_message, ledger.request_id = failure
+            log.error(
+                "the pools of %s could not all be listed: %s: %s",
+                ledger.origin.account,
+                failure.code,
+                failure.message,
+            )
+        else:
+            ledger.pool_listing = "partial" if ledger.report.missing_ids else "complete"
+
+    def _get_pools(self, wanted: Sequence[str]) -> None:
+        """The pools that were asked for, one by one; one that is not there is a failed listing."""
+        self.ledger.pool_listing = "complete"
+        for pool_id in dict.fromkeys(wanted):
+            try:
+                page = self.client.pool(pool_id)
+                self._add_pools(page, _the_pool(page, pool_id))
+            except (ExtractError, BadPage) as error:
+                self.pools[pool_id] = bare_pool(self.ledger.origin, pool_id) | {"nodes_listed": 0}
+                self._fail(self.pools[pool_id], _Failure.of(error), "failed")
+                self.ledger.pool_listing = "partial"
+
+    def _add_pools(self, page: Page, values: Sequence[object]) -> None:
+        ledger = self.ledger
+        ledger.pool_listing_started_at = ledger.pool_listing_started_at or page.observed_at
+        ledger.pool_listing_finished_at = page.observed_at
+        for row in pool_rows(values, ledger.origin, self.redactor, ledger.report):
+            # A page is no point in time: a pool that came twice is kept once, the first.
+            self.pools.setdefault(str(row["pool_id"]), row)
+
+    def _list_nodes(self, pool_id: str) -> None:
+        """One pool's nodes: a page is flattened and written while the next is on its way.
+
+        The next one is asked for when a processor has taken this one up, so that the bodies in memory
+        are bounded by the readers and the processors.
+        """
+        flattener = NodeFlattener(
+            self.ledger.origin,
+            pool_id,
+            self.redactor,
+            hash_key=self.hash_key,
+            strangers=self._strangers,
+        )
+        row = self.pools[pool_id]
+        failure = None
+        under_way: Future[None] | None = None
+        try:
+            try:
+                for page in self.client.nodes(pool_id):
+                    if under_way:
+                        under_way.result()
+                    self._free.acquire()
+                    under_way = self._flattening.submit(self._keep, flattener, row, page)
+                    del page  # a body of megabytes
+            finally:
+                if under_way:
+                    under_way.result()
+        except (ExtractError, BadPage) as error:
+            failure = _Failure.of(error)
+        missing = flattener.report.missing_ids
+        if failure is None and missing:
+            failure = _Failure("NodeWithoutId", f"nodes without a valid id: {missing}", None)
+        row["nodes_listed"] = flattener.nodes
+        listing: Listing = "complete"
+        if failure is not None:
+            listing = "partial" if "listing_finished_at" in row else "failed"
+            self._fail(row, failure, listing)
+        row["listing"] = listing
+        self._reports.append(flattener.report)
+        self.watch.pool_done(pool_id, listing)
+
+    def _keep(self, flattener: NodeFlattener, row: dict[str, object], page: Page) -> None:
+        """Flattens and writes a page, then frees the processor."""
+        try:
+            if self._is_over:
+                raise Cancelled("Cancelled", "the run was cancelled")
+            before = flattener.nodes
+            tables, next_link = flattener.page(page.body, page.observed_at, page.envelope)
+            _check_link(page, next_link)
+            self.writer.write(tables)
+            row["listing_started_at"] = row.get("listing_started_at") or page.observed_at
+            row["listing_finished_at"] = page.observed_at
+            self.watch.nodes_read(flattener.pool_id, flattener.nodes - before)
+        finally:
+            self._free.release()
+
+    def _fail(self, row: dict[str, object], failure: _Failure, listing: Listing) -> None:
+        row["listing"] = listing
+        row["error_code"], row["error_message"], row["request_id"] = failure
+        log.error(
+            "the nodes of pool %s of %s could not all be listed: %s: %s",
+            row["pool_id"],
+            self.ledger.origin.account,
+            failure.code,
+            failure.message,
+            extra={"pool_id": row["pool_id"], "request_id": failure.request_id},
+        )
+
+    def _count_nodes(self) -> None:
+        """What /nodecounts tells of each pool; it lags, so a failure of it is no failure of the run."""
+        try:
+            only = next(iter(self.pools)) if len(self.pools) == 1 else None
+            for page in self.client.node_counts(only):
+                for value in read_page(page.body)[0]:
+                    pool_id, nodes = _counted(value)
+                    if pool_id in self.pools:
+                        self.pools[pool_id]["nodes_counted"] = nodes
+        except (ExtractError, BadPage) as error:
+            failure = _Failure.of(error)
+            log.warning("no node counts: %s: %s", failure.code, failure.message)
+
+    def _sum_up(self) -> None:
+        ledger = self.ledger
+        for report in self._reports:
+            ledger.report.add(report)
+        listings = [row["listing"] for row in self.pools.values()]
+        ledger.pools_listed = len(listings)
+        ledger.pools_complete = listings.count("complete")
+        ledger.pools_failed = len(listings) - ledger.pools_complete
+        note_figures(ledger, self.client)
+        ledger.rows = dict(self.writer.rows)
+        is_whole = ledger.pool_listing == "complete" and not ledger.pools_failed
+        if is_whole and not ledger.report.malformed:
+            ledger.status = "complete"
+        elif is_whole or ledger.pools_complete or ledger.rows.get("nodes"):
+            ledger.status = "partial"
+        if ledger.error_code is None and ledger.pools_failed:
+            failed = next(row for row in self.pools.values() if row["listing"] != "complete")
+            ledger.error_code = str(failed["error_code"])
+            ledger.error_message = f"pool {failed['pool_id']}: {failed['error_message']}"
+            ledger.request_id = failed["request_id"]  # type: ignore[assignment]  # str or None
+
+
+class _Failure(NamedTuple):
+    """Why a listing ended early."""
+
+    code: str
+    message: str
+    request_id: str | None
+
+    @classmethod
+    def of(cls, error: ExtractError | BadPage) -> _Failure:
+        if isinstance(error, ExtractError):
+            return cls(error.code, error.message, error.request_id)
+        return cls("BadPage", redact_text(str(error)), None)
+
+
+def _processors() -> int:
+    """How many pages are flattened at once: more would only wait for each other, and hold memory."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _nodes_expected(row: Mapping[str, object]) -> int:
+    """The nodes of a pool as its row has them: the longest listing is not to begin last."""
+    counts = (row.get("current_dedicated_nodes"), row.get("current_low_priority_nodes"))
+    return sum(count for count in counts if isinstance(count, int))
+
+
+def _the_pool(page: Page, pool_id: str) -> list[object]:
+    """The pool that was asked for; ids are compared without case, as the service does."""
+    values, _ = read_page(b'{"value": [%b]}' % page.body)
+    ids = [value.get("id") for value in values if isinstance(value, dict)]
+    if [str(each).lower() for each in ids] != [pool_id.lower()]:
+        raise BadPage("not the pool that was asked for")
+    return values
+
+
+def _check_link(page: Page, next_link: str | None) -> None:
+    """The link that was followed is the one the page has: else a page would be lost silently."""
+    if (page.next_link or None) != (next_link or None):
+        raise BadPage("its odata.nextLink reads differently the second time")
+
+
+def _counted(value: object) -> tuple[str | None, int | None]:
+    """A pool's id and the nodes it has by a PoolNodeCounts, or nothing where that is none."""
+    if not isinstance(value, dict) or not isinstance(value.get("poolId"), str):
+        return None, None
+    totals = [
+        kind["total"]
+        for kind in (value.get("dedicated"), value.get("lowPriority"))
+        if isinstance(kind, dict) and type(kind.get("total")) is int
+    ]
+    nodes = sum(totals)
+    # What no column can take is no count: the check is a soft one.
+    return value["poolId"], nodes if totals and 0 <= nodes < 2**63 else None

@@ -1,0 +1,136 @@
+"""One run: every pool of an account listed, every node read, flattened, committed, and the ledger.
+
+It takes its clock as an argument, so that a simulated day runs as fast as it can.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from pipeline.config import Account
+from pipeline.extract import BatchClient
+from pipeline.flatten.columns import Origin
+from pipeline.lake import Lake, LakeError, new_snapshot_id
+from pipeline.redact import Redactor, redact_text
+from pipeline.snapshot.ledger import Ledger
+from pipeline.snapshot.listing import Reading, Watch, note_figures
+
+log = logging.getLogger("nodelake.snapshot")
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """This machine's clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: its ledger row by column name, and whether the lake has it."""
+
+    row: dict[str, object]
+    is_stored: bool
+
+    @property
+    def exit_code(self) -> int:
+        """0 complete, 3 partial, 1 failed."""
+        return {"complete": 0, "partial": 3, "failed": 1}[str(self.row["status"])]
+
+
+def run(
+    account: Account,
+    lake: Lake,
+    client: BatchClient,
+    *,
+    clock: Clock = utc_now,
+    pools: Sequence[str] = (),
+    redactor: Redactor | None = None,
+    hash_key: bytes | None = None,
+    dry_run: bool = False,
+    watch: Watch | None = None,
+) -> Outcome:
+    """Takes one snapshot of one account.
+
+    Args:
+        account: which; its label names it in every row.
+        lake: where to; untouched by a dry run.
+        client: signed in to that account, its deadline running.
+        clock: for ``snapshot_at``, ``started_at`` and ``finished_at``.
+        pools: only these, else all; a limited run proves nobody's absence.
+        redactor: masks secrets before anything is written.
+        hash_key: key of ``start_task_fingerprint``; null without.
+        dry_run: reads all, writes nothing, takes no lock.
+        watch: is told of progress.
+
+    Raises:
+        lake.Locked: another run has the account's lock; nothing was done.
+        lake.LakeError: the lake cannot be written.
+        BaseException: KeyboardInterrupt and the like, once a ledger row ``Interrupted`` is written.
+    """
+    with ExitStack() as stack:
+        if not dry_run:
+            stack.enter_context(lake.lock("snapshot", account.label))
+        started_at = clock()
+        origin = Origin(account.label, new_snapshot_id(started_at), started_at)
+        ledger = Ledger(origin, started_at, "live", "pools" if pools else "account")
+        ledger.batch_url, ledger.api_version = account.endpoint, client.api_version
+        try:
+            if dry_run:
+                Reading(ledger, client, _Unwritten(), redactor, hash_key, watch).read(pools)
+                return Outcome(ledger.row(clock()), False)
+            with lake.writer(origin.snapshot_id, account.label) as writer:
+                Reading(ledger, client, writer, redactor, hash_key, watch).read(pools)
+                finished_at = clock()
+                writer.commit(ledger.table(finished_at))
+        except BaseException as error:
+            client.cancel()
+            note_figures(ledger, client)
+            if not dry_run and not lake.is_committed(origin.snapshot_id):
+                _note_failure(lake, ledger, clock, error)
+            raise
+        return Outcome(ledger.row(finished_at), True)
+
+
+class _Unwritten:
+    """A dry run's writer: counts, and lets go."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, int] = Counter()
+        self._lock = threading.Lock()
+
+    def write(self, tables: Mapping[str, pa.Table]) -> None:
+        with self._lock:
+            for name, table in tables.items():
+                self.rows[name] += table.num_rows
+
+
+def _note_failure(lake: Lake, ledger: Ledger, clock: Clock, error: BaseException) -> None:
+    """A ledger row for a run that ended without its data, under an id of its own.
+
+    Some data files of the run may have their names already; under its id they would be read.
+    """
+    code = type(error).__name__ if isinstance(error, Exception) else "Interrupted"
+    message = str(error) or type(error).__name__
+    origin = replace(ledger.origin, snapshot_id=new_snapshot_id(ledger.origin.snapshot_at))
+    failed = replace(
+        ledger,
+        origin=origin,
+        status="failed",
+        error_code=code,
+        error_message=redact_text(message),
+        rows={},
+    )
+    try:
+        with lake.writer(origin.snapshot_id, origin.account) as writer:
+            writer.commit(failed.table(clock()))
+    except LakeError as refusal:
+        log.error("the failed run left no ledger row: %s", refusal)

@@ -1,0 +1,320 @@
+"""The envelope: what is no page is an error, never an empty page, never a crash of another kind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.flatten import pages
+from pipeline.flatten.columns import Report
+from pipeline.flatten.pages import BadPage, is_id, read_page, read_strictly
+from tests.made_up import AT, flattened, flattener, node, page, whole_node
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"null",
+        b"[]",
+        b'[{"id":"a"}]',
+        b"{}",
+        b'{"value":null}',
+        b'{"value":{}}',
+        b'{"value":"[]"}',
+        b'{"value":[',
+        b'{"value":[{"id":"a"}',
+        b'{"value":[]}{"value":[]}',
+        b'{"value":[]}\n{"value":[{"id":"a"}]}',
+        b'{"value":[]} x',
+        b'{"value":[],"value":[{"id":"a"}]}',
+        b'{"value":[],"odata.nextLink":"a","odata.nextLink":"b"}',
+        b'{"value":[],"odata.nextLink":7}',
+        b'{"value":[{"id":"a",}]}',
+        b'{"value":[{"id":"a","vmSize":"\x01"}]}',
+        b'{"value":[{"id":"a"}],"new":NaN}',
+        b'{"value":[{"id":"a","totalTasksRun":NaN}]}',
+        b'{"value":[{"id":"a","new":-Infinity}]}',
+        b'{"odata.metadata":"x","code":"PoolNotFound","message":{"lang":"en-US","value":"no"}}',
+        b"<html><body>Bad gateway</body></html>",
+        b'{"value":[{"id":"a","vmSize":"\xff"}]}',
+        b'{"value":[{"id":"\xff"}]}',
+        b'{"value":[{"id":"a","startTask":{"commandLine":"\xff"}}]}',
+        b'{"value":[{"id":"a","recentTasks":[{"jobId":"\xc3\x28"}]}]}',
+        b'{"value":[{"id":"a","vmSize":"\xed\xa0\x80"}]}',
+        b'{"value":[{"id":"a","new":"\xff"}]}',
+        b'{"value":[],"\xff":1}',
+        '{"value":[]}'.encode("utf-16"),
+        '{"value":[]}'.encode("utf-32-le"),
+        b"[" * 100_000,
+    ],
+    ids=lambda body: repr(body[:40]),
+)
+def test_what_is_no_page_is_refused(body: bytes) -> None:
+    """A body that is not one object with a ``value`` list is an error, never an empty page."""
+    reading = flattener()
+    with pytest.raises(BadPage):
+        reading.page(body, AT)
+    with pytest.raises(BadPage):
+        read_page(body)
+
+    assert (0, Report()) == (reading.nodes, reading.report)
+
+
+def test_every_truncation_is_refused() -> None:
+    """A connection dropped in mid-body, wherever: no prefix of a page is a page."""
+    body = page(whole_node(), node("b"))
+    for end in range(len(body)):
+        with pytest.raises(BadPage):
+            flattener().page(body[:end], AT)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"value":[{"id":"a","new":' + b"[" * 10_000 + b"]" * 10_000 + b"}]}",
+        b'{"value":[{"id":"a","new":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"}]}",
+        b'{"value":[{"id":"a"}],"new":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+    ],
+    ids=lambda body: repr(body[:40]),
+)
+def test_ten_thousand_levels_do_not_overflow(body: bytes) -> None:
+    """Python 3.11 refuses the page; a later one may read it, and then it is not lost."""
+    try:
+        tables, _ = flattener().page(body, AT)
+    except BadPage:
+        return
+    assert ["a"] == tables["nodes"]["node_id"].to_pylist()
+
+
+def test_depths_between_do_not_overflow() -> None:
+    """However deep a stranger is: a page refused, or a node malformed, or kept, and no other end."""
+    for depth in range(50, 1200, 50):
+        body = b'{"value":[{"id":"a","new":' + b'{"a":[' * depth + b"]}" * depth + b"}]}"
+        try:
+            tables, _ = flattener().page(body, AT)
+        except BadPage:
+            continue
+        assert [depth > 50] == tables["nodes"]["is_malformed"].to_pylist()
+
+
+def test_a_byte_order_mark_is_no_part_of_a_page() -> None:
+    """Files saved by PowerShell begin with one."""
+    tables = flattened(b"\xef\xbb\xbf" + page(node("a")))
+
+    assert ["a"] == tables["nodes"]["node_id"].to_pylist()
+
+
+def test_strangers_in_the_envelope_are_no_harm() -> None:
+    """A newer service may say more about a page."""
+    assert 1 == flattened(b'{"value":[{"id":"a"}],"odata.count":1}')["nodes"].num_rows
+
+
+def test_what_bad_page_says_holds_nothing_of_the_body() -> None:
+    """It is logged and stored."""
+    for body in (b'{"value": [{"password": "hunter2"', b"hunter2", b'{"hunter2": 1, "value": NaN}'):
+        with pytest.raises(BadPage) as caught:
+            flattener().page(body, AT)
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["tvmps_1_d", "a b", "ü", "-", "0"])
+def test_ids(value: str) -> None:
+    """Printable strings with something in them, plain ASCII or not, by either reader."""
+    assert is_id(value)
+    assert [value] == flattened(page(node(value)))["nodes"]["node_id"].to_pylist()
+
+
+BODY = page(whole_node(), node("b", vmSize="\U0001f680"), next_link="https://acct/next")
+PIECES = [
+    b"",
+    b'"',
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"null",
+    b"{}",
+    b"[]",
+    b"0",
+    b"-",
+    b"1.5",
+    b" ",
+]
+PIECES += [
+    b"\\",
+    b"\\u0000",
+    b"\\ud800",
+    b"\x00",
+    b"\xff",
+    b"\xc3",
+    b"\xed\xa0\x80",
+    b"\n",
+    b"1e999",
+    b"true",
+]
+DAMAGE = st.tuples(
+    st.integers(0, len(BODY)), st.integers(0, 3), st.sampled_from([*PIECES, b'"id":"c",'])
+)
+
+
+def check_damaged(damages: list[tuple[int, int, bytes]]) -> None:
+    """A damaged page is refused, or read; and if strictly, to the same tables as patiently."""
+    body = BODY
+    for at, length, piece in damages:
+        body = body[:at] + piece + body[at + length :]
+    try:
+        tables = flattened(body)
+    except BadPage:
+        assert read_strictly(body) is None
+        return
+    values, _ = read_page(body)
+    patient = flattener().values(values, AT)
+    assert patient.keys() == tables.keys()
+    assert all(patient[name].equals(tables[name]) for name in tables)
+
+
+@given(st.lists(DAMAGE, min_size=1, max_size=2))
+@settings(deadline=None, max_examples=100, suppress_health_check=[*HealthCheck])
+def test_a_damaged_page_is_refused_or_read_alike(damages: list[tuple[int, int, bytes]]) -> None:
+    """Bytes changed anywhere: no crash, and nothing that one reader takes and the other does not."""
+    check_damaged(damages)
+
+
+@pytest.mark.long
+@given(st.lists(DAMAGE, min_size=1, max_size=3))
+@settings(deadline=None, max_examples=50_000, suppress_health_check=[*HealthCheck])
+def test_many_damaged_pages(damages: list[tuple[int, int, bytes]]) -> None:
+    """The same, many times."""
+    check_damaged(damages)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b'"new":1',
+        b'"new":null',
+        b'"new":{}',
+        b'"new":[]',
+        b'"vmSize":null',
+        b'"vmSize":"a","vmSize":"b"',
+        b'"nodeAgentInfo":{}',
+        b'"nodeAgentInfo":{"new":1}',
+        b'"startTaskInfo":{"failureInfo":{}}',
+        b'"recentTasks":[null]',
+        b'"recentTasks":[{}]',
+        b'"recentTasks":[{"jobId":"a","executionInfo":{}},{"jobId":"b","executionInfo":{"exitCode":1}}]',
+        b'"certificateReferences":[{"visibility":[null]}]',
+        b'"startTask":null',
+        b'"startTask":0',
+        b'"startTask":[{"commandLine":"a"}]',
+        b'"startTask":{"commandLine":"a"},"startTask":{"commandLine":"b"}',
+        b'"vmSize":"a\\u0022"',
+        b'"totalTasksRun":"\\u0000"',
+        b'"totalTasksRun":"12"',
+        b'"isDedicated":"true"',
+    ],
+    ids=lambda more: more.decode(),
+)
+def test_what_the_columns_would_not_tell_is_read_patiently(more: bytes) -> None:
+    """Strangers, nulls, empty objects, members named twice, numbers in quotes."""
+    other = b'{"id":"a","vmSize":"x","startTask":{"commandLine":"a"}}'
+    assert read_strictly(b'{"value":[%b]}' % other) is not None
+    assert read_strictly(b'{"value":[%b,{"id":"b",%b},%b]}' % (other, more, other)) is None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b'"vmSize":"a\\"b\\\\\\"c\\\\"',
+        b'"vmSize":"\\u00e9\\ud83d\\ude80\\n"',
+        '"vmSize":"über \\\\ 東京"'.encode(),
+        b'"v\\u006dSize":"a"',
+        b'"recentTasks":[],"errors":[]',
+        b'"startTask" :\n { "commandLine" : "say \\"hello\\"" }',
+        b'"startTask":{"commandLine":"startTask","resourceFiles":[]}',
+        b'"recentTasks":[{"jobId":"startTask"}],"startTask":{"commandLine":null}',
+    ],
+    ids=lambda more: more.decode(),
+)
+def test_what_the_columns_tell_is_read_strictly(more: bytes) -> None:
+    """Quotes within strings, escapes, white space, empty lists; to the same tables as patiently."""
+    body = b'{"value":[{"id":"a",%b},{"id":"b","startTask":{"commandLine":"c"}}]}' % more
+    assert read_strictly(body) is not None
+    patient = flattener().values(read_page(body)[0], AT)
+    strict = flattened(body)
+    assert all(patient[name].equals(strict[name]) for name in patient)
+
+
+def test_an_integer_of_thousands_of_digits_is_the_matter_of_its_node() -> None:
+    """Python reads none beyond 4,300; the other nodes of the page are read."""
+    for name in (b"new", b"totalTasksRun"):
+        body = b'{"value":[{"id":"a","%b":%b},{"id":"b"}]}' % (name, b"1" * 5000)
+        assert [True, False] == flattened(body)["nodes"]["is_malformed"].to_pylist()
+
+
+@pytest.mark.parametrize("has_memory_files", [False, True])
+def test_a_page_is_read_alike_from_any_source(
+    has_memory_files: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux has files in memory, macOS has none."""
+    if has_memory_files and not pages._HAS_MEMORY_FILES:
+        pytest.skip("needs memfd_create and /proc: Linux")
+    monkeypatch.setattr(pages, "_HAS_MEMORY_FILES", has_memory_files)
+
+    assert read_strictly(page(node("a"), node("b"))) is not None
+    assert read_strictly(page(node("a"))) is not None  # a shorter one after it
+    assert read_strictly(page(node("a"), node("b", new=1))) is None
+
+
+def test_small_steps_take_turns() -> None:
+    """Of several threads one is in such a step at a time."""
+    inside, most = threading.Semaphore(1), []
+
+    @pages.in_turn
+    def step(number: int) -> int:
+        most.append(inside.acquire(blocking=False))
+        time.sleep(0.005)
+        inside.release()
+        return number
+
+    with ThreadPoolExecutor(4) as workers:
+        assert [*range(8)] == [*workers.map(step, range(8))]
+    assert [True] * 8 == most
+
+
+_FORKED = """
+import os, threading
+from pipeline import pages
+begun, over = threading.Event(), threading.Event()
+step = pages.in_turn(lambda: (begun.set(), over.wait()))
+threading.Thread(target=step, daemon=True).start()
+begun.wait()
+child = os.fork()
+if not child:
+    os._exit(pages.in_turn(lambda: 7)())
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+over.set()
+"""
+
+
+def test_a_fork_need_not_wait_for_the_turn_of_a_thread_it_lacks() -> None:
+    """The child of a fork has the lock, and not the thread that would let go of it."""
+    told = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _FORKED],
+        stdout=subprocess.PIPE,
+        timeout=60,
+        check=True,
+    )
+
+    assert b"7" == told.stdout.strip()

@@ -1,0 +1,228 @@
+"""Unknown members that are cut out of pages: the tables are those that reading node by node gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline import flatten
+from pipeline.flatten import NodeFlattener, pages
+from pipeline.flatten.pages import BadPage
+from pipeline.flatten.unknown_fields import Strangers
+from pipeline.redact import Redactor
+from tests.made_up import (
+    AT,
+    NAMES,
+    ORIGIN,
+    POOL_ID,
+    UNKNOWN,
+    Api,
+    Json,
+    node,
+    nodes,
+    page,
+    whole_node,
+)
+
+#: Where a service may have something new to say: the ways to objects of a node, 0 in each list.
+OBJECTS: list[tuple[str | int, ...]] = [
+    (),
+    ("nodeAgentInfo",),
+    ("virtualMachineInfo", "imageReference"),
+    ("startTaskInfo", "failureInfo"),
+    ("recentTasks", 0),
+    ("recentTasks", 0, "executionInfo"),
+    ("recentTasks", 0, "executionInfo", "failureInfo", "details", 0),
+    ("errors", 0),
+    ("endpointConfiguration",),
+    ("endpointConfiguration", "inboundEndpoints", 0),
+    ("startTask",),
+    ("startTask", "userIdentity", "autoUser"),
+]
+
+
+def reader(strangers: Strangers) -> NodeFlattener:
+    """A flattener of its own that knows these strangers."""
+    return NodeFlattener(ORIGIN, POOL_ID, Redactor(), strangers=strangers)
+
+
+def with_member(way: tuple[str | int, ...], node_id: str, name: str, value: Any) -> Json:
+    """A whole node with a new member in one of its objects."""
+    made = whole_node(node_id)
+    place: Any = made
+    for step in way:
+        place = place[step]
+    place[name] = value
+    return made
+
+
+def check_alike(body: bytes, strangers: Strangers) -> None:
+    """A page is refused, or gives the same tables and report as node by node."""
+    quick, patient = reader(strangers), reader(Strangers())
+    try:
+        tables, link = quick.page(body, AT)
+    except BadPage:
+        with pytest.raises(BadPage):
+            pages.read_page(body)
+        return
+    values, expected_link = pages.read_page(body)
+    expected = patient.values(values, AT)
+    assert expected.keys() == tables.keys()
+    assert all(expected[name].equals(tables[name]) for name in expected)
+    assert (patient.report, patient.nodes, expected_link) == (quick.report, quick.nodes, link)
+
+
+@pytest.mark.parametrize(
+    "value", ["new", 7, None, {}, [], {"a": [None, {"password": "x"}]}, "a\\b"]
+)
+@pytest.mark.parametrize("way", OBJECTS, ids=lambda way: ".".join(map(str, way)) or "node")
+def test_what_one_page_shows_the_next_is_read_without(
+    way: tuple[str | int, ...], value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it stands and whatever it is: only the first page is read node by node."""
+    strangers = Strangers()
+    body = page(node("a"), with_member(way, "b", "brandNew", value), node("c"))
+    reader(strangers).page(body, AT)
+    check_alike(body, strangers)
+
+    monkeypatch.setattr(flatten.pages, "read_page", None)
+    reading = reader(strangers)
+    tables, _ = reading.page(body, AT)
+
+    assert ["a", "b", "c"] == tables["nodes"]["node_id"].to_pylist()
+    assert 1 == reading.report.unknown_fields.total()
+
+
+@pytest.fixture(scope="module")
+def api(shared) -> Api:
+    """The contract's definitions."""
+    return Api(shared)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=40, suppress_health_check=[*HealthCheck])
+def test_pages_with_strangers_are_read_alike(api: Api, data: st.DataObject) -> None:
+    """Any nodes, any strangers at any places, known ones and others, nodes met twice."""
+    members = st.tuples(st.sampled_from(OBJECTS), NAMES, UNKNOWN)
+    places = data.draw(st.lists(members, min_size=1, max_size=4))
+    made = [with_member(way, f"n{at}", name, x) for at, (way, name, x) in enumerate(places)]
+    strangers = Strangers()
+    reader(strangers).page(page(*made[data.draw(st.integers(0, 1)) :]), AT)
+    made += data.draw(st.lists(nodes(api, drift=data.draw(st.booleans())), max_size=2))
+
+    check_alike(page(*made, next_link="https://acct/next"), strangers)
+    check_alike(page(*made, *made[:1]), strangers)
+
+
+STRANGE = whole_node("a")
+STRANGE["new"] = {"a": '"'}
+STRANGE["recentTasks"][0]["executionInfo"]["new"] = "x"
+STRANGE["startTask"]["new"] = 1
+BODY = page(STRANGE, node("b", new=None, vmSize="\U0001f680"), node("c", new="\u00fc"))
+PIECES = [
+    b"",
+    b'"',
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"null",
+    b"0",
+    b"1.5",
+    b" ",
+    b"\\",
+    b"\xff",
+]
+PIECES += [
+    b"NaN",
+    b"1e999",
+    b'"new":1,',
+    b'"new":{},',
+    b'"id":"c",',
+    b'\\"',
+    b"\\u0022",
+    b"\\ud800",
+]
+DAMAGE = st.tuples(st.integers(0, len(BODY)), st.integers(0, 3), st.sampled_from(PIECES))
+
+
+def check_damaged(damages: list[tuple[int, int, bytes]]) -> None:
+    """What is damaged is refused, or read alike."""
+    strangers = Strangers()
+    reader(strangers).page(BODY, AT)
+    body = BODY
+    for at, length, piece in damages:
+        body = body[:at] + piece + body[at + length :]
+    check_alike(body, strangers)
+
+
+@given(st.lists(DAMAGE, max_size=2))
+@settings(deadline=None, max_examples=60, suppress_health_check=[*HealthCheck])
+def test_a_damaged_page_is_refused_or_read_alike(damages: list[tuple[int, int, bytes]]) -> None:
+    """Bytes changed anywhere: nothing that is lost or made up."""
+    check_damaged(damages)
+
+
+@pytest.mark.long
+@given(st.lists(DAMAGE, max_size=3))
+@settings(deadline=None, max_examples=20_000, suppress_health_check=[*HealthCheck])
+def test_many_damaged_pages(damages: list[tuple[int, int, bytes]]) -> None:
+    """The same, many times."""
+    check_damaged(damages)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b'"new":1,"new":2',
+        b'"n\\u0065w":1',
+        b'"new":NaN',
+        b'"new":1e999',
+        b'"new":' + b"[" * 200 + b"]" * 200,
+        b'"new":' + b"1" * 5000,
+        b'"new":"\\ud800"',
+        b'"new":"\xff"',
+        b'"new":1,"vmSize":null',
+        b'"new":1,"totalTasksRun":"12"',
+        b'"new":1,"lastBootTime":"no time"',
+        b'"new":1,"other":2',
+        b'"new":1,"recentTasks":[],"errors":[]',
+        b'"nodeAgentInfo":{"new":1}',
+        b'"recentTasks":{"new":1}',
+        b'"recentTasks":[{"new":1},7]',
+        b'"recentTasks":[{"new":1},{"new":2,"taskId":"a"}]',
+        b'"startTask":{"new":1}',
+        b'"startTask":{"new":NaN}',
+        b'"startTask":{"new":1,"commandLine":7}',
+        b'"startTask":{"new":1,"new":2}',
+    ],
+    ids=lambda more: more.decode("latin1")[:40],
+)
+def test_odd_strangers_are_read_alike(more: bytes) -> None:
+    """Named twice, not finite, nested deeply, beside nulls and wrong types, in objects of their own."""
+    strangers = Strangers()
+    ways = [("new",), ("recentTasks", 0, "new"), ("nodeAgentInfo", "new")]
+    strangers.learn(ways)
+    for body in (
+        b'{"value":[{"id":"a",%b},{"id":"b","new":"x"}]}' % more,
+        b'{"value":[{"id":"b"},{"id":"a",%b}]}' % more,
+    ):
+        check_alike(body, strangers)
+
+
+def test_a_service_that_names_everything_anew_is_forgotten() -> None:
+    """Some of the names are looked for, no more; pages are read all the same."""
+    strangers = Strangers()
+    made = [node(f"n{number}", **{f"new{number}": number}) for number in range(100)]
+    reader(strangers).page(page(*made), AT)
+
+    check_alike(page(*made), strangers)
+    check_alike(page(*made[:10]), strangers)
+    cut = strangers.cut(page(*made))
+    assert cut is not None
+    assert 32 == len(cut[1])

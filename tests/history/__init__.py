@@ -1,0 +1,1 @@
+"""Tests of the history facts: sql/history and the views over them."""
