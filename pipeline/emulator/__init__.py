@@ -1,4 +1,4 @@
-"""An Azure Batch service that nobody has: a seeded fleet, and a thin HTTP face on it.
+"""A made-up Azure Batch service: a seeded fleet, and a thin HTTP face on it.
 
 Importing this package is cheap; each name is loaded when it is first used.
 """
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .config import FleetConfig, FleetFileError, load_fleet_config
-    from .emulator import Emulator
     from .faults import Fault, Faults, read_fault
-    from .fleet import Fleet
+    from .fleet.fleet import Fleet
+    from .http.emulator import Emulator
     from .truth import TruthLog
 
 __all__ = [
@@ -24,11 +24,11 @@ __all__ = [
     "read_fault",
 ]
 
-_HOMES = {
-    "Emulator": "emulator",
+_MODULES = {
+    "Emulator": "http.emulator",
     "Fault": "faults",
     "Faults": "faults",
-    "Fleet": "fleet",
+    "Fleet": "fleet.fleet",
     "FleetConfig": "config",
     "FleetFileError": "config",
     "TruthLog": "truth",
@@ -40,6 +40,6 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

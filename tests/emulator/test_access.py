@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from pipeline.emulator import Emulator, Fleet
-from pipeline.emulator.access import check_shared_key, sign, strings_to_sign
-from pipeline.emulator.replies import ServiceError
-from pipeline.emulator.requests import Request, read_request
+from pipeline.emulator.http.access import check_shared_key, sign, strings_to_sign
+from pipeline.emulator.http.replies import ServiceError
+from pipeline.emulator.http.requests import Request, read_request
 
 from .client import VERSION, Client, SharedKeyAuth
 from .conftest import START

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.emulator import Emulator, Fleet, load_fleet_config
-from pipeline.emulator.service import API_VERSIONS
+from pipeline.emulator.http.service import API_VERSIONS
 
 from .client import Client
 from .conftest import START, busy_config
@@ -214,7 +214,7 @@ def test_errors_are_those_of_the_recordings(
 
 def test_recorded_error_words(shared: Path) -> None:
     """For every code that was recorded the emulator has the recorded status and words."""
-    from pipeline.emulator.replies import ERRORS
+    from pipeline.emulator.http.replies import ERRORS
 
     met = set()
     for found in (shared / "recordings").glob("*-error-*.json"):

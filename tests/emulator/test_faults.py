@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from pipeline.emulator import Emulator, Fault, Faults, Fleet, FleetConfig, read_fault
-from pipeline.emulator.breakage import PLANTED_SECRETS
 from pipeline.emulator.faults import KINDS
+from pipeline.emulator.http.breakage import PLANTED_SECRETS
 
 from .client import VERSION, Client
 from .conftest import START

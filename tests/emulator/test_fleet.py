@@ -23,7 +23,7 @@ from pipeline.emulator.config import (
     Storm,
     Work,
 )
-from pipeline.emulator.odata import read_time
+from pipeline.emulator.http.odata import read_time
 from pipeline.emulator.states import AGENTLESS, COUNTER_NAMES, LEGAL, STATES
 from pipeline.emulator.truth import StateInterval, TruthLog
 

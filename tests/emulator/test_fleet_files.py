@@ -5,10 +5,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.emulator import FleetConfig, FleetFileError, load_fleet_config
+from pipeline.emulator import Fleet, FleetConfig, FleetFileError, load_fleet_config
 from pipeline.emulator.config import PoolConfig
-from pipeline.emulator.fleet import Fleet
-from pipeline.emulator.plan import cores
+from pipeline.emulator.fleet.plan import cores
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "data" / "fleets").glob("*.toml"))
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.emulator.odata import NODES, POOLS, read_filter, read_select, read_time, select
-from pipeline.emulator.replies import ServiceError
+from pipeline.emulator.http.odata import NODES, POOLS, read_filter, read_select, read_time, select
+from pipeline.emulator.http.replies import ServiceError
 
 STATES = st.sampled_from(["idle", "running", "Creating", "it's"])
 CODES = st.integers(-3, 3)

@@ -14,7 +14,7 @@ from azure.core.exceptions import (
 from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 
 from pipeline.emulator import Emulator, Fleet
-from pipeline.emulator.server import Server
+from pipeline.emulator.http.server import Server
 
 from .conftest import START
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from pipeline.emulator import Emulator, Fault, Fleet
-from pipeline.emulator.server import Server
+from pipeline.emulator.http.server import Server
 
 from .client import VERSION, Client, SharedKeyAuth
 from .conftest import START

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from pipeline.emulator import Emulator, Fleet
-from pipeline.emulator.odata import read_time
-from pipeline.emulator.service import API_VERSIONS
+from pipeline.emulator.http.odata import read_time
+from pipeline.emulator.http.service import API_VERSIONS
 
 from .client import VERSION, Client
 from .conftest import START, busy_config

@@ -5,12 +5,11 @@ import tempfile
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Any
 
 from cheroot import wsgi
 
-if TYPE_CHECKING:
-    from .emulator import Emulator
+from .account import EmulatedAccount
 
 
 class Server:
@@ -22,10 +21,11 @@ class Server:
     """
 
     def __init__(
-        self, emulator: "Emulator", *, port: int, host: str, tls: bool, threads: int
+        self, emulator: EmulatedAccount, app: Any, *, port: int, host: str, tls: bool, threads: int
     ) -> None:
-        """Prepare to serve; nothing is bound before the context is entered."""
+        """Prepare to serve a WSGI app; nothing is bound before the context is entered."""
         self.emulator = emulator
+        self._app = app
         self.endpoint = ""
         self.ca_file: str | None = None
         self._address = (host, port)
@@ -40,7 +40,7 @@ class Server:
         host, port = self._address
         _check_free(host, port)
         try:
-            server = _quiet_server((host, port), self.emulator, self._threads)
+            server = _quiet_server((host, port), self._app, self._threads)
             if self._tls:
                 self._folder = tempfile.TemporaryDirectory(prefix="emulator-tls-")
                 certificate, key = make_certificate(Path(self._folder.name), host)
@@ -54,7 +54,7 @@ class Server:
             self.endpoint = f"{'https' if self._tls else 'http'}://{shown}:{bound}"
             self._identity_endpoint = f"{self.endpoint}/msi/token"
             if self._tls:
-                plain = self._start(_quiet_server(("127.0.0.1", 0), self.emulator, 2))
+                plain = self._start(_quiet_server(("127.0.0.1", 0), self._app, 2))
                 self._identity_endpoint = f"http://127.0.0.1:{plain}/msi/token"
         except BaseException:
             self._stop()
@@ -114,9 +114,9 @@ class _QuietServer(wsgi.Server):
         """Say nothing: clients hang up, and bodies are dropped on order."""
 
 
-def _quiet_server(address: tuple[str, int], emulator: "Emulator", threads: int) -> wsgi.Server:
+def _quiet_server(address: tuple[str, int], app: Any, threads: int) -> wsgi.Server:
     """Make a server that keeps quiet about clients that hang up and bodies dropped on order."""
-    return _QuietServer(address, emulator.app, numthreads=threads, shutdown_timeout=2)
+    return _QuietServer(address, app, numthreads=threads, shutdown_timeout=2)
 
 
 _KEY_USES = (

@@ -12,15 +12,15 @@ from typing import Any
 
 import msgspec
 
-from .fleet import Fleet
-from .nodes import Node
+from ..fleet.fleet import Fleet
+from ..fleet.nodes import Node
+from ..fleet.pools import Pool
+from ..fleet.usage import INTERVAL
+from ..times import HOUR, MINUTE, http_date, to_micros
 from .odata import NODE_COUNTS, NODES, POOLS, USAGE, read_filter, read_select, read_time, select
 from .paging import next_link, page_size, read_skip_token, skip_token
-from .pools import Pool
 from .replies import Reply, ServiceError, bad_parameter
 from .requests import Request
-from .times import HOUR, MINUTE, http_date, to_micros
-from .usage import INTERVAL
 
 Json = dict[str, Any]
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from .faults import Fault
+from ..faults import Fault
+from ..times import SECOND, http_date
 from .paging import next_link, skip_token
 from .replies import Reply, ServiceError, error_body
 from .requests import Request
-from .times import SECOND, http_date
 
 Json = dict[str, Any]
 

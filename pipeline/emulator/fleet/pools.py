@@ -11,11 +11,11 @@ from array import array
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from ..streams import stream
+from ..times import DAY, HOUR, MINUTE, SECOND
+from ..truth import EndedBy
 from .nodes import node_id
 from .plan import PoolPlan
-from .streams import stream
-from .times import DAY, HOUR, MINUTE, SECOND
-from .truth import EndedBy
 
 
 class Seats:

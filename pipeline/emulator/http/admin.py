@@ -12,18 +12,16 @@ It is no part of the Batch service. It takes no key, so it answers loopback clie
 import ipaddress
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from .faults import Fault
+from ..faults import Fault
+from ..truth import Record
+from .account import EmulatedAccount
 from .odata import read_time
 from .replies import Reply
 from .requests import Request
-from .truth import Record
-
-if TYPE_CHECKING:
-    from .emulator import Emulator
 
 _MOST_BODY = 1 << 20
 _FARTHEST = timedelta(days=366)
@@ -40,7 +38,7 @@ class _Refusal(Exception):
         self.status = status
 
 
-def administer(emulator: "Emulator", environ: dict[str, Any], request: Request) -> Reply:
+def administer(emulator: EmulatedAccount, environ: dict[str, Any], request: Request) -> Reply:
     """Answer a request on the administrative path; problems come back as {"error": text}."""
     try:
         if not _is_loopback(request.remote):
@@ -62,7 +60,7 @@ def _is_loopback(remote: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def _answer(emulator: "Emulator", environ: dict[str, Any], method: str, path: str) -> Reply:
+def _answer(emulator: EmulatedAccount, environ: dict[str, Any], method: str, path: str) -> Reply:
     match (method, path):
         case ("GET", ""):
             return _json(_overview(emulator))
@@ -106,7 +104,7 @@ def _body(environ: dict[str, Any]) -> bytes:
     return body
 
 
-def _overview(emulator: "Emulator") -> dict[str, Any]:
+def _overview(emulator: EmulatedAccount) -> dict[str, Any]:
     with emulator.lock:
         fleet = emulator.fleet
         return {
@@ -122,14 +120,14 @@ def _overview(emulator: "Emulator") -> dict[str, Any]:
         }
 
 
-def _faults(emulator: "Emulator") -> list[dict[str, Any]]:
+def _faults(emulator: EmulatedAccount) -> list[dict[str, Any]]:
     return [
         {**msgspec.to_builtins(fault, enc_hook=repr), "met": emulator.faults.met(fault)}
         for fault in emulator.faults
     ]
 
 
-def _advance(emulator: "Emulator", order: _Advance) -> Reply:
+def _advance(emulator: EmulatedAccount, order: _Advance) -> Reply:
     with emulator.lock:
         fleet = emulator.fleet
         if (order.seconds is None) == (order.to is None):

@@ -2,11 +2,11 @@
 
 from heapq import heapify, heapreplace
 
+from ..streams import stream
+from ..times import MINUTE, NEVER, SECOND, service_time
 from .boots import Story, mean, span
 from .nodes import Node
-from .streams import stream
 from .tasks import Task, task_failure
-from .times import MINUTE, NEVER, SECOND, service_time
 
 
 def next_gang(node: Node, at: int) -> int:

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote, unquote_plus
 
+from ..streams import made_up_secret
 from .replies import Reply, ServiceError
 from .requests import Request
-from .streams import made_up_secret
 
 _SIGNED_HEADERS = (
     "content-encoding", "content-language", "content-length", "content-md5", "content-type",

@@ -6,10 +6,10 @@ These are parts of a node's story (``lives``): generators that yield when the no
 
 from collections.abc import Generator
 
+from ..states import NodeState
+from ..times import HOUR, MINUTE, NEVER, SECOND
 from .nodes import Node
-from .states import NodeState
 from .tasks import start_task_failure
-from .times import HOUR, MINUTE, NEVER, SECOND
 
 Story = Generator[int, None, int]
 

@@ -8,10 +8,10 @@ import re
 from bisect import bisect_right
 from typing import Any
 
-from .config import PoolConfig
+from ..config import PoolConfig
+from ..streams import stream
+from ..times import DAY, HOUR, MINUTE, NEVER
 from .profiles import Profile, profiles
-from .streams import stream
-from .times import DAY, HOUR, MINUTE, NEVER
 
 _PROFILES = profiles()
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from ..times import HOUR, MINUTE
 from .boots import Story, allocate, down, mean, span, start
 from .nodes import Node, NodeError
-from .times import HOUR, MINUTE
 from .work import drain
 
 

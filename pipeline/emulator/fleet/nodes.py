@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from .plan import PoolPlan
-from .states import UNBILLED, NodeState
-from .streams import digest, stream
-from .tasks import Failure, Task
-from .times import NEVER, to_datetime
-from .truth import (
+from ..states import UNBILLED, NodeState
+from ..streams import digest, stream
+from ..times import NEVER, to_datetime
+from ..truth import (
     Boot,
     EndedBy,
     ErrorEpisode,
@@ -24,6 +22,8 @@ from .truth import (
     TaskRun,
     TruthLog,
 )
+from .plan import PoolPlan
+from .tasks import Failure, Task
 from .usage import Usage
 
 RECENT_TASKS = 4  # the most seen in recordings; the service documents no limit

@@ -5,7 +5,7 @@ A node counts while a machine is held for it: in every state but preempted and d
 
 from collections.abc import Iterator
 
-from .times import DAY, MINUTE
+from ..times import DAY, MINUTE
 
 INTERVAL = 30 * MINUTE
 _KEPT = 60 * DAY

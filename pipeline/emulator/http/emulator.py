@@ -1,7 +1,6 @@
 """The emulator: one WSGI app in front of a fleet, used in process or over a socket.
 
-It holds what belongs to neither: the account, the keys, the faults in force, the lock, the
-cache of pages, and how the fleet's clock runs.
+A request passes access, faults, the service and the page cache, in this order.
 """
 
 import gzip
@@ -10,20 +9,20 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from .access import Tokens, check_access, is_base64
+from ..faults import CONTENT_KINDS, ERROR_KINDS, Fault, Faults
+from ..fleet.fleet import Fleet
+from ..streams import made_up_guid
+from ..times import MINUTE, SECOND, fine_service_time, http_date
+from .access import check_access
+from .account import EmulatedAccount
 from .admin import administer
 from .breakage import answer_instead, break_body, change_content, in_pieces, unpacked
-from .faults import CONTENT_KINDS, ERROR_KINDS, Fault, Faults
-from .fleet import Fleet
 from .paging import page_number
 from .replies import REASONS, Reply, ServiceError, error_reply
 from .requests import Request, read_request
 from .service import Service
-from .streams import made_up_guid, made_up_secret
-from .times import MINUTE, SECOND, fine_service_time, http_date
 
 if TYPE_CHECKING:
     import httpx
@@ -33,20 +32,18 @@ if TYPE_CHECKING:
 StartResponse = Callable[..., Any]
 
 _CACHE_BYTES = 512 << 20
-_TRUTH_HOURS = 48.0  # what a clock that runs by itself leaves in the truth log
-_TICKS_PER_SECOND = 4  # how often a running clock moves: pages stay cached in between
 
 
-class Emulator:
-    """A Batch account that nobody has.
+class Emulator(EmulatedAccount):
+    """A made-up Batch account.
 
     ``key`` is the account's Shared Key in base64, made from the fleet's seed if none is given.
     ``speed`` lets the fleet's clock run by itself, so many simulated seconds to the second;
-    without it the clock stands until somebody moves it. A running clock would fill the memory
-    with truth, so its fleet remembers the last 48 of its hours, unless ``fleet.truth_hours`` is
-    set. ``allows_shared_key`` is off for an account in user-subscription mode, which takes
-    tokens only. ``page_limit`` makes pages shorter than clients ask for, so that a few pools or
-    nodes fill several. ``clock`` and ``sleep`` stand in for the wall clock (epoch seconds) and
+    without it the clock stands until somebody moves it. The truth log of a running clock keeps
+    its last 48 hours only, unless ``fleet.truth_hours`` is set: it would fill the memory.
+    ``allows_shared_key`` is off for an account in user-subscription mode, which takes tokens
+    only. ``page_limit`` makes pages shorter than clients ask for, so that a few pools or nodes
+    fill several. ``clock`` and ``sleep`` stand in for the wall clock (epoch seconds) and
     ``time.sleep``.
     """
 
@@ -64,48 +61,23 @@ class Emulator:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Put a face on a fleet; its file's faults come before those given."""
-        self.fleet = fleet
-        self.account = account
-        self.key = made_up_secret(fleet.seed, "account", account) if key is None else key
-        if not is_base64(self.key):
-            raise ValueError("an account key is base64")
-        self.allows_shared_key = allows_shared_key
-        self.faults = Faults(seed=fleet.seed) if faults is None else faults
-        for fault in fleet.config.faults:
-            self.faults.add(fault)
-        self.tokens = Tokens(fleet.seed, token_lifetime_seconds)
-        self.speed = speed or None
-        if self.speed and fleet.truth_hours is None:
-            fleet.truth_hours = _TRUTH_HOURS
-        self.clock = clock
-        self.sleep = sleep
-        self.lock = fleet.lock
+        """Put an HTTP face on a fleet; the faults of its file are added to those given."""
+        super().__init__(
+            fleet,
+            account=account,
+            key=key,
+            faults=faults,
+            speed=speed,
+            allows_shared_key=allows_shared_key,
+            token_lifetime_seconds=token_lifetime_seconds,
+            clock=clock,
+            sleep=sleep,
+        )
         self._service = Service(fleet, self.key, page_limit)
         self._numbers = itertools.count(1)
         self._cache: OrderedDict[tuple[str, str, str, bool], bytes] = OrderedDict()
         self._cached_bytes = 0
         self._cached_revision = -1
-        self._began = clock()
-        self._began_at = fleet.now
-
-    @property
-    def endpoint(self) -> str:
-        """The account's URL as the real service would build it: for use in process."""
-        return f"https://{self.account}.{self.fleet.config.region}.batch.azure.com"
-
-    @property
-    def settings(self) -> dict[str, str]:
-        """The settings that clients read from their environment, for use in process."""
-        return self.settings_for(self.endpoint)
-
-    def settings_for(self, endpoint: str) -> dict[str, str]:
-        """Return the settings for an endpoint at which the app is served."""
-        return {
-            "AZURE_BATCH_ENDPOINT": endpoint,
-            "AZURE_BATCH_ACCOUNT": self.account,
-            "AZURE_BATCH_ACCESS_KEY": self.key,
-        }
 
     def serve(
         self, port: int = 0, host: str = "127.0.0.1", *, tls: bool = False, threads: int = 16
@@ -117,23 +89,13 @@ class Emulator:
         """
         from .server import Server
 
-        return Server(self, port=port, host=host, tls=tls, threads=threads)
+        return Server(self, self.app, port=port, host=host, tls=tls, threads=threads)
 
     def transport(self) -> "httpx.BaseTransport":
         """Return an httpx transport to the app in process; dropped bodies are its own errors."""
         from .transport import EmulatorTransport
 
-        return EmulatorTransport(self)
-
-    def tick(self) -> None:
-        """Let a running clock catch up with the wall clock."""
-        if self.speed is None:
-            return
-        elapsed = int((self.clock() - self._began) * _TICKS_PER_SECOND) / _TICKS_PER_SECOND
-        to = self._began_at + timedelta(seconds=elapsed * self.speed)
-        with self.lock:
-            if to > self.fleet.now:
-                self.fleet.advance(to)
+        return EmulatorTransport(self.app)
 
     def app(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request: the WSGI application."""

@@ -3,9 +3,9 @@
 import copy
 from typing import Any
 
+from ..streams import digest, stream
+from ..times import HOUR, MINUTE, SECOND, fine_service_time, service_time
 from .pools import Pool
-from .streams import digest, stream
-from .times import HOUR, MINUTE, SECOND, fine_service_time, service_time
 from .usage import Usage
 
 Json = dict[str, Any]

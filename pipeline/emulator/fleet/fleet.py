@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from .config import FleetConfig, load_fleet_config
+from ..config import FleetConfig, load_fleet_config
+from ..times import HOUR, MINUTE, fine_service_time, service_time, to_datetime, to_micros
+from ..truth import PoolLife, TruthLog
 from .documents import node_document
 from .nodes import Node
 from .plan import PoolPlan
 from .pool_documents import etag, pool_document
 from .pools import Pool
 from .roster import Place, Roster, Shelf
-from .times import HOUR, MINUTE, fine_service_time, service_time, to_datetime, to_micros
-from .truth import PoolLife, TruthLog
 from .usage import INTERVAL
 
 Json = dict[str, Any]

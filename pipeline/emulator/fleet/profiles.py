@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .streams import digest, made_up_guid, made_up_secret
-from .times import HOUR, service_time
+from ..streams import digest, made_up_guid, made_up_secret
+from ..times import HOUR, service_time
 
 Json = dict[str, Any]
 

@@ -6,12 +6,12 @@ What is absent is left out: the service sends no null. Keys come in the order of
 
 from typing import Any
 
+from ..states import AGENTLESS
+from ..streams import made_up_guid
+from ..times import fine_service_time, service_time
 from .nodes import Node
 from .profiles import scale_set_vm
-from .states import AGENTLESS
-from .streams import made_up_guid
 from .tasks import Failure, Task
-from .times import fine_service_time, service_time
 
 Json = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .streams import made_up_guid, made_up_secret
+from ..streams import made_up_guid, made_up_secret
 
 Json = dict[str, Any]
 

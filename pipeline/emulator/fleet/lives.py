@@ -7,12 +7,12 @@ caller's duty (``Node.advance``).
 from collections.abc import Iterator
 from functools import lru_cache
 
+from ..config import Rates
+from ..times import DAY, MINUTE, NEVER
 from . import incidents
 from .boots import Story, allocate, down, span, start
-from .config import Rates
 from .incidents import Incident
 from .nodes import Node
-from .times import DAY, MINUTE, NEVER
 from .work import gang, next_gang, work
 
 Chances = tuple[tuple[Incident, float], ...]

@@ -1,14 +1,11 @@
 """An httpx transport straight to the emulator's app, without a socket."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 
 from .breakage import ConnectionDropped
-
-if TYPE_CHECKING:
-    from .emulator import Emulator
 
 
 class _Stream(httpx.SyncByteStream):
@@ -32,9 +29,9 @@ class _Stream(httpx.SyncByteStream):
 class EmulatorTransport(httpx.BaseTransport):
     """``httpx.Client(transport=emulator.transport(), base_url=emulator.endpoint)``."""
 
-    def __init__(self, emulator: "Emulator") -> None:
-        """Reach this emulator, whatever host a request names."""
-        self._emulator = emulator
+    def __init__(self, app: Callable[..., Any]) -> None:
+        """Send every request to this WSGI app, whatever host it names."""
+        self._app = app
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Answer a request from the app, in the caller's thread."""
@@ -42,7 +39,7 @@ class EmulatorTransport(httpx.BaseTransport):
 
         def app(environ: dict[str, Any], start_response: Any) -> Any:
             # WSGI decodes paths, signatures do not: servers hand the raw one on by this name.
-            return self._emulator.app({**environ, "REQUEST_URI": raw_path}, start_response)
+            return self._app({**environ, "REQUEST_URI": raw_path}, start_response)
 
         try:
             response = httpx.WSGITransport(app=app).handle_request(request)

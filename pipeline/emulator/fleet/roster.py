@@ -8,12 +8,12 @@ of a million nodes costs memory for those last looked at.
 from array import array
 from collections import OrderedDict
 
+from ..states import COUNTER_NAMES, STATES, UNBILLED, NodeState
+from ..times import DAY, HOUR, MINUTE
+from ..truth import TruthLog
 from .lives import live
 from .nodes import Node
 from .pools import Pool, Seats
-from .states import COUNTER_NAMES, STATES, UNBILLED, NodeState
-from .times import DAY, HOUR, MINUTE
-from .truth import TruthLog
 from .usage import INTERVAL, Usage
 
 WARM_UP = 2 * HOUR  # how long before the start a followed node begins to be simulated

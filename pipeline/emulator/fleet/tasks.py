@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .truth import TaskRun
+from ..truth import TaskRun
 
 
 class Failure(NamedTuple):

@@ -1,0 +1,77 @@
+"""The account behind the app: its name and keys, its fleet, the faults in force, its clock."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from ..faults import Faults
+from ..fleet.fleet import Fleet
+from ..streams import made_up_secret
+from .access import Tokens, is_base64
+
+_TRUTH_HOURS = 48.0  # what the truth log of a running clock keeps
+_TICKS_PER_SECOND = 4  # how often a running clock moves: pages stay cached in between
+
+
+class EmulatedAccount:
+    """What the app, the administrative path and the server share; see ``Emulator``."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        *,
+        account: str,
+        key: str | None,
+        faults: Faults | None,
+        speed: float | None,
+        allows_shared_key: bool,
+        token_lifetime_seconds: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        """Open an account on a fleet; the fleet file's faults come after those given."""
+        self.fleet = fleet
+        self.account = account
+        self.key = made_up_secret(fleet.seed, "account", account) if key is None else key
+        if not is_base64(self.key):
+            raise ValueError("an account key is base64")
+        self.allows_shared_key = allows_shared_key
+        self.faults = Faults(seed=fleet.seed) if faults is None else faults
+        for fault in fleet.config.faults:
+            self.faults.add(fault)
+        self.tokens = Tokens(fleet.seed, token_lifetime_seconds)
+        self.speed = speed or None
+        if self.speed and fleet.truth_hours is None:
+            fleet.truth_hours = _TRUTH_HOURS
+        self.clock = clock
+        self.sleep = sleep
+        self.lock = fleet.lock
+        self._began = clock()
+        self._began_at = fleet.now
+
+    @property
+    def endpoint(self) -> str:
+        """The account's URL as the real service would build it: for use in process."""
+        return f"https://{self.account}.{self.fleet.config.region}.batch.azure.com"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings that clients read from their environment, for use in process."""
+        return self.settings_for(self.endpoint)
+
+    def settings_for(self, endpoint: str) -> dict[str, str]:
+        """Return the settings for an endpoint at which the app is served."""
+        return {
+            "AZURE_BATCH_ENDPOINT": endpoint,
+            "AZURE_BATCH_ACCOUNT": self.account,
+            "AZURE_BATCH_ACCESS_KEY": self.key,
+        }
+
+    def tick(self) -> None:
+        """Move a running clock to where the wall clock says it is."""
+        if self.speed is None:
+            return
+        elapsed = int((self.clock() - self._began) * _TICKS_PER_SECOND) / _TICKS_PER_SECOND
+        to = self._began_at + timedelta(seconds=elapsed * self.speed)
+        with self.lock:
+            if to > self.fleet.now:
+                self.fleet.advance(to)
