@@ -1,28 +1,21 @@
 """The tables and facts of a lake, declared: a column is one line, and nowhere else."""
 
-from pipeline.schema.tables import (
+from pipeline.schema.columns import (
     COUNT,
-    DATA_TABLES,
     FLAG,
     INT,
-    NODE_ERRORS,
-    NODE_STATES,
-    NODES,
-    POOL_CONFIGURATION,
-    POOL_USAGE,
-    POOLS,
     REAL,
-    RECENT_TASKS,
     REDACTED,
     SCHEMA_VERSION,
-    SNAPSHOTS,
-    START_TASKS,
-    TABLES,
     TEXT,
     TIME,
     Column,
     Table,
 )
+from pipeline.schema.nodes import NODE_ERRORS, NODE_STATES, NODES, RECENT_TASKS
+from pipeline.schema.pools import POOL_CONFIGURATION, POOL_USAGE, POOLS
+from pipeline.schema.start_tasks import START_TASKS
+from pipeline.schema.tables import DATA_TABLES, SNAPSHOTS, TABLES
 
 __all__ = [
     "COUNT",

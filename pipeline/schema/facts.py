@@ -13,8 +13,8 @@ from typing import Literal
 
 import pyarrow as pa
 
-from pipeline.schema import tables as schema
-from pipeline.schema.tables import COUNT, FLAG, INT, REAL, TEXT, TIME, Column
+from pipeline.schema import nodes
+from pipeline.schema.columns import COUNT, FLAG, INT, REAL, SCHEMA_VERSION, TEXT, TIME, Column
 
 #: A Batch account, and a day in UTC.
 AccountDay = tuple[str, date]
@@ -60,7 +60,7 @@ class Fact:
             [each.column.field for each in self.columns if each.merge != "view"],
             metadata={
                 "nodelake.fact": self.name,
-                "nodelake.schema_version": str(schema.SCHEMA_VERSION),
+                "nodelake.schema_version": str(SCHEMA_VERSION),
                 "nodelake.grain": self.grain,
             },
         )
@@ -71,7 +71,7 @@ def _column(merge: Merge, name: str, kind: pa.DataType, doc: str) -> FactColumn:
 
 
 # fmt: off
-# ruff: noqa: E501 - a column is one line, as in schema.py
+# ruff: noqa: E501 - a column is one line, as in the tables
 _POOL = (
     _column("key", "account", TEXT, "Batch account, as in every table."),
     _column("key", "pool_id", TEXT, "Pool the node is in."),
@@ -356,7 +356,7 @@ TASK_ERRORS = Fact("task_errors", "date x account x pool x failure_code", "How m
     _column("last", "failure_message", TEXT, "Message of the last one that has one."),
 ), is_daily=True)
 
-_COUNTED = (*schema.NODE_STATES, "other")
+_COUNTED = (*nodes.NODE_STATES, "other")
 POOL_HOURS = Fact("pool_hours", "date x hour x account x pool", "A pool hour by hour: its nodes, its slots and its tasks.", (
     *_POOL,
     _column("key", "hour", TIME, "Start of the hour, UTC."),

@@ -28,7 +28,7 @@ select
     date
 from numbered
 where place = 1;
--- the docs of schema.py again: a new view has none (a test holds them together)
+-- the docs of pipeline/schema again: a new view has none (a test holds them together)
 comment on column pool_usage.account is 'Batch account: name.region of its endpoint, or the label in nodelake.toml.';
 comment on column pool_usage.snapshot_id is 'The snapshot this row belongs to: YYYYMMDDTHHMMSSZ-<8 hex>, sorts by time.';
 comment on column pool_usage.snapshot_at is 'When the snapshot began, by this machine''s clock (an import''s: its --at).';
