@@ -295,7 +295,7 @@ def test_small_steps_take_turns() -> None:
 
 _FORKED = """
 import os, threading
-from pipeline import pages
+from pipeline.flatten import pages
 begun, over = threading.Event(), threading.Event()
 step = pages.in_turn(lambda: (begun.set(), over.wait()))
 threading.Thread(target=step, daemon=True).start()

@@ -491,7 +491,7 @@ def test_a_reader_whose_files_are_gone_is_told_to_refresh(lake: Lake) -> None:
     ids = store_days(lake)
     with query.connect(lake) as connection:
         compact(lake, grace=timedelta(0))
-        with pytest.raises(query.LakeError, match=r"refresh\(\)"):
+        with pytest.raises(query.Outdated, match=r"refresh\(\)"):
             connection.table("select count(*) from nodes")
         connection.refresh()
         assert connection.table("from snapshots").num_rows == len(ids)
