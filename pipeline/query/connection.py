@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
@@ -36,6 +37,9 @@ from pipeline.query.sql_files import (
     tables_named,
 )
 from pipeline.schema import Table
+
+if TYPE_CHECKING:
+    import polars as pl
 
 DEFAULT_LAKE = "data/lake"
 
@@ -223,8 +227,11 @@ class Connection:
         self.refresh()
         return self._table(query, parameters, may_lack)
 
-    def _refuse_missing(self, query: str) -> None:
-        """Of the tables that a query names, and of those that a fact's days are answered from."""
+    def refuse_missing(self, query: str) -> None:
+        """Raises LakeError where a file is missing that the ledger has rows for and a query reads.
+
+        It reads the tables that it names, and those that a fact's days are answered from.
+        """
         words = tables_named(query)
         if words & _FLEET:
             words |= {"nodes", "pools"}
@@ -246,7 +253,7 @@ class Connection:
         facts = history.read_by(query)
         try:
             if not may_lack:
-                self._refuse_missing(query)
+                self.refuse_missing(query)
             relation = self.sql(query, given)
             answer = pa.table({}) if relation is None else relation.to_arrow_table()
         except (duckdb.Error, FileNotFoundError) as error:
@@ -260,6 +267,20 @@ class Connection:
         if self.lake.has_new_history(self.view, facts):
             raise _HistoryChanged
         return answer
+
+    def scan(self, name: str) -> pl.LazyFrame:
+        """The rows of a table, a fact or a view as a polars ``LazyFrame``.
+
+        Polars reads the committed files itself, on disk and on Blob; it skips days, row groups and
+        columns that a query of the frame does not need. Collect it before ``refresh()`` and ``close()``.
+
+        Raises:
+            LakeError: there is no such table, fact or view; or a file is missing that the ledger has
+                rows for.
+        """
+        from pipeline.query.frames import scan  # polars takes longer to import than most queries
+
+        return scan(self, name)
 
     def ask(self, name: str, **parameters: object) -> pa.Table:
         """The answer to a named question as an Arrow table.

@@ -122,6 +122,9 @@ class Storage(Protocol):
     def register(self, connection: Any) -> None:
         """Teaches a DuckDB connection to read ``url``s."""
 
+    def polars_options(self) -> dict[str, Any]:
+        """What ``polars.scan_parquet`` takes to read ``url``s."""
+
 
 def put(storage: Storage, key: str, data: bytes, over: Over = "anything") -> Entry:
     """Puts a small file, whole or not at all."""

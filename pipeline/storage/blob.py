@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import tempfile
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ PUT_BYTES = 16 << 20
 _WHOLE_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 16
 _THREADS = 16
+#: After so long polars asks for its token again.
+_TOKEN_SECONDS = 120
 
 _AZ = re.compile(r"az://([^/@]+)(?:/(.*))?")
 _ABFSS = re.compile(r"abfss://([^/@]+)@([^/.]+)\.dfs\.([^/]+?)(?:/(.*))?")
@@ -118,6 +121,7 @@ class Blob:
         self.rest = Rest(
             f"{where.endpoint}/{where.container}", self.store, sas=None if key else sas, token=token
         )
+        self._polars_token = None if token is None else _for_polars(token)
         self._known: dict[str, Entry] = {}
 
     def __str__(self) -> str:
@@ -215,6 +219,11 @@ class Blob:
         from pipeline.storage.duck import BlobFiles
 
         connection.register_filesystem(BlobFiles(self))
+
+    def polars_options(self) -> dict[str, Any]:
+        """The account, its endpoint, and how to sign in: polars reads through the same Rust library."""
+        options = {**self.store.config, **(self.store.client_options or {})}
+        return {"storage_options": options, "credential_provider": self._polars_token}
 
 
 class _Sink:
@@ -330,6 +339,11 @@ class RangeFile:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _for_polars(token: Callable[[], str]) -> Callable[[], tuple[dict[str, str], int]]:
+    """A bearer token as polars asks for one: azure-identity keeps it, and renews it in time."""
+    return lambda: ({"bearer_token": token()}, int(time.time()) + _TOKEN_SECONDS)
 
 
 def _identity() -> tuple[Any, Callable[[], str]]:

@@ -152,6 +152,10 @@ class Disk:
     def register(self, connection: Any) -> None:
         """DuckDB reads local files by itself."""
 
+    def polars_options(self) -> dict[str, Any]:
+        """Polars reads local files by itself."""
+        return {}
+
 
 class _Held:
     """A flock lasts while the process lives, but it is of a file: another may have taken its name."""
