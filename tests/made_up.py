@@ -131,9 +131,9 @@ def _times(draw: st.DrawFn) -> str:
 
 @st.composite
 def objects(draw: st.DrawFn, api: Api, name: str, drift: bool = True) -> Json:
-    """An object of a definition: every member present, absent, null or empty, strangers between.
+    """An object of a definition: every member present, absent, null or empty, unknown_fields between.
 
-    Without ``drift`` there are no nulls, empty objects and strangers: what the strict reader takes.
+    Without ``drift`` there are no nulls, empty objects and unknown_fields: what the fast path takes.
     """
     made: Json = {}
     for member, definition in api.definitions[name]["properties"].items():

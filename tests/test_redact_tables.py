@@ -39,7 +39,7 @@ def with_strangers(value: Any, text: str) -> Any:
     if not isinstance(value, dict):
         return value
     grown = {name: with_strangers(x, text) for name, x in value.items()}
-    return grown | {"stranger": text, "strangers": [{"inner": [text]}], text: 1}
+    return grown | {"unknown_value": text, "unknown_fields": [{"inner": [text]}], text: 1}
 
 
 @pytest.mark.parametrize("encoding", ["as it is", "base64"])
@@ -165,7 +165,7 @@ def rows_and_report(*values: Json) -> Iterable[Any]:
 
 
 def test_no_plant_in_a_pool_is_found(shared) -> None:
-    """Every string of a pool at every depth, strangers, and a malformed pool."""
+    """Every string of a pool at every depth, unknown_fields, and a malformed pool."""
     api = Api(shared)
     simple = {"integer": 1, "boolean": True, "number": 1.5, "object": {"a": 1}}
     for plant in PLANTS:

@@ -21,8 +21,8 @@ from pipeline.extract.envelope import Envelope
 from pipeline.flatten import pages, shape
 from pipeline.flatten.columns import EMPTY, Columns, Origin, Report, extra_json, offsets, path_name
 from pipeline.flatten.start_tasks import StartTask, StartTasks
-from pipeline.flatten.unknown_fields import Strangers
-from pipeline.flatten.validator import Cleaned, Cleaner, Problem, Steps
+from pipeline.flatten.unknown_fields import UnknownFields
+from pipeline.flatten.validator import Problem, Steps, Validation, Validator
 from pipeline.redact import Redactor
 
 Tables = dict[str, pa.Table]
@@ -45,17 +45,17 @@ class NodeFlattener:
         redactor: Redactor,
         *,
         hash_key: bytes | None = None,
-        strangers: Strangers | None = None,
+        unknown_fields: UnknownFields | None = None,
     ) -> None:
         self.origin = origin
         self.pool_id = pool_id
         self.redactor = redactor
-        self.strangers = strangers or Strangers()
+        self.unknown_fields = unknown_fields or UnknownFields()
         self.report = Report()
         self.nodes = 0
         self._seen: set[str] = set()
         self._start_tasks = StartTasks(redactor, hash_key)
-        self._cleaner = Cleaner(shape.NODE)
+        self._validator = Validator(shape.NODE)
 
     def page(
         self, body: bytes, observed_at: datetime, envelope: Envelope | None = None
@@ -67,44 +67,44 @@ class NodeFlattener:
         Raises:
             BadPage: the body is not one JSON object with a ``value`` list.
         """
-        told = self._strictly(body, envelope)
-        if told is not None:
-            rows, unknown, next_link = told
+        found = self._fast_path(body, envelope)
+        if found is not None:
+            rows, unknown, next_link = found
             try:
                 tables = self._tables(rows, observed_at)
             except pa.ArrowInvalid:
-                pass  # a string that is no time: the patient way names the node
+                pass  # a string that is no time: the slow path names the node
             else:
                 self.report.unknown_fields.update(unknown)
                 return tables, next_link
         values, next_link = pages.read_page(body)
         return self.values(values, observed_at), next_link
 
-    def _strictly(
+    def _fast_path(
         self, body: bytes, envelope: Envelope | None
     ) -> tuple[_Rows, Counter[str], str | None] | None:
-        """A page as columns, the unknown fields in it, its next link; None where it wants patience."""
-        cut = self.strangers.cut(body)
+        """A page as columns, its unknown fields, its next link; None where it needs the slow path."""
+        cut = self.unknown_fields.cut(body)
         if cut is None:
             return None
         lean, found = cut
-        strict = pages.read_strictly(lean, None if found else envelope, len(found))
-        if strict is None:
+        fast = pages.read_fast(lean, None if found else envelope, len(found))
+        if fast is None:
             return None
-        of_start_tasks = [self._start_tasks.unknown(each) for each in strict.start_tasks]
-        unmet = self._unmet(strict.nodes.field("id").to_pylist())
+        of_start_tasks = [self._start_tasks.unknown(each) for each in fast.start_tasks]
+        unmet = self._unmet(fast.nodes.field("id").to_pylist())
         met = unmet.count(False)
         if None in of_start_tasks or (met and (found or any(of_start_tasks))):
             return None
-        nodes = strict.nodes.filter(pa.array(unmet, pa.bool_())) if met else strict.nodes
-        rows = _Rows(nodes, strict.start_tasks, duplicates=met)
-        for stranger in found:
-            if stranger.row:
-                place = (str(stranger.row[0]), stranger.node, int(stranger.row[1]))
-                rows.child_extra.setdefault(place, {})[stranger.steps] = stranger.value
+        nodes = fast.nodes.filter(pa.array(unmet, pa.bool_())) if met else fast.nodes
+        rows = _Rows(nodes, fast.start_tasks, duplicates=met)
+        for each in found:
+            if each.row:
+                place = (str(each.row[0]), each.node, int(each.row[1]))
+                rows.child_extra.setdefault(place, {})[each.steps] = each.value
             else:
-                rows.extra.setdefault(stranger.node, {})[stranger.steps] = stranger.value
-        paths = Counter(stranger.path for stranger in found)
+                rows.extra.setdefault(each.node, {})[each.steps] = each.value
+        paths = Counter(each.path for each in found)
         for number, unknown in enumerate(of_start_tasks):
             for steps in unknown or ():
                 carriers = pc.sum(pc.equal(nodes.field("startTask"), number)).as_py()
@@ -112,13 +112,13 @@ class NodeFlattener:
         counts: Counter[str] = Counter()
         for path, count in paths.items():
             counts["nodes." + path_name(path, self.redactor, any_place=True)] += count
-        return rows, counts, strict.next_link
+        return rows, counts, fast.next_link
 
     def values(self, values: Sequence[object], observed_at: datetime) -> Tables:
-        """Nodes as Python values (from a saved file, or a page that needs patience)."""
+        """Nodes as Python values (from a saved file, or a page that needs the slow path)."""
         ids = [value.get("id") if isinstance(value, dict) else None for value in values]
         unmet = self._unmet([str(each) if pages.is_id(each) else None for each in ids])
-        rows = self._patiently(list(compress(values, unmet)))
+        rows = self._slow_path(list(compress(values, unmet)))
         rows.duplicates = unmet.count(False)
         return self._tables(rows, observed_at)
 
@@ -139,20 +139,20 @@ class NodeFlattener:
                 met.add(node_id)
         return unmet
 
-    def _patiently(self, values: Sequence[object]) -> _Rows:
+    def _slow_path(self, values: Sequence[object]) -> _Rows:
         """Node by node: Arrow takes what fits, the rest is kept aside and named."""
         kept: list[dict[str, object]] = []
         numbers: dict[bytes, int] = {}
         rows = _Rows(pa.array([], pages.NODE_TYPE), [])
         for index, value in enumerate(values):
-            node, cleaned = self._clean(value)
-            self._count_unknown(cleaned)
-            if cleaned.problems:
-                kept.append(self._malformed(node, cleaned.problems))
+            node, validation = self._validate(value)
+            self._count_unknown(validation)
+            if validation.problems:
+                kept.append(self._malformed(node, validation.problems))
                 rows.malformed[index] = value
                 continue
-            self.strangers.learn(cleaned.unknown)
-            for row, extra in cleaned.extra.items():
+            self.unknown_fields.learn(validation.unknown)
+            for row, extra in validation.extra.items():
                 match row:
                     case ():
                         rows.extra[index] = extra
@@ -169,19 +169,22 @@ class NodeFlattener:
         rows.start_tasks = list(numbers)
         return rows
 
-    def _clean(self, value: object) -> tuple[dict[str, object], Cleaned]:
+    def _validate(self, value: object) -> tuple[dict[str, object], Validation]:
         """The node ({} if it is no object) and what of it does not fit, its id foremost."""
         if not isinstance(value, dict):
-            return {}, Cleaned(problems=[Problem((), f"expected a node, got {shape.kind(value)}")])
-        cleaned = self._cleaner.clean(value)
+            return {}, Validation(
+                problems=[Problem((), f"expected a node, got {shape.kind(value)}")]
+            )
+        validation = self._validator.validate(value)
         if not pages.is_id(value.get("id")):
-            others = (problem for problem in cleaned.problems if problem.steps != ("id",))
-            cleaned.problems = [Problem(("id",), "no valid id"), *others]
-        return value, cleaned
+            others = (problem for problem in validation.problems if problem.steps != ("id",))
+            validation.problems = [Problem(("id",), "no valid id"), *others]
+        return value, validation
 
-    def _count_unknown(self, cleaned: Cleaned) -> None:
+    def _count_unknown(self, validation: Validation) -> None:
         self.report.unknown_fields.update(
-            "nodes." + path_name(steps, self.redactor, any_place=True) for steps in cleaned.unknown
+            "nodes." + path_name(steps, self.redactor, any_place=True)
+            for steps in validation.unknown
         )
 
     def _malformed(self, node: Mapping[str, object], problems: list[Problem]) -> dict[str, object]:
@@ -282,8 +285,8 @@ class NodeFlattener:
     def _start_task_rows(self, fresh: Sequence[StartTask]) -> pa.Table:
         if not fresh:
             return EMPTY["start_tasks"]
-        cleaner = Cleaner(shape.START_TASK)
-        cleaned = [cleaner.clean(task.redacted) for task in fresh]
+        validator = Validator(shape.START_TASK)
+        validation = [validator.validate(task.redacted) for task in fresh]
         flat = pa.array([task.redacted for task in fresh], shape.START_TASK.arrow)
         # Their texts are masked already: a start task is known by its redacted form.
         values = Columns(schema.START_TASKS, flat, self.redactor, self.report).make(masks={})
@@ -291,7 +294,7 @@ class NodeFlattener:
         for name in ("start_task_id", "start_task_definition_id", "start_task_fingerprint"):
             values.made[name] = pa.array([getattr(task, name) for task in fresh], pa.string())
         values.made["extra_json"] = pa.array(
-            [extra_json(each.extra.get((), {}), self.redactor) for each in cleaned], pa.string()
+            [extra_json(each.extra.get((), {}), self.redactor) for each in validation], pa.string()
         )
         return values.table(self.origin)
 
@@ -326,7 +329,7 @@ def pool_rows(
     A pool without a valid id is a problem of the report and gives no row; a value of the wrong type
     is named there and stands, redacted, in extra_json.
     """
-    cleaner = Cleaner(shape.POOL, ("odata.metadata", *schema.POOL_CONFIGURATION))
+    validator = Validator(shape.POOL, ("odata.metadata", *schema.POOL_CONFIGURATION))
     rows: list[dict[str, object]] = []
     for value in values:
         if not isinstance(value, dict) or not pages.is_id(value.get("id")):
@@ -335,14 +338,14 @@ def pool_rows(
             )
             report.missing_ids += 1
             continue
-        cleaned = cleaner.clean(value)
-        extra = cleaned.extra.get((), {})
+        validation = validator.validate(value)
+        extra = validation.extra.get((), {})
         report.unknown_fields.update(
-            "pools." + path_name(steps, redactor) for steps in cleaned.unknown
+            "pools." + path_name(steps, redactor) for steps in validation.unknown
         )
         fitting = dict(value)
-        report.malformed += bool(cleaned.problems)
-        for problem in cleaned.problems:
+        report.malformed += bool(validation.problems)
+        for problem in validation.problems:
             path = path_name(problem.steps, redactor)
             report.note(
                 {
@@ -371,17 +374,19 @@ def usage_rows(
     values: Iterable[object], origin: Origin, redactor: Redactor, report: Report
 ) -> pa.Table:
     """PoolUsageMetrics as Python values to ``pool_usage``; a misfit is named and left out."""
-    cleaner = Cleaner(shape.POOL_USAGE)
+    validator = Validator(shape.POOL_USAGE)
     kept, extras = [], []
     for value in values:
         metrics = value if isinstance(value, dict) else {}
         problems = [Problem((), f"expected an object, got {shape.kind(value)}")]
-        cleaned = cleaner.clean(metrics) if metrics is value else Cleaned(problems=problems)
-        report.unknown_fields.update(
-            "pool_usage." + path_name(steps, redactor) for steps in cleaned.unknown
+        validation = (
+            validator.validate(metrics) if metrics is value else Validation(problems=problems)
         )
-        report.malformed += bool(cleaned.problems)
-        for problem in cleaned.problems:
+        report.unknown_fields.update(
+            "pool_usage." + path_name(steps, redactor) for steps in validation.unknown
+        )
+        report.malformed += bool(validation.problems)
+        for problem in validation.problems:
             report.note(
                 {
                     "pool_id": None,
@@ -390,10 +395,10 @@ def usage_rows(
                     "problem": problem.problem,
                 }
             )
-        if not cleaned.problems:
+        if not validation.problems:
             hours = metrics.get("totalCoreHours")  # JSON may write it without a fraction
             kept.append(metrics | {"totalCoreHours": None if hours is None else float(hours)})
-            extras.append(extra_json(cleaned.extra.get((), {}), redactor))
+            extras.append(extra_json(validation.extra.get((), {}), redactor))
     flat = pa.array(kept, shape.POOL_USAGE.arrow)
     columns = Columns(schema.POOL_USAGE, flat, redactor, report).make()
     columns.made["extra_json"] = pa.array(extras, pa.string())

@@ -1,4 +1,4 @@
-"""A page of a listing: the proof of its envelope, and its elements read strictly or patiently.
+"""A page of a listing: the proof of its envelope, and its elements read on the fast or the slow path.
 
 msgspec has proved that the body is JSON and found the start tasks in it; arrow-rs reads the nodes as
 columns; and an account of the body's quotes proves that the columns hold all that the body says.
@@ -110,17 +110,17 @@ class NodePage:
     next_link: str | None
 
 
-class _Impatient(Exception):
-    """Something of a page wants patience."""
+class NeedsSlowPath(Exception):
+    """Something of a page needs the slow path."""
 
 
-def read_strictly(
-    body: bytes, envelope: Envelope | None = None, strangers: int = 0
+def read_fast(
+    body: bytes, envelope: Envelope | None = None, unknown_fields: int = 0
 ) -> NodePage | None:
-    """A page of nodes, or None where anything at all of it wants patience.
+    """A page of nodes, or None where anything at all of it needs the slow path.
 
-    ``envelope`` is what ``prove`` made of this very body, if it did already; ``strangers`` are the
-    members in it that the schema does not name and that have a number for a value.
+    ``envelope`` is what ``prove`` made of this very body, if it did already; ``unknown_fields`` counts
+    the members in it that the schema does not name and that have a number for a value.
 
     That is: a field the schema does not name, a value of another type, a null or an empty object
     (Arrow would not tell them from missing ones), a node without a valid id, no such envelope. What
@@ -129,9 +129,15 @@ def read_strictly(
     try:
         envelope = envelope or prove(body)
         lean, start_tasks = _without_start_tasks(body, envelope)
-        page = _read(lean, strangers)
+        page = _read(lean, unknown_fields)
         nodes = page.column("value").chunk(0).flatten().cast(NODE_TYPE)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, pa.ArrowInvalid, _Impatient):
+    except (
+        msgspec.MsgspecError,
+        UnicodeDecodeError,
+        RecursionError,
+        pa.ArrowInvalid,
+        NeedsSlowPath,
+    ):
         return None
     if not _has_plain_ids(nodes):
         return None
@@ -152,7 +158,7 @@ def _without_start_tasks(body: bytes, envelope: Envelope) -> tuple[bytes, list[b
             continue
         begin = pa.py_buffer(node.startTask).address - address
         if body.find(b"{", begin, begin + 1) < 0 or begin < end:  # null, another type, named twice
-            raise _Impatient
+            raise NeedsSlowPath
         if not body.startswith(start_task, begin):
             start_task = bytes(node.startTask)
             number = b"%d" % numbers.setdefault(start_task, len(numbers))
@@ -199,7 +205,7 @@ def _source(body: bytes) -> io.BytesIO | str:
     return file.path
 
 
-def _read(body: bytes, strangers: int) -> pa.Table:
+def _read(body: bytes, unknown_fields: int) -> pa.Table:
     """A page that is JSON, read by arrow-rs to the last member.
 
     arrow-rs passes over members it does not know, takes the last of two of one name, makes null and
@@ -209,10 +215,10 @@ def _read(body: bytes, strangers: int) -> pa.Table:
     is_escaped = b"\\" in body
     # An escaped quote would be missing in the account; and a zero in arrow-rs's message ends Python.
     if is_escaped and (b"\\u0022" in body or b"\\u0000" in body):
-        raise _Impatient
+        raise NeedsSlowPath
     page = pa.table(read_json(_source(body), _PAGE_SCHEMA, batch_size=2))
-    if page.num_rows != 1 or not _holds_all(page, body, is_escaped, strangers):
-        raise _Impatient
+    if page.num_rows != 1 or not _holds_all(page, body, is_escaped, unknown_fields):
+        raise NeedsSlowPath
     return page
 
 
@@ -221,32 +227,32 @@ _AT_ONCE = 1 << 16
 
 
 @in_turn
-def _holds_all(page: pa.Table, body: bytes, is_escaped: bool, strangers: int) -> bool:
-    """Whether the columns, and the names of the strangers, account for every quote of the body."""
+def _holds_all(page: pa.Table, body: bytes, is_escaped: bool, unknown_fields: int) -> bool:
+    """Whether the columns, and the names of the unknown fields, account for every quote of the body."""
     letters = np.frombuffer(body, np.uint8)
     quotes = sum(
         np.count_nonzero(letters[begin : begin + _AT_ONCE] == ord('"'))
         for begin in range(0, len(body), _AT_ONCE)
     )
-    return quotes == _quotes(page.to_struct_array().chunk(0), is_escaped) + 2 * strangers
+    return quotes == _quotes(page.to_struct_array().chunk(0), is_escaped) + 2 * unknown_fields
 
 
 def _quotes(values: pa.Array, is_escaped: bool) -> int:
-    """The quotes in the JSON of these values. Raises _Impatient at a null in a list, and at {}."""
+    """The quotes in the JSON of these values. Raises NeedsSlowPath at a null in a list, and at {}."""
     if pa.types.is_string(values.type):
         within = pc.sum(pc.count_substring(values, '"')).as_py() if is_escaped else 0
         quotes: int = 2 * (len(values) - values.null_count) + (within or 0)
         return quotes
     if pa.types.is_list(values.type):
         if values.values.null_count:
-            raise _Impatient
+            raise NeedsSlowPath
         return _quotes(values.values, is_escaped)
     if not pa.types.is_struct(values.type):
         return 0
     members = [values.field(i) for i in range(values.type.num_fields)]
     members = [each for each in members if each.null_count < len(each)]
     if _has_empty(values, members):
-        raise _Impatient
+        raise NeedsSlowPath
     return sum(2 * (len(x) - x.null_count) + _quotes(x, is_escaped) for x in members)
 
 

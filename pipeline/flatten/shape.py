@@ -1,7 +1,7 @@
 """The JSON shape that the schema's paths describe: one tree of objects, lists and checked scalars.
 
 The columns of nodes, start_tasks, recent_tasks and node_errors together say what a ComputeNode looks
-like; from this one tree both the strict Arrow reader and the patient ``Cleaner`` are made.
+like; from this one tree both the fast Arrow reader and the ``Validator`` are made.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pipeline.flatten import shape
-from pipeline.flatten.validator import Cleaner, Steps
+from pipeline.flatten.validator import Steps, Validator
 from pipeline.redact import SIGNATURE, Redactor
 from pipeline.schema import REDACTED
 
@@ -112,10 +112,10 @@ class StartTasks:
         self._known: dict[bytes, StartTask] = {}
         self._ids: set[str] = set()
         self._fitting: dict[bytes, Sequence[Steps]] = {}
-        self._cleaner = Cleaner(shape.START_TASK, ignored=())
+        self._validator = Validator(shape.START_TASK, ignored=())
 
     def unknown(self, raw: bytes) -> Sequence[Steps] | None:
-        """The unknown members of a start task (its JSON); None where it wants patience.
+        """The unknown members of a start task (its JSON); None where it needs the slow path.
 
         It has members, and the declared ones are of their types.
         """
@@ -123,13 +123,13 @@ class StartTasks:
             try:
                 value = json.loads(raw, object_pairs_hook=shape.unique_members)
             except (ValueError, RecursionError):
-                return None  # an integer of thousands of digits, a deep stranger
-            cleaned = self._cleaner.clean(value)
-            if not value or cleaned.problems:
+                return None  # an integer of thousands of digits, a deep unknown value
+            validation = self._validator.validate(value)
+            if not value or validation.problems:
                 return None
             if len(self._fitting) >= _REMEMBERED:
-                return cleaned.unknown
-            self._fitting[raw] = cleaned.unknown
+                return validation.unknown
+            self._fitting[raw] = validation.unknown
         return self._fitting[raw]
 
     def add(self, raw: bytes, fresh: list[StartTask]) -> StartTask:

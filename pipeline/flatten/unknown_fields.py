@@ -20,10 +20,10 @@ from pipeline.flatten.validator import Steps, flaw
 _KNOWN_AT_MOST = 32
 
 
-class Stranger(NamedTuple):
+class UnknownValue(NamedTuple):
     """A value that no column holds, and where it stands.
 
-    ``node`` is the place of its node in the page; ``row`` and ``steps`` are as in ``Cleaned.extra``;
+    ``node`` is the place of its node in the page; ``row`` and ``steps`` are as in ``Validation.extra``;
     ``path`` leads there from the node, every place in a list told as 0.
     """
 
@@ -34,7 +34,7 @@ class Stranger(NamedTuple):
     value: object
 
 
-class Strangers:
+class UnknownFields:
     """The unknown members that nodes were seen to have, by many threads."""
 
     def __init__(self) -> None:
@@ -56,8 +56,8 @@ class Strangers:
                     self._paths.add(path)
                     self._reader = _Reader(self._paths)
 
-    def cut(self, body: bytes) -> tuple[bytes, list[Stranger]] | None:
-        """A page with 0 in place of each known stranger's value, and those; None: it wants patience."""
+    def cut(self, body: bytes) -> tuple[bytes, list[UnknownValue]] | None:
+        """A page with 0 in place of each unknown value, and those; None: it needs the slow path."""
         reader = self._reader
         if reader is None:
             return body, []
@@ -72,7 +72,7 @@ def _path(steps: Steps) -> Steps:
 
 
 class _Member(NamedTuple):
-    """A member on the way to strangers: one itself, where it has no ``inner``."""
+    """A member on the way to unknown fields: one itself, where it has no ``inner``."""
 
     attribute: str
     name: str
@@ -83,16 +83,16 @@ class _Member(NamedTuple):
 
 
 class _Reader:
-    """Finds the strangers at given paths in a page."""
+    """Finds the unknown fields at given paths in a page."""
 
     def __init__(self, paths: Iterable[Steps]) -> None:
         self._members, node = _struct(sorted(paths, key=str), (), shape.NODE)
         page = msgspec.defstruct("Page", [("value", list[node])])  # type: ignore[valid-type]  # made here
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(page)
 
-    def cut(self, body: bytes) -> tuple[bytes, list[Stranger]]:
-        """As ``Strangers.cut``. Raises msgspec.MsgspecError, ValueError, RecursionError."""
-        found: list[Stranger] = []
+    def cut(self, body: bytes) -> tuple[bytes, list[UnknownValue]]:
+        """As ``UnknownFields.cut``. Raises msgspec.MsgspecError, ValueError, RecursionError."""
+        found: list[UnknownValue] = []
         spans: list[tuple[int, int]] = []
         values: dict[bytes, object] = {}
         address = pa.py_buffer(body).address
@@ -103,7 +103,7 @@ class _Reader:
                     values[text] = pages.parse(text.decode())
                     if flaw(values[text]) is not None:
                         raise ValueError("a value that cannot be kept as it is")
-                found.append(Stranger(number, row, steps, path, values[text]))
+                found.append(UnknownValue(number, row, steps, path, values[text]))
                 spans.append((begin, begin + len(text)))
         if not found:
             return body, found
@@ -145,7 +145,7 @@ def _struct(
 def _within(
     value: msgspec.Struct, members: list[_Member], row: Steps, steps: Steps
 ) -> Iterator[tuple[Steps, Steps, Steps, msgspec.Raw]]:
-    """The strangers in an object: their rows, steps, paths and JSON."""
+    """The unknown values in an object: their rows, steps, paths and JSON."""
     for member in members:
         inner = getattr(value, member.attribute)
         if inner is msgspec.UNSET:

@@ -1,4 +1,4 @@
-"""The patient reading of a JSON object: what of it does not fit a shape, by name and place.
+"""The slow path of a JSON object: what of it does not fit a shape, by name and place.
 
 What fits needs no work here, Arrow takes it by itself; what is unknown, null, empty or of the wrong
 type is kept aside, so that nothing is lost.
@@ -26,7 +26,7 @@ class Problem:
 
 
 @dataclass(slots=True)
-class Cleaned:
+class Validation:
     """What of a JSON object does not fit its shape.
 
     ``extra`` holds what no column does, by row: the key is the place of the row's object (``()`` the
@@ -78,7 +78,7 @@ class _Place(NamedTuple):
 _TOP = _Place(None, "", ())
 
 
-class Cleaner:
+class Validator:
     """Takes JSON objects apart: what is unknown, what is of the wrong type, what Arrow would not tell.
 
     ``ignored`` names members of the top object that are neither columns nor unknown.
@@ -90,66 +90,66 @@ class Cleaner:
         #: The object within a node whose row is of a table of its own, though in no list.
         self._start_task = of.members.get("startTask") if of is shape.NODE else None
 
-    def clean(self, value: dict[str, object]) -> Cleaned:
+    def validate(self, value: dict[str, object]) -> Validation:
         """What of ``value`` does not fit; all else is what the shape's Arrow type takes of it."""
-        cleaned = Cleaned()
-        self._object(value, self.shape, cleaned, _TOP)
-        return cleaned
+        validation = Validation()
+        self._object(value, self.shape, validation, _TOP)
+        return validation
 
     def _object(
-        self, value: dict[str, object], of: shape.Members, cleaned: Cleaned, at: _Place
+        self, value: dict[str, object], of: shape.Members, validation: Validation, at: _Place
     ) -> None:
         if isinstance(value, shape.Repeated):
-            cleaned.problems.append(Problem(at.steps(), "a member named twice"))
+            validation.problems.append(Problem(at.steps(), "a member named twice"))
         known = of.members
         for name, x in value.items():
             member = known.get(name)
             if x is None or member is None:
                 if at is not _TOP or name not in self.ignored:
-                    self._beside(name, x, member, cleaned, at)
+                    self._beside(name, x, member, validation, at)
             elif isinstance(member, shape.Leaf):
                 if (problem := member.misfit(x)) is not None:
-                    cleaned.problems.append(Problem(at.steps(name), problem))
+                    validation.problems.append(Problem(at.steps(name), problem))
             elif isinstance(member, shape.Elements):
-                self._elements(name, x, member, cleaned, at)
+                self._elements(name, x, member, validation, at)
             elif not isinstance(x, dict):
                 problem = f"expected an object, got {shape.kind(x)}"
-                cleaned.problems.append(Problem(at.steps(name), problem))
+                validation.problems.append(Problem(at.steps(name), problem))
             else:
                 if not x:
-                    self._keep(name, {}, cleaned, at)
+                    self._keep(name, {}, validation, at)
                 row = (name,) if member is self._start_task else at.row
-                self._object(x, member, cleaned, _Place(at, name, row))
+                self._object(x, member, validation, _Place(at, name, row))
 
     def _elements(
-        self, name: str, x: object, member: shape.Elements, cleaned: Cleaned, at: _Place
+        self, name: str, x: object, member: shape.Elements, validation: Validation, at: _Place
     ) -> None:
         if not isinstance(x, list):
             problem = f"expected a list, got {shape.kind(x)}"
-            cleaned.problems.append(Problem(at.steps(name), problem))
+            validation.problems.append(Problem(at.steps(name), problem))
             return
         if not x and member.has_table:
-            self._keep(name, [], cleaned, at)
+            self._keep(name, [], validation, at)
         parent = _Place(at, name, at.row)
         for position, element in enumerate(x):
             if isinstance(element, dict):
                 row = (name, position) if member.has_table else at.row
                 place = _Place(parent, position, row)
-                self._object(element, member.element, cleaned, place)
+                self._object(element, member.element, validation, place)
             else:
                 problem = f"expected an object, got {shape.kind(element)}"
-                cleaned.problems.append(Problem(at.steps(name, position), problem))
+                validation.problems.append(Problem(at.steps(name, position), problem))
 
     def _beside(
-        self, name: str, x: object, member: shape.Shape | None, cleaned: Cleaned, at: _Place
+        self, name: str, x: object, member: shape.Shape | None, validation: Validation, at: _Place
     ) -> None:
         """An explicit null, or a member that the shape does not name."""
-        self._keep(name, x, cleaned, at)
+        self._keep(name, x, validation, at)
         if member is None:
-            cleaned.unknown.append(at.steps(name))
+            validation.unknown.append(at.steps(name))
             if (found := flaw(x)) is not None:
-                cleaned.problems.append(Problem(at.steps(name), found))
+                validation.problems.append(Problem(at.steps(name), found))
 
     @staticmethod
-    def _keep(name: str, x: object, cleaned: Cleaned, at: _Place) -> None:
-        cleaned.extra.setdefault(at.row, {})[at.steps(name)[len(at.row) :]] = x
+    def _keep(name: str, x: object, validation: Validation, at: _Place) -> None:
+        validation.extra.setdefault(at.row, {})[at.steps(name)[len(at.row) :]] = x

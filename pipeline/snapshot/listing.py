@@ -19,7 +19,7 @@ from pipeline.extract import BatchClient, Cancelled, ExtractError, Page
 from pipeline.flatten import NodeFlattener, pool_rows
 from pipeline.flatten.columns import Report
 from pipeline.flatten.pages import BadPage, read_page
-from pipeline.flatten.unknown_fields import Strangers
+from pipeline.flatten.unknown_fields import UnknownFields
 from pipeline.redact import Redactor, redact_text
 from pipeline.snapshot.ledger import Ledger, Listing, bare_pool, pool_table
 
@@ -84,7 +84,7 @@ class Reading:
         self.watch = watch or _Nobody()
         self.pools: dict[str, dict[str, object]] = {}
         self._reports: list[Report] = []
-        self._strangers = Strangers()
+        self._unknown_fields = UnknownFields()
         self._processors = _processors()
         self._free = threading.Semaphore(self._processors)
         self._is_over = False
@@ -173,7 +173,7 @@ class Reading:
             pool_id,
             self.redactor,
             hash_key=self.hash_key,
-            strangers=self._strangers,
+            unknown_fields=self._unknown_fields,
         )
         row = self.pools[pool_id]
         failure = None

@@ -61,9 +61,9 @@ def test_recorded_nodes_report_one_stranger(shared) -> None:
         reading = flattener()
         reading.page(page(*recorded(shared, name)), AT)
         total.add(reading.report)
-    stranger = "nodes.recentTasks[].executionInfo.schedulingError"
+    unknown_value = "nodes.recentTasks[].executionInfo.schedulingError"
 
-    assert {stranger: 1} == total.unknown_fields
+    assert {unknown_value: 1} == total.unknown_fields
     assert not total.unknown_enum_values
     assert not total.problems
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.flatten import pages
 from pipeline.flatten.columns import Report
-from pipeline.flatten.pages import BadPage, is_id, read_page, read_strictly
+from pipeline.flatten.pages import BadPage, is_id, read_fast, read_page
 from tests.made_up import AT, flattened, flattener, node, page, whole_node
 
 
@@ -96,7 +96,7 @@ def test_ten_thousand_levels_do_not_overflow(body: bytes) -> None:
 
 
 def test_depths_between_do_not_overflow() -> None:
-    """However deep a stranger is: a page refused, or a node malformed, or kept, and no other end."""
+    """However deep an unknown field is: its page is refused, or its node malformed, or kept."""
     for depth in range(50, 1200, 50):
         body = b'{"value":[{"id":"a","new":' + b'{"a":[' * depth + b"]}" * depth + b"}]}"
         try:
@@ -169,19 +169,19 @@ DAMAGE = st.tuples(
 
 
 def check_damaged(damages: list[tuple[int, int, bytes]]) -> None:
-    """A damaged page is refused, or read; and if strictly, to the same tables as patiently."""
+    """A damaged page is refused, or read; both paths make the same tables of it."""
     body = BODY
     for at, length, piece in damages:
         body = body[:at] + piece + body[at + length :]
     try:
         tables = flattened(body)
     except BadPage:
-        assert read_strictly(body) is None
+        assert read_fast(body) is None
         return
     values, _ = read_page(body)
-    patient = flattener().values(values, AT)
-    assert patient.keys() == tables.keys()
-    assert all(patient[name].equals(tables[name]) for name in tables)
+    slow = flattener().values(values, AT)
+    assert slow.keys() == tables.keys()
+    assert all(slow[name].equals(tables[name]) for name in tables)
 
 
 @given(st.lists(DAMAGE, min_size=1, max_size=2))
@@ -226,11 +226,11 @@ def test_many_damaged_pages(damages: list[tuple[int, int, bytes]]) -> None:
     ],
     ids=lambda more: more.decode(),
 )
-def test_what_the_columns_would_not_tell_is_read_patiently(more: bytes) -> None:
-    """Strangers, nulls, empty objects, members named twice, numbers in quotes."""
+def test_what_the_columns_would_not_tell_needs_the_slow_path(more: bytes) -> None:
+    """UnknownFields, nulls, empty objects, members named twice, numbers in quotes."""
     other = b'{"id":"a","vmSize":"x","startTask":{"commandLine":"a"}}'
-    assert read_strictly(b'{"value":[%b]}' % other) is not None
-    assert read_strictly(b'{"value":[%b,{"id":"b",%b},%b]}' % (other, more, other)) is None
+    assert read_fast(b'{"value":[%b]}' % other) is not None
+    assert read_fast(b'{"value":[%b,{"id":"b",%b},%b]}' % (other, more, other)) is None
 
 
 @pytest.mark.parametrize(
@@ -247,13 +247,13 @@ def test_what_the_columns_would_not_tell_is_read_patiently(more: bytes) -> None:
     ],
     ids=lambda more: more.decode(),
 )
-def test_what_the_columns_tell_is_read_strictly(more: bytes) -> None:
-    """Quotes within strings, escapes, white space, empty lists; to the same tables as patiently."""
+def test_what_the_columns_tell_takes_the_fast_path(more: bytes) -> None:
+    """Quotes within strings, escapes, white space, empty lists: both paths make the same tables."""
     body = b'{"value":[{"id":"a",%b},{"id":"b","startTask":{"commandLine":"c"}}]}' % more
-    assert read_strictly(body) is not None
-    patient = flattener().values(read_page(body)[0], AT)
-    strict = flattened(body)
-    assert all(patient[name].equals(strict[name]) for name in patient)
+    assert read_fast(body) is not None
+    slow = flattener().values(read_page(body)[0], AT)
+    fast = flattened(body)
+    assert all(slow[name].equals(fast[name]) for name in slow)
 
 
 def test_an_integer_of_thousands_of_digits_is_the_matter_of_its_node() -> None:
@@ -272,9 +272,9 @@ def test_a_page_is_read_alike_from_any_source(
         pytest.skip("needs memfd_create and /proc: Linux")
     monkeypatch.setattr(pages, "_HAS_MEMORY_FILES", has_memory_files)
 
-    assert read_strictly(page(node("a"), node("b"))) is not None
-    assert read_strictly(page(node("a"))) is not None  # a shorter one after it
-    assert read_strictly(page(node("a"), node("b", new=1))) is None
+    assert read_fast(page(node("a"), node("b"))) is not None
+    assert read_fast(page(node("a"))) is not None  # a shorter one after it
+    assert read_fast(page(node("a"), node("b", new=1))) is None
 
 
 def test_small_steps_take_turns() -> None:

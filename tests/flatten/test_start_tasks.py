@@ -191,7 +191,7 @@ def test_case_of_enums_is_no_difference() -> None:
         pytest.param(
             {"commandLine": "x --password one"}, {"commandLine": "x --password two"}, id="a secret"
         ),
-        pytest.param({"newKey": "one"}, {"newKey": "two"}, id="a secret in a stranger"),
+        pytest.param({"newKey": "one"}, {"newKey": "two"}, id="a secret in an unknown field"),
     ],
 )
 def test_a_changed_secret_is_no_change_of_definition(one: Json, other: Json) -> None:
@@ -220,12 +220,12 @@ def test_keep_env_is_no_change_of_definition() -> None:
         {"waitForSuccess": False},
         {"userIdentity": {"username": "you"}},
         {"containerSettings": {"imageName": "other"}},
-        {"stranger": 1},
+        {"unknown_value": 1},
     ],
     ids=str,
 )
 def test_all_else_is_a_change_of_definition(change: Json) -> None:
-    """Command line, names in the environment, files, container, users, retries, strangers."""
+    """Command line, names in the environment, files, container, users, retries, unknown fields."""
     assert definition_id(start_task()) != definition_id(start_task(**change))
 
 

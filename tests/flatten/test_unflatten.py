@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pipeline import schema
 from pipeline.flatten import Tables, pool_rows, shape
 from pipeline.flatten import unflatten as rebuild
-from pipeline.flatten import validator as cleaner
+from pipeline.flatten import validator as validator
 from pipeline.flatten.columns import Report
-from pipeline.flatten.pages import read_strictly
+from pipeline.flatten.pages import read_fast
 from pipeline.redact import Redactor
 from tests.conftest import SHARED
 from tests.made_up import (
@@ -64,18 +64,18 @@ def check_drifting(values: list[Json]) -> None:
     assert same(tables, flattened(json.dumps({"value": values}, indent=2).encode()))
 
 
-def check_strict(values: list[Json]) -> None:
-    """Arrow reads what fits at once, and to the same tables as the patient reader."""
+def check_fast(values: list[Json]) -> None:
+    """Arrow reads what fits at once, and to the same tables as the slow path."""
     body = page(*values)
     # a zero in a text costs time, no more
-    assert read_strictly(body) is not None or b"\\u0000" in body
-    strict = flattened(body)
-    assert expected(values) == rebuilt(strict)
-    assert same(strict, patiently(values))
+    assert read_fast(body) is not None or b"\\u0000" in body
+    fast = flattened(body)
+    assert expected(values) == rebuilt(fast)
+    assert same(fast, slow_path(values))
 
 
-def patiently(values: list[Json]) -> Tables:
-    """The same nodes the patient way: a last node that holds a null forces it, and is taken off."""
+def slow_path(values: list[Json]) -> Tables:
+    """The same nodes the slow path: a last node that holds a null forces it, and is taken off."""
     tables = flattened(page(*values, node("the_last", state=None)))
     return {
         name: table if name == "start_tasks" else without(table, "the_last")
@@ -106,22 +106,22 @@ if API is not None:
 
     @given(a_page(drift=False))
     @PROPERTY
-    def test_strict_and_patient_readings_agree(values: list[Json]) -> None:
+    def test_the_fast_and_the_slow_path_agree(values: list[Json]) -> None:
         """A page to the letter of the schema gives the same tables either way."""
-        check_strict(values)
+        check_fast(values)
 
     @pytest.mark.long
     @given(a_page(drift=True), a_page(drift=False))
     @LONG
-    def test_many_more(drifting: list[Json], strict: list[Json]) -> None:
+    def test_many_more(drifting: list[Json], fitting: list[Json]) -> None:
         """The same, thousands of times."""
         check_drifting(drifting)
-        check_strict(strict)
+        check_fast(fitting)
 
     @given(pools(API))
     @PROPERTY
     def test_pools_are_rebuilt(value: Json) -> None:
-        """A pool's scalars, its deeper parts and its strangers come back."""
+        """A pool's scalars, its deeper parts and its unknown fields come back."""
         assert API is not None
         deeper = {k: x for k, x in value.items() if k in schema.POOL_CONFIGURATION}
         scalars = {k: x for k, x in value.items() if k not in schema.POOL_CONFIGURATION}
@@ -208,7 +208,7 @@ def test_odd_texts_come_back(text: str) -> None:
 @pytest.mark.parametrize("name", ["", ".", "a.b", "[0]", "a[0]", "\\", "\\.", "\\0", "ü", "\ud800"])
 @pytest.mark.parametrize("place", ["top", "inner", "child", "list", "start_task"])
 def test_odd_names_come_back(place: str, name: str) -> None:
-    """A stranger's name may hold what paths are written with, or nothing at all."""
+    """An unknown field's name may hold what paths are written with, or nothing at all."""
     made = whole_node()
     inside = {
         "top": made,
@@ -258,7 +258,7 @@ def test_a_malformed_node_is_rebuilt_from_its_json() -> None:
 
 def test_paths_are_read_as_they_are_written() -> None:
     """Steps joined are split again into themselves."""
-    steps: cleaner.Steps = ("a", 0, "b.c", "[1]", "", "\\", 12, "\\0")
+    steps: validator.Steps = ("a", 0, "b.c", "[1]", "", "\\", 12, "\\0")
 
     assert [*steps] == rebuild.steps(shape.join(steps))
 

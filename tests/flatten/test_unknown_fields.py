@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline import flatten
 from pipeline.flatten import NodeFlattener, pages
 from pipeline.flatten.pages import BadPage
-from pipeline.flatten.unknown_fields import Strangers
+from pipeline.flatten.unknown_fields import UnknownFields
 from pipeline.redact import Redactor
 from tests.made_up import (
     AT,
@@ -44,9 +44,9 @@ OBJECTS: list[tuple[str | int, ...]] = [
 ]
 
 
-def reader(strangers: Strangers) -> NodeFlattener:
-    """A flattener of its own that knows these strangers."""
-    return NodeFlattener(ORIGIN, POOL_ID, Redactor(), strangers=strangers)
+def reader(unknown_fields: UnknownFields) -> NodeFlattener:
+    """A flattener of its own that knows these unknown fields."""
+    return NodeFlattener(ORIGIN, POOL_ID, Redactor(), unknown_fields=unknown_fields)
 
 
 def with_member(way: tuple[str | int, ...], node_id: str, name: str, value: Any) -> Json:
@@ -59,9 +59,9 @@ def with_member(way: tuple[str | int, ...], node_id: str, name: str, value: Any)
     return made
 
 
-def check_alike(body: bytes, strangers: Strangers) -> None:
+def check_alike(body: bytes, unknown_fields: UnknownFields) -> None:
     """A page is refused, or gives the same tables and report as node by node."""
-    quick, patient = reader(strangers), reader(Strangers())
+    quick, slow = reader(unknown_fields), reader(UnknownFields())
     try:
         tables, link = quick.page(body, AT)
     except BadPage:
@@ -69,10 +69,10 @@ def check_alike(body: bytes, strangers: Strangers) -> None:
             pages.read_page(body)
         return
     values, expected_link = pages.read_page(body)
-    expected = patient.values(values, AT)
+    expected = slow.values(values, AT)
     assert expected.keys() == tables.keys()
     assert all(expected[name].equals(tables[name]) for name in expected)
-    assert (patient.report, patient.nodes, expected_link) == (quick.report, quick.nodes, link)
+    assert (slow.report, slow.nodes, expected_link) == (quick.report, quick.nodes, link)
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_what_one_page_shows_the_next_is_read_without(
     way: tuple[str | int, ...], value: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever it stands and whatever it is: only the first page is read node by node."""
-    strangers = Strangers()
+    unknown_fields = UnknownFields()
     body = page(node("a"), with_member(way, "b", "brandNew", value), node("c"))
-    reader(strangers).page(body, AT)
-    check_alike(body, strangers)
+    reader(unknown_fields).page(body, AT)
+    check_alike(body, unknown_fields)
 
     monkeypatch.setattr(flatten.pages, "read_page", None)
-    reading = reader(strangers)
+    reading = reader(unknown_fields)
     tables, _ = reading.page(body, AT)
 
     assert ["a", "b", "c"] == tables["nodes"]["node_id"].to_pylist()
@@ -105,16 +105,16 @@ def api(shared) -> Api:
 @given(st.data())
 @settings(deadline=None, max_examples=40, suppress_health_check=[*HealthCheck])
 def test_pages_with_strangers_are_read_alike(api: Api, data: st.DataObject) -> None:
-    """Any nodes, any strangers at any places, known ones and others, nodes met twice."""
+    """Any nodes, any unknown fields at any places, known ones and others, nodes met twice."""
     members = st.tuples(st.sampled_from(OBJECTS), NAMES, UNKNOWN)
     places = data.draw(st.lists(members, min_size=1, max_size=4))
     made = [with_member(way, f"n{at}", name, x) for at, (way, name, x) in enumerate(places)]
-    strangers = Strangers()
-    reader(strangers).page(page(*made[data.draw(st.integers(0, 1)) :]), AT)
+    unknown_fields = UnknownFields()
+    reader(unknown_fields).page(page(*made[data.draw(st.integers(0, 1)) :]), AT)
     made += data.draw(st.lists(nodes(api, drift=data.draw(st.booleans())), max_size=2))
 
-    check_alike(page(*made, next_link="https://acct/next"), strangers)
-    check_alike(page(*made, *made[:1]), strangers)
+    check_alike(page(*made, next_link="https://acct/next"), unknown_fields)
+    check_alike(page(*made, *made[:1]), unknown_fields)
 
 
 STRANGE = whole_node("a")
@@ -153,12 +153,12 @@ DAMAGE = st.tuples(st.integers(0, len(BODY)), st.integers(0, 3), st.sampled_from
 
 def check_damaged(damages: list[tuple[int, int, bytes]]) -> None:
     """What is damaged is refused, or read alike."""
-    strangers = Strangers()
-    reader(strangers).page(BODY, AT)
+    unknown_fields = UnknownFields()
+    reader(unknown_fields).page(BODY, AT)
     body = BODY
     for at, length, piece in damages:
         body = body[:at] + piece + body[at + length :]
-    check_alike(body, strangers)
+    check_alike(body, unknown_fields)
 
 
 @given(st.lists(DAMAGE, max_size=2))
@@ -205,24 +205,24 @@ def test_many_damaged_pages(damages: list[tuple[int, int, bytes]]) -> None:
 )
 def test_odd_strangers_are_read_alike(more: bytes) -> None:
     """Named twice, not finite, nested deeply, beside nulls and wrong types, in objects of their own."""
-    strangers = Strangers()
+    unknown_fields = UnknownFields()
     ways = [("new",), ("recentTasks", 0, "new"), ("nodeAgentInfo", "new")]
-    strangers.learn(ways)
+    unknown_fields.learn(ways)
     for body in (
         b'{"value":[{"id":"a",%b},{"id":"b","new":"x"}]}' % more,
         b'{"value":[{"id":"b"},{"id":"a",%b}]}' % more,
     ):
-        check_alike(body, strangers)
+        check_alike(body, unknown_fields)
 
 
 def test_a_service_that_names_everything_anew_is_forgotten() -> None:
     """Some of the names are looked for, no more; pages are read all the same."""
-    strangers = Strangers()
+    unknown_fields = UnknownFields()
     made = [node(f"n{number}", **{f"new{number}": number}) for number in range(100)]
-    reader(strangers).page(page(*made), AT)
+    reader(unknown_fields).page(page(*made), AT)
 
-    check_alike(page(*made), strangers)
-    check_alike(page(*made[:10]), strangers)
-    cut = strangers.cut(page(*made))
+    check_alike(page(*made), unknown_fields)
+    check_alike(page(*made[:10]), unknown_fields)
+    cut = unknown_fields.cut(page(*made))
     assert cut is not None
     assert 32 == len(cut[1])

@@ -296,9 +296,9 @@ def test_a_killed_compaction_is_taken_up_again(uri: str) -> None:
     lake = Lake(uri)
     ids = store_days(lake, days=2, each=2)
     code = (
-        "import sys; from datetime import timedelta; from pipeline.maintain import compaction as compact; "
+        "import sys; from datetime import timedelta; from pipeline.maintain import compact; "
         "from pipeline.lake import Lake; from tests.days import LATER; "
-        "compact.compact(Lake(sys.argv[1]), clock=lambda: LATER, grace=timedelta(0))"
+        "compact(Lake(sys.argv[1]), clock=lambda: LATER, grace=timedelta(0))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, uri])
     deadline = time.monotonic() + 60
