@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FACTS: tuple[str, ...] = tuple(facts.FACTS)
 
 #: What the facts are made from first: which listings, and which nodes in them are which.
-_SETTLED = ("listings", "allocations")
+_SETTLED = ("events", "listings", "unallocated", "allocations")
 #: Facts that others are made from: a day's are kept while it is built.
 _KEPT = (
     "node_states",
@@ -43,6 +43,22 @@ _KEPT = (
     "node_config_intervals",
     "node_jobs",
 )
+#: The snapshots that a day's facts are made from: its listings', and those that tell whose a row is.
+_INPUTS = """
+select date, list(distinct snapshot_id)
+from (
+    select date, snapshot_id from made_listings
+    union all
+    select listings.date, allocations.shown_by
+    from made_listings as listings
+    join made_allocations as allocations
+        on allocations.account = listings.account
+        and allocations.pool_id = listings.pool_id
+        and allocations.snapshot_id = listings.snapshot_id
+) as inputs
+group by date
+order by date
+"""
 _ROWS_PER_BATCH = 65_536
 _builds = itertools.count()
 
@@ -276,7 +292,8 @@ def _building(connection: Connection, account: str, days: str) -> Iterator[_Buil
         for table in ("snapshots", "pools"):
             build.narrow(table)
         build.keep(f"wanted_days as {days}")
-        build.keep(f"made_listings as {_source('listings')}")
+        for step in ("events", "listings"):
+            build.keep(f"made_{step} as {_source(step)}")
         yield build
     finally:
         cursor.execute(f"use {home}.main")
@@ -302,7 +319,7 @@ class _Build:
     def narrow(self, table: str, dates: str = "true") -> None:
         """Shows the build only this account's rows of a table, and only some dates of those."""
         self.cursor.execute(
-            f"create view {self.place}.main.{table} as from {self.home}.main.{table} "
+            f"create or replace view {self.place}.main.{table} as from {self.home}.main.{table} "
             f"where account = '{quoted(self.account)}' and {dates}"
         )
 
@@ -337,8 +354,11 @@ def build_day(
         listed = ", ".join(f"date '{each}'" for each in sorted(dates))
         for table in ("nodes", "recent_tasks", "node_errors"):
             b.narrow(table, f"date in ({listed})")
-        for name in ("allocations", "day_edges"):
-            b.keep(f"made_{name} as {_source(name)}")
+        b.keep(f"made_unallocated as {_source('unallocated')}")
+        b.narrow("nodes")  # whose allocation a row is of is looked for in the whole record
+        b.keep(f"made_allocations as {_source('allocations')}")
+        b.narrow("nodes", f"date in ({listed})")
+        b.keep(f"made_day_edges as {_source('day_edges')}")
         b.cursor.execute(
             f"create view {b.place}.main.made_observations as {_source('observations')}"
         )
@@ -351,7 +371,8 @@ def build_day(
 def windows(connection: Connection, account: str) -> dict[date, frozenset[str]]:
     """For each day of the record, in order, the snapshots its facts are made from."""
     with _building(connection, account, record.RECORD_DAYS) as build:
-        rows = build.cursor.execute(
-            "select date, list(distinct snapshot_id) from made_listings group by date order by date"
-        ).fetchall()
+        build.narrow("nodes")
+        for step in ("unallocated", "allocations"):
+            build.keep(f"made_{step} as {_source(step)}")
+        rows = build.cursor.execute(_INPUTS).fetchall()
     return {day: frozenset(ids) for day, ids in rows}

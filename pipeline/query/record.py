@@ -17,6 +17,9 @@ with listed as (
     select account, cast(listing_finished_at as date) as date
     from pools where listing_finished_at is not null
     union
+    select account, cast(listing_started_at as date)
+    from pools where listing_finished_at is not null and listing_started_at is not null
+    union
     select account, cast(pool_listing_finished_at as date)
     from snapshots
     where scope = 'account' and pool_listing = 'complete' and source <> 'usage'
@@ -78,8 +81,8 @@ touched as (
         and other.pool_id is not distinct from covered.pool_id
     join uncovered
         on uncovered.account = other.account and uncovered.date = other.date
-    where (other.date > covered.date and other.until - other.proofs - covered.until <= 1)
-        or (other.date < covered.date and covered.until - covered.proofs - other.until <= 0)
+    where (other.date > covered.date and other.until - other.proofs - covered.until <= 2)
+        or (other.date < covered.date and covered.until - covered.proofs - other.until <= 1)
 )
 select account, date from uncovered
 union

@@ -1,122 +1,16 @@
--- makes:   which listings the facts of each wanted day are made from
+-- makes:   from which listings the facts of each wanted day are made
 -- grain:   wanted day x account x pool x listing
--- columns: date, account, pool_id, snapshot_id, started_at, finished_at, is_complete, is_proof,
---          is_absence
--- traps:   is_complete: every page was read. is_proof: it proves that a node it does not have was absent (a complete listing of a run
---          of the whole account, or of an import made complete). is_absence: no listing of the pool,
---          but a complete account listing without it: nothing of the pool was there. Only the first
---          two and the last two of a stretch of those are told. A day's listings are those from
---          the pool's last proof before it to its second proof after it, and no more than 100
---          listings away: a pool whose listings never prove anything would else see all of them.
-with account_listings as (
-    select
-        account,
-        snapshot_id,
-        coalesce(pool_listing_started_at, pool_listing_finished_at) as started_at,
-        pool_listing_finished_at as finished_at,
-        2 * row_number() over (
-            partition by account order by pool_listing_finished_at, snapshot_id
-        ) as number
-    from snapshots
-    where scope = 'account'
-        and pool_listing = 'complete'
-        and source <> 'usage'
-        and pool_listing_finished_at is not null
-),
-listed as (
-    select
-        pools.account,
-        pools.pool_id,
-        pools.snapshot_id,
-        coalesce(pools.listing_started_at, pools.listing_finished_at) as started_at,
-        pools.listing_finished_at as finished_at,
-        pools.listing = 'complete' as is_complete,
-        pools.listing = 'complete'
-            and (snapshots.scope = 'account' or snapshots.source = 'import') as is_proof,
-        false as is_absence
-    from pools
-    join snapshots
-        on snapshots.account = pools.account and snapshots.snapshot_id = pools.snapshot_id
-    where snapshots.source <> 'usage' and pools.listing_finished_at is not null
-),
--- Pools met outside a complete account listing stand between two of those: odd numbers.
-elsewhere as (
-    select listed.account, listed.pool_id, listed.snapshot_id, listed.finished_at
-    from listed
-    left join account_listings
-        on account_listings.account = listed.account
-        and account_listings.snapshot_id = listed.snapshot_id
-    where account_listings.account is null
-),
-moments as (
-    select account, cast(null as varchar) as pool_id, finished_at, 0 as is_elsewhere
-    from account_listings
-    union all
-    select account, pool_id, finished_at, 1 as is_elsewhere
-    from elsewhere
-),
-counted as (
-    select
-        account,
-        pool_id,
-        is_elsewhere,
-        1 + 2 * sum(1 - is_elsewhere) over (
-            partition by account
-            order by finished_at, is_elsewhere
-            rows between unbounded preceding and current row
-        ) as number
-    from moments
-),
-sightings as (
-    select pools.account, pools.pool_id, account_listings.number
-    from pools
-    join account_listings
-        on account_listings.account = pools.account
-        and account_listings.snapshot_id = pools.snapshot_id
-    union
-    select account, pool_id, number from counted where is_elsewhere = 1
-),
-neighbours as (
-    select
-        account,
-        pool_id,
-        number,
-        coalesce(lag(number) over (partition by account, pool_id order by number), 0) as before,
-        lead(number) over (partition by account, pool_id order by number) as after
-    from sightings
-),
-absences as (
-    select distinct
-        neighbours.account,
-        neighbours.pool_id,
-        account_listings.snapshot_id,
-        account_listings.started_at,
-        account_listings.finished_at
-    from neighbours
-    cross join (values (-4), (-3), (-2), (-1), (1), (2), (3), (4)) as steps (step)
-    join account_listings
-        on account_listings.account = neighbours.account
-        and account_listings.number = neighbours.number + steps.step
-    where (
-            neighbours.after is null
-            or neighbours.after - neighbours.number > 2
-            or neighbours.number - neighbours.before > 2
-        )
-        and account_listings.number > neighbours.before
-        and (neighbours.after is null or account_listings.number < neighbours.after)
-),
-events as (
-    select
-        account, pool_id, snapshot_id, started_at, finished_at, is_complete, is_proof, is_absence
-    from listed
-    union all
-    select account, pool_id, snapshot_id, started_at, finished_at, true, true, true
-    from absences
-),
-ordered as (
+-- columns: date, those of events
+-- caveats: A listing belongs to the day of each of its observations: one that crosses midnight is of
+--          both days. A day's listings are its own, those before it from the pool's last proof on,
+--          and those after it to the second proof. A proof is taken however far off it is; of the
+--          listings that prove nothing those within 100 listings of the day: a pool whose listings
+--          never prove anything would else read all of its past for every day.
+with ordered as (
     select
         *,
-        cast(finished_at as date) as day,
+        cast(started_at as date) as first_date,
+        cast(finished_at as date) as last_date,
         coalesce(
             sum(case when is_proof then 1 else 0 end) over (
                 partition by account, pool_id
@@ -125,18 +19,26 @@ ordered as (
             ),
             0
         ) as proofs_before,
-        min(cast(finished_at as date)) over (partition by account, pool_id) as first_day,
-        max(cast(finished_at as date)) over (partition by account, pool_id) as last_day,
-        lag(cast(finished_at as date), 100) over (
-            partition by account, pool_id order by finished_at, snapshot_id
-        ) as far_before,
-        lead(cast(finished_at as date), 100) over (
-            partition by account, pool_id order by finished_at, snapshot_id
-        ) as far_after
-    from events
+        min(cast(started_at as date)) over (partition by account, pool_id) as record_begins,
+        max(cast(finished_at as date)) over (partition by account, pool_id) as record_ends,
+        case
+            when not is_proof
+                then lag(cast(started_at as date), 100) over (
+                    partition by account, pool_id order by finished_at, snapshot_id
+                )
+        end as far_before,
+        case
+            when not is_proof
+                then lead(cast(finished_at as date), 100) over (
+                    partition by account, pool_id order by finished_at, snapshot_id
+                )
+        end as far_after
+    from made_events
 ),
 proofs as (
-    select account, pool_id, proofs_before + 1 as number, day from ordered where is_proof
+    select account, pool_id, proofs_before + 1 as number, first_date, last_date
+    from ordered
+    where is_proof
 ),
 spans as (
     select
@@ -148,8 +50,20 @@ spans as (
         ordered.is_complete,
         ordered.is_proof,
         ordered.is_absence,
-        greatest(coalesce(earlier.day, first_day), coalesce(far_before, first_day)) as from_day,
-        least(coalesce(later.day, last_day), coalesce(far_after, last_day)) as to_day
+        least(
+            ordered.first_date,
+            greatest(
+                coalesce(earlier.first_date, ordered.record_begins),
+                coalesce(ordered.far_before, ordered.record_begins)
+            )
+        ) as from_date,
+        greatest(
+            ordered.last_date,
+            least(
+                coalesce(later.last_date, ordered.record_ends),
+                coalesce(ordered.far_after, ordered.record_ends)
+            )
+        ) as to_date
     from ordered
     -- the second proof before it: days before that one have two proofs that are nearer
     left join proofs as earlier
@@ -175,4 +89,4 @@ select
 from spans
 join wanted_days
     on wanted_days.account = spans.account
-    and wanted_days.date between spans.from_day and spans.to_day
+    and wanted_days.date between spans.from_date and spans.to_date

@@ -59,11 +59,9 @@ join nodes
     and nodes.snapshot_id = listings.snapshot_id
     and nodes.pool_id = listings.pool_id
 left join made_allocations as allocations
-    on allocations.date = listings.date
-    and allocations.account = nodes.account
+    on allocations.account = nodes.account
     and allocations.snapshot_id = nodes.snapshot_id
     and allocations.pool_id = nodes.pool_id
     and allocations.node_id = nodes.node_id
-where not listings.is_absence
-    and nodes.node_id is not null
-    and (nodes.allocation_time is not null or allocations.is_kept)
+    and nodes.allocation_time is null
+where not listings.is_absence and nodes.node_id is not null

@@ -435,3 +435,93 @@ def test_init_sql_opens_the_facts_in_any_duckdb(tmp_path: Path) -> None:
             whole = f"from {name} order by all"
             rows = plain.execute(whole).fetchall()
             assert rows == connection.duckdb.execute(whole).fetchall() != []
+
+
+def test_a_listing_over_midnight_proves_an_absence_as_any_other(tmp_path: Path) -> None:
+    """Its first page shows a node before midnight that then goes: rows and history tell when."""
+    plain, kept = Lake(tmp_path / "plain"), Kept(tmp_path)
+    for lake in (plain, kept):
+        put(lake, "23:50", {"p": [node("a"), node("b")]})
+        crossing = Listing(
+            [
+                node("a") | {"observed_at": at("23:59:58")},
+                node("b") | {"observed_at": at("1 00:00:02")},
+            ],
+            started="23:59:58",
+            finished="1 00:00:02",
+        )
+        put(lake, "23:59:57", {"p": crossing})
+        for minute in ("05", "10", "15"):
+            put(lake, f"1 00:{minute}", {"p": [node("b")]})
+    kept.keep(DAYS[0])
+    kept.keep(DAYS[1])
+    assert_same(plain, kept)
+    for lake in (plain, kept):
+        with query.connect(lake) as connection:
+            gone = connection.table(
+                "select ended_after, ended_before from node_incarnations where node_id = 'a'"
+            ).to_pylist()
+            assert gone == [{"ended_after": at("23:59:58"), "ended_before": at("1 00:05")}]
+            (hours,) = connection.table(
+                "select sum(hours) as hours from node_hours where date = date '2026-11-16'"
+            ).to_pylist()
+            assert round(hours["hours"] * 3600) == 2 * 24 * 3600
+            (left,) = connection.ask("census").to_pylist()
+            assert left["left_pool"] == 1
+
+
+def test_whose_a_row_is_does_not_hang_on_the_day(tmp_path: Path) -> None:
+    """Rows without an allocation around midnight: a later listing, out of both windows, tells."""
+    plain, kept = Lake(tmp_path / "plain"), Kept(tmp_path)
+    bare = node("a", "idle", "22:00", allocated=None)
+    for lake in (plain, kept):
+        for clock in ("23:50", "23:55", "1 00:00", "1 00:05", "1 00:10"):
+            put(lake, clock, {"p": [bare]})
+        put(lake, "1 09:00", {"p": [node("a", "idle", "22:00", allocated="21:00")]})
+        put(lake, "1 09:05", {"p": [node("a", "idle", "22:00", allocated="21:00")]})
+    kept.keep(DAYS[0])
+    kept.keep(DAYS[1])
+    assert_same(plain, kept)
+    with query.connect(kept) as connection:
+        (only,) = connection.table("from node_incarnations").to_pylist()
+        assert only["allocation_time"] == at("21:00")
+        ids = history.windows(connection, ACCOUNT)[DAYS[0]]
+    assert {each[:13] for each in ids} == {
+        "20261116T2350", "20261116T2355", "20261117T0000", "20261117T0005", "20261117T0900",
+    }  # fmt: skip
+
+
+def test_a_row_is_never_of_a_machine_that_was_allocated_later(tmp_path: Path) -> None:
+    """The nearest allocation that is not later than the row, 2 seconds allowed."""
+    lake = Lake(tmp_path / "lake")
+    put(lake, "10:00", {"p": [node("a", allocated=None)]})
+    put(lake, "10:05", {"p": [node("a", allocated="10:00:02")]})
+    put(lake, "10:10", {"q": [node("b", allocated=None)], "p": []})
+    put(lake, "10:15", {"q": [node("b", allocated="10:10:03")]})
+    with query.connect(lake) as connection:
+        found = connection.table(
+            "select node_id, allocation_time from node_incarnations order by all"
+        ).to_pylist()
+    assert [(row["node_id"], row["allocation_time"]) for row in found] == [
+        ("a", at("10:00:02")),
+        ("b", at("10:10:03")),
+        ("b", None),
+    ]
+
+
+def test_a_node_without_an_allocation_has_hours_on_an_unpolled_day(tmp_path: Path) -> None:
+    """Two sightings of one state, a day without a listing between: one machine all the while."""
+    plain, kept = Lake(tmp_path / "plain"), Kept(tmp_path)
+    bare = node("a", "idle", "22:00", allocated=None)
+    for lake in (plain, kept):
+        for clock in ("23:50", "2 10:00", "2 10:05"):
+            put(lake, clock, {"p": [bare]})
+    kept.keep(DAYS[1])
+    assert_same(plain, kept)
+    with query.connect(kept) as connection:
+        found = connection.table("select date, hours from node_hours order by date").to_pylist()
+    assert [(row["date"], round(row["hours"], 4)) for row in found] == [
+        (DAYS[0], 2),
+        (DAYS[1], 24),
+        (DAYS[2], round(10 + 5 / 60, 4)),
+    ]

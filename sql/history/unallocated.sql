@@ -1,0 +1,11 @@
+-- makes:   the nodes of which a listing of a wanted day shows a row without an allocation_time
+-- grain:   account x pool x node
+-- columns: account, pool_id, node_id
+-- caveats: Few, in most lakes none: only of these are the rows of the whole record looked at.
+select distinct nodes.account, nodes.pool_id, nodes.node_id
+from nodes
+join made_listings as listings
+    on listings.account = nodes.account
+    and listings.snapshot_id = nodes.snapshot_id
+    and listings.pool_id = nodes.pool_id
+where nodes.allocation_time is null and nodes.node_id is not null
