@@ -15,7 +15,20 @@ from types import FrameType
 import click
 
 from pipeline import __version__
-from pipeline.cli import answers, collect, demo, health, maintenance, node, pictures, questions
+from pipeline.cli import (
+    answers,
+    collect,
+    completion,
+    demo,
+    health,
+    maintenance,
+    metrics,
+    node,
+    pictures,
+    prices,
+    questions,
+    schedule,
+)
 from pipeline.cli.console import say, set_up_logging
 
 USAGE, FAILED, LOCKED = 2, 1, 4
@@ -54,6 +67,10 @@ for command in (
     *questions.COMMANDS,
     *node.COMMANDS,
     *health.COMMANDS,
+    *metrics.COMMANDS,
+    *prices.COMMANDS,
+    *schedule.COMMANDS,
+    *completion.COMMANDS,
     *pictures.COMMANDS,
     *demo.COMMANDS,
 ):

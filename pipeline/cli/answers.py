@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli import completion
 from pipeline.cli.console import say
 from pipeline.cli.options import connect, lake_option, pools_like, warn_of_nothing
 from pipeline.cli.output import format_option, plain, show
@@ -157,7 +158,7 @@ Examples:
   nodelake ask black_hole_nodes --columns pool_id,node_id,exit_code,short_failures
   nodelake ask node_hours --engine spark --spark-master spark://head:7077"""
 )
-@click.argument("name")
+@click.argument("name", shell_complete=completion.questions)
 @click.option(
     "--param", "parameters", multiple=True, metavar="K=V", help="A parameter; repeatable."
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli import completion
 from pipeline.cli.console import escape, say
 from pipeline.cli.options import connect, is_of, lake_option, number, warn_of_nothing
 from pipeline.cli.output import format_option, show
@@ -31,7 +32,7 @@ Examples:
   nodelake check counted_nodes         the rows that check finds
   nodelake check --format json >/dev/null || page-the-operator"""
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.checks)
 @format_option
 @lake_option
 def check(name: str | None, form: str | None, lake: str | None) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli import completion
 from pipeline.cli.console import say
 from pipeline.cli.options import account_option, connect, is_of, lake_option, settings
 from pipeline.cli.output import format_option, show
@@ -29,8 +30,8 @@ Examples:
   nodelake node render tvmps_0a1b…_d --live           as the service has it now: the whole id
   nodelake node render tvmps_0a1b…_d --live --select id,state"""
 )
-@click.argument("pool")
-@click.argument("node_id", metavar="NODE")
+@click.argument("pool", shell_complete=completion.pools)
+@click.argument("node_id", metavar="NODE", shell_complete=completion.nodes)
 @click.option("--from", "start", metavar="TIME", help="Only what had not ended before it (UTC).")
 @click.option("--to", "end", metavar="TIME", help="Only what began before it (UTC).")
 @click.option("--tasks", is_flag=True, help="Every task, idle and running by itself.")

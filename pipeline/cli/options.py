@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pipeline.cli import completion
+
 if TYPE_CHECKING:
     from pipeline.config import Settings
     from pipeline.lake import Lake
@@ -35,6 +37,7 @@ def account_option(command: Command) -> Command:
         "accounts",
         multiple=True,
         metavar="NAME",
+        shell_complete=completion.accounts,
         help="Only this account of nodelake.toml, by label or name; repeatable [all].",
     )(command)
 
@@ -46,6 +49,7 @@ def pool_option(command: Command) -> Command:
         "pools",
         multiple=True,
         metavar="ID",
+        shell_complete=completion.pools,
         help="Only this pool; repeatable [all]. Such a run does not prove that a node has gone.",
     )(command)
 

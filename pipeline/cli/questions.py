@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli import completion
 from pipeline.cli.output import format_option, show
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Examples:
   nodelake questions black_hole_nodes       its grain, columns, parameters, traps
   nodelake questions --format json"""
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.questions)
 @format_option
 def questions(name: str | None, form: str | None) -> None:
     """List the named questions, or tell of one what it answers, takes and leaves out."""
