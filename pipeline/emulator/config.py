@@ -1,23 +1,17 @@
-"""The fleet file: which pools there are, how big, and how often what goes wrong.
+"""The tables of a fleet file: which pools there are, how big, and how often what goes wrong.
 
-Every key has a default; ``load_fleet_config(None)`` is the demo fleet of three pools and some
-300 nodes. A file is TOML: ``region``, ``[[pools]]`` with their sub-tables, ``[[faults]]``.
+Every key has a default; the tables are listed in the README beside this module.
 """
 
 import re
-import tomllib
-from pathlib import Path
-from typing import Any, Literal
+from datetime import date
+from typing import Literal
 
 import msgspec
 
 from .faults import Fault
 
 ProfileName = Literal["render", "spot", "containers", "windows"]
-
-
-class FleetFileError(ValueError):
-    """A fleet file that cannot be used; the text names the file, the table and the key."""
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,6 +28,17 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 raise ValueError(f"key '{name}' is a share between 0 and 1: {value}")
 
 
+class FormulaFailure(_Table, frozen=True):
+    """``[[pools.autoscale.failures]]``: a time in which every evaluation of the formula fails.
+
+    The targets stay as they are meanwhile.
+    """
+
+    after_hours: float
+    hours: float = 1.0
+    code: str = "InsufficientSampleData"
+
+
 class Autoscale(_Table, frozen=True):
     """``[pools.autoscale]``: targets follow the hour of the day between a minimum and maximum."""
 
@@ -43,6 +48,8 @@ class Autoscale(_Table, frozen=True):
     max_spot: int = 0
     interval_minutes: float = 15.0
     peak_hour: float = 15.0
+    error_rate: float = 0.03  # share of evaluations that fail for want of samples
+    failures: tuple[FormulaFailure, ...] = ()
 
 
 class Work(_Table, frozen=True):
@@ -53,6 +60,7 @@ class Work(_Table, frozen=True):
     failure_rate: float = 0.03
     retry_limit: int = 2
     slots_per_task: int = 1
+    jobs: int = 1  # how many jobs a pool works on at a time; their tasks share its nodes
     gang_every_hours: float = 0.0  # multi-instance tasks: 0 for none
     gang_size: int = 0
     gang_minutes: float = 20.0
@@ -115,12 +123,62 @@ class Resize(_Table, frozen=True):
     spot: int | None = None
 
 
+class Shortage(_Table, frozen=True):
+    """``[[pools.shortages]]``: a time in which no more nodes than so many can be allocated.
+
+    A resize that wants more ends with a resize error of this code. When the time is over the
+    pool is resized to its targets again.
+    """
+
+    after_hours: float
+    hours: float = 3.0
+    dedicated: int | None = None  # None: no limit
+    spot: int | None = None
+    code: str = "AccountCoreQuotaReached"
+
+
+class Image(_Table, frozen=True):
+    """``[[images]]``: a marketplace image as ``/supportedimages`` lists it.
+
+    It is added to the built-in list, or replaces the entry of the same image and node agent.
+    """
+
+    publisher: str
+    offer: str
+    sku: str
+    node_agent_sku_id: str
+    os_type: Literal["linux", "windows"] = "linux"
+    is_verified: bool = True
+    capabilities: tuple[str, ...] = ()
+    ends_after_days: float | None = None  # end of Batch support, days after the fleet's start
+    ends_at: str | None = None  # the same as a date, YYYY-MM-DD
+
+    @property
+    def name(self) -> str:
+        """Return "publisher/offer/sku", as ``[[pools]]`` names an image."""
+        return f"{self.publisher}/{self.offer}/{self.sku}"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ends_at is not None:
+            if self.ends_after_days is not None:
+                raise ValueError("keys 'ends_at' and 'ends_after_days': give one of them")
+            try:
+                date.fromisoformat(self.ends_at)
+            except ValueError:
+                raise ValueError(
+                    f"key 'ends_at' takes a date, YYYY-MM-DD: {self.ends_at!r}"
+                ) from None
+
+
 class PoolConfig(_Table, frozen=True):
     """``[[pools]]``: one pool. Hours count from the fleet's start."""
 
     id: str
     profile: ProfileName = "render"
     vm_size: str = "standard_d8s_v5"
+    vm_size_mix: tuple[str, ...] = ()  # up to five sizes, best first: nodes get one or another
+    image: str | None = None  # "publisher/offer/sku" of a marketplace image; None: the profile's
     dedicated: int = 0
     spot: int = 0
     spot_capacity: int | None = None  # more spot nodes than this are not to be had
@@ -132,6 +190,7 @@ class PoolConfig(_Table, frozen=True):
     odd_nodes: OddNodes = OddNodes()
     storms: tuple[Storm, ...] = ()
     resizes: tuple[Resize, ...] = ()
+    shortages: tuple[Shortage, ...] = ()
     removals_per_day: float = 2.0  # nodes taken out one by one, each replaced
     id_reuse_rate: float = 0.5  # how often a new node gets the id of the one before
     preemption_wave_hours: tuple[float, ...] = ()  # hours of the day
@@ -149,6 +208,12 @@ class PoolConfig(_Table, frozen=True):
             )
         if self.task_slots < 1:
             raise ValueError(f"key 'task_slots' must be 1 or more: {self.task_slots}")
+        if self.work.jobs < 1:
+            raise ValueError(f"key 'work.jobs' must be 1 or more: {self.work.jobs}")
+        if len(self.vm_size_mix) > 5:
+            raise ValueError("key 'vm_size_mix' takes five sizes at most")
+        if self.image is not None and self.image.count("/") != 2:
+            raise ValueError(f"key 'image' takes publisher/offer/sku: {self.image!r}")
         if any(not 0 <= hour < 24 for hour in self.preemption_wave_hours):
             raise ValueError("key 'preemption_wave_hours' takes hours of the day, 0 to below 24")
         for scale in filter(None, (self.autoscale,)):
@@ -168,56 +233,13 @@ class PoolConfig(_Table, frozen=True):
         return max(dedicated), max(spot)
 
 
-def _demo_pools() -> tuple[PoolConfig, ...]:
-    return (
-        PoolConfig(
-            id="render",
-            profile="render",
-            vm_size="standard_d8s_v5",
-            dedicated=96,
-            autoscale=Autoscale(min_dedicated=70, max_dedicated=132),
-            start_task=StartTask(seconds=50.0, failure_rate=0.06, changes_after_hours=(15.0,)),
-            odd_nodes=OddNodes(black_hole=1, flapping=1, stuck=1),
-            storms=(Storm(after_hours=9.0, hours=1.5, failure_rate=0.7, reboot_share=0.15),),
-            agent_releases_after_hours=(5.0,),
-            image_releases_after_hours=(8.0,),
-            removals_per_day=6.0,
-        ),
-        PoolConfig(
-            id="simulation-spot",
-            profile="spot",
-            vm_size="standard_f16s_v2",
-            dedicated=8,
-            spot=112,
-            task_slots=2,
-            work=Work(task_minutes=22.0, gang_every_hours=6.0, gang_size=6),
-            rates=Rates(preemptions=0.6),
-            odd_nodes=OddNodes(flapping=1),
-            preemption_wave_hours=(3.5, 13.25),
-            preemption_wave_share=0.25,
-            agent_releases_after_hours=(11.0,),
-        ),
-        PoolConfig(
-            id="training-containers",
-            profile="containers",
-            vm_size="standard_nc24ads_a100_v4",
-            dedicated=72,
-            work=Work(task_minutes=35.0, idle_minutes=20.0, failure_rate=0.05),
-            start_task=StartTask(seconds=150.0, failure_rate=0.25, retry_limit=1),
-            rates=Rates(
-                reboots=0.15, unusable=0.10, errors=0.10, os_upgrades=0.10, deallocations=0.15
-            ),
-            odd_nodes=OddNodes(black_hole=1),
-            resizes=(Resize(after_hours=10.0, dedicated=84),),
-        ),
-    )
-
-
 class FleetConfig(_Table, frozen=True):
     """A whole fleet file."""
 
     region: str = "eastus"
-    pools: tuple[PoolConfig, ...] = msgspec.field(default_factory=_demo_pools)
+    refused_versions: tuple[str, ...] = ()  # api-versions that the service no longer supports
+    images: tuple[Image, ...] = ()
+    pools: tuple[PoolConfig, ...] = ()
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
@@ -233,56 +255,3 @@ class FleetConfig(_Table, frozen=True):
     def node_count(self) -> int:
         """The most nodes that the fleet can hold at once."""
         return sum(sum(pool.seats) for pool in self.pools)
-
-
-def load_fleet_config(path: str | Path | None = None) -> FleetConfig:
-    """Read a fleet file; None gives the demo fleet.
-
-    Raises ``FleetFileError`` for a file that cannot be read, is not TOML, or holds an unknown
-    key, a wrong type or an impossible value; its text names the file, the table and the key.
-    """
-    if path is None:
-        return FleetConfig()
-    try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FleetFileError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FleetFileError(f"{path}: not TOML: {error}") from error
-    return parse_fleet_config(document, str(path))
-
-
-def parse_fleet_config(document: dict[str, Any], name: str) -> FleetConfig:
-    """Turn a decoded fleet file into a config; ``name`` is the file's, for errors."""
-    try:
-        return msgspec.convert(document, FleetConfig)
-    except msgspec.ValidationError as error:
-        raise FleetFileError(f"{name}: {_in_words(str(error))}") from error
-
-
-def _in_words(message: str) -> str:
-    """Turn msgspec's ``… - at `$.pools[0].work` `` into table and key."""
-    problem, _, place = message.partition(" - at `$")
-    steps = re.findall(r"\.([^.\[\]`]+)|\[(\d+)\]", place)
-    table = ""
-    number = ""
-    names: list[str] = []
-    for step, index in steps:
-        if step:
-            names.append(step)
-        elif len(names) == 1:
-            number = f" number {int(index) + 1}"
-    unknown = re.search(r"unknown field `([^`]+)`", problem)
-    missing = re.search(r"missing required field `([^`]+)`", problem)
-    key = ""
-    if unknown or missing:
-        key = (unknown or missing).group(1)  # type: ignore[union-attr]
-        problem = "unknown key" if unknown else "required key is missing"
-    elif problem.startswith("key '"):
-        key = ""
-    elif names and not place.rstrip("`").endswith("]"):
-        key = names.pop()
-    elif names:
-        key = names.pop() if len(names) > 1 else ""
-    table = f"table [{'.'.join(names)}]{number}" if names else "top level"
-    return f"{table}: key '{key}': {problem}" if key else f"{table}: {problem}"

@@ -12,13 +12,16 @@ import msgspec
 
 from .streams import stream
 
-Route = Literal["*", "pools", "pool", "nodes", "node", "nodecounts", "poolusagemetrics", "token"]
+Route = Literal[
+    "*", "pools", "pool", "nodes", "node", "files", "file", "nodecounts", "poolusagemetrics",
+    "supportedimages", "token",
+]  # fmt: skip
 
 #: Instead of an answer: an error of the service, or what a proxy before it says.
 ErrorKind = Literal[
     "throttle", "busy", "internal_error", "timed_out", "unauthorized", "expired_token",
     "forbidden", "pool_not_found", "node_not_found", "html_page", "empty_body",
-    "error_with_200",
+    "error_with_200", "file_not_found", "node_unusable",
 ]  # fmt: skip
 #: The answer comes late or its bytes are broken.
 WireKind = Literal[
@@ -31,6 +34,9 @@ ContentKind = Literal[
     "missing_id", "duplicate_nodes", "vanishing_nodes", "unknown_fields", "unknown_enums",
     "explicit_nulls", "empty_containers", "planted_secrets", "mutate",
 ]  # fmt: skip
+#: The most that a fault sends or has a client unpack.
+MOST_BYTES = 4 << 30
+
 Kind = ErrorKind | WireKind | ContentKind
 
 ERROR_KINDS: frozenset[str] = frozenset(get_args(ErrorKind))
@@ -80,6 +86,8 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defau
             raise ValueError(f"key 'rate' is a share between 0 and 1: {self.rate}")
         if self.seconds < 0 or self.count < 0 or (self.times or 0) < 0 or (self.bytes or 0) < 0:
             raise ValueError("keys 'seconds', 'count', 'times' and 'bytes' must not be negative")
+        if (self.bytes or 0) > MOST_BYTES:
+            raise ValueError(f"key 'bytes' must not be above {MOST_BYTES} (4 GiB): {self.bytes}")
         if (self.kind == "mutate") != (self.mutate is not None) or not (
             self.mutate is None or callable(self.mutate)
         ):

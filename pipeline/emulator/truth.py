@@ -1,7 +1,6 @@
-"""The truth log: what really happened in the fleet, with exact times, for scoring reconstructions.
+"""The truth log: what really happened in the fleet, with exact times.
 
-A client of the service sees only what it polls. These records hold every transition, run and
-membership, so that what was pieced together from polls can be compared with them.
+A client of the service sees only what it polls; these records are what its answers are scored by.
 """
 
 from collections.abc import Iterator
@@ -60,6 +59,8 @@ class StateInterval(Record):
 class TaskRun(Record):
     """One attempt at a task. A retry or a requeued attempt is a run of its own.
 
+    ``slot`` is the node's place in which it runs, from 0 (-1 for a part of a multi-instance
+    task); ``slots`` is how many of the node's task slots it takes.
     ``outcome`` is "success" or "failure" of a finished attempt, "requeued" where the node was
     taken from under it, None while it runs. ``is_final`` says that the task was completed by
     this attempt: only such attempts count in totalTasksRun and ever show an end time.
@@ -70,6 +71,8 @@ class TaskRun(Record):
     subtask_id: int | None
     retry_count: int
     requeue_count: int
+    slot: int
+    slots: int
     exit_code: int | None = None
     outcome: Literal["success", "failure", "requeued"] | None = None
     is_final: bool = False
@@ -107,6 +110,31 @@ class ErrorEpisode(Record):
 @dataclass(slots=True)
 class PoolLife(Record):
     """A pool's time in the account's listing; node_id is empty."""
+
+
+@dataclass(slots=True)
+class ResizeError(PoolLife):
+    """A time in which a pool showed this resize error.
+
+    It begins when the allocation state becomes steady and ends when the next resize begins.
+    ``dedicated_short`` and ``spot_short`` are the nodes that were missing to the targets.
+    """
+
+    code: str = ""
+    dedicated_short: int = 0
+    spot_short: int = 0
+
+
+@dataclass(slots=True)
+class AutoscaleError(PoolLife):
+    """A time in which a pool's last evaluation of its formula had failed with this code.
+
+    It begins with the first failed evaluation and ends with the next one that succeeds or fails
+    otherwise.
+    """
+
+    code: str = ""
+    evaluations: int = 0
 
 
 class TruthLog:
@@ -168,6 +196,16 @@ class TruthLog:
     def boots(self) -> list[Boot]:
         """Every boot."""
         return self.of(Boot)
+
+    @property
+    def resize_errors(self) -> list[ResizeError]:
+        """Every time in which a pool showed a resize error."""
+        return self.of(ResizeError)
+
+    @property
+    def autoscale_errors(self) -> list[AutoscaleError]:
+        """Every time in which a pool's formula failed."""
+        return self.of(AutoscaleError)
 
     @property
     def errors(self) -> list[ErrorEpisode]:

@@ -7,6 +7,7 @@ the same mistake.
 import base64
 import hashlib
 import hmac
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from types import TracebackType
@@ -20,10 +21,19 @@ from pipeline.emulator import Emulator
 VERSION = "2024-07-01.20.0"
 
 
-def shared_key(method: str, url: str, date: str, account: str, key: str, length: str = "") -> str:
-    """Return the Authorization header for a request that sets only ocp-date, and a length."""
+#: Signed by position; a header that is not there is an empty line.
+SIGNED = (
+    "content-encoding content-language content-length content-md5 content-type date"
+    " if-modified-since if-match if-none-match if-unmodified-since range"
+).split()
+
+
+def shared_key(method: str, url: str, headers: Mapping[str, str], account: str, key: str) -> str:
+    """Return the Authorization header for a request, from its headers by lower-case name."""
     parts = urlsplit(url)
-    text = f"{method}\n\n\n{length}" + "\n" * 9 + f"ocp-date:{date}\n/{account}{parts.path}"
+    text = f"{method}\n" + "".join(f"{headers.get(name, '')}\n" for name in SIGNED)
+    text += "".join(f"{n}:{headers[n]}\n" for n in sorted(headers) if n.startswith("ocp-"))
+    text += f"/{account}{parts.path}"
     for name, value in sorted(parse_qsl(parts.query), key=lambda pair: pair[0].lower()):
         text += f"\n{name.lower()}:{value}"
     digest = hmac.new(base64.b64decode(key), text.encode(), hashlib.sha256).digest()
@@ -41,12 +51,7 @@ class SharedKeyAuth(httpx.Auth):
         date = format_datetime(self.now or datetime.now(UTC), usegmt=True)
         request.headers["ocp-date"] = date
         request.headers["Authorization"] = shared_key(
-            request.method,
-            str(request.url),
-            date,
-            self.account,
-            self.key,
-            request.headers.get("content-length", ""),
+            request.method, str(request.url), request.headers, self.account, self.key
         )
         yield request
 

@@ -8,7 +8,53 @@ from typing import Any
 
 from jsonschema import Draft4Validator, FormatChecker
 
-OPENAPI = "contract/openapi-2024-07-01.20.0-read-operations.json"
+#: The files of each version. 2024-02-01.19.0 has none: it is held to those of the next version.
+_2024 = (
+    "openapi-2024-07-01.20.0-read-operations.json",
+    "openapi-2024-07-01.20.0-more-read-operations.json",
+)
+OPENAPI = {
+    "2024-02-01.19.0": _2024,
+    "2024-07-01.20.0": _2024,
+    "2025-06-01": ("openapi-2025-06-01-read-operations.json",),
+    "2026-10-01": ("openapi-2026-10-01-read-operations.json",),
+}
+DEFAULT = "2024-07-01.20.0"
+
+#: What this project calls a definition, and what the newer versions call it.
+NAMES = {
+    "ComputeNode": "BatchNode",
+    "ComputeNodeListResult": "BatchNodeListResult",
+    "CloudPool": "BatchPool",
+    "CloudPoolListResult": "BatchPoolListResult",
+    "PoolNodeCountsListResult": "BatchPoolNodeCountsListResult",
+    "PoolListUsageMetricsResult": "BatchPoolListUsageMetricsResult",
+    "NodeFileListResult": "BatchNodeFileListResult",
+    "AccountListSupportedImagesResult": "BatchAccountListSupportedImagesResult",
+    "BatchError": "BatchError",
+}
+
+#: "Required" by the file and yet left out by the service, as its own texts and recordings say.
+NOT_ALWAYS = {
+    "BatchNode": {"ipv6Address", "lastBootTime"},
+    # nodes cannot be deallocated in 2024-02-01.19.0, which is held to the next version's file
+    "NodeCounts": {"deallocated", "deallocating"},
+}
+
+
+@cache
+def definitions(shared: Path, version: str) -> dict[str, Any]:
+    """Every definition of a version, from one file or two."""
+    found: dict[str, Any] = {}
+    for name in OPENAPI[version]:
+        found |= json.loads((shared / "contract" / name).read_text())["definitions"]
+    return found
+
+
+def named(definition: str, version: str) -> str:
+    """What a version calls a definition."""
+    return definition if version.startswith("2024") else NAMES[definition]
+
 
 CHECKER = FormatChecker(formats=())
 
@@ -60,19 +106,20 @@ def _any_case(name: str) -> str:
 
 
 @cache
-def validator(shared: Path, definition: str) -> Draft4Validator:
-    """Return the strict validator of one definition of the OpenAPI file."""
-    document = json.loads((shared / OPENAPI).read_text())
-    definitions = _strict(document["definitions"])
-    for definition_schema in definitions.values():  # the envelope's own member is not in the file
-        definition_schema.get("properties", {}).setdefault("odata.metadata", {"type": "string"})
-    schema = {"$ref": f"#/definitions/{definition}", "definitions": definitions}
+def validator(shared: Path, definition: str, version: str) -> Draft4Validator:
+    """Return the strict validator of one definition of a version's OpenAPI."""
+    schemas = _strict(definitions(shared, version))
+    for name, schema in schemas.items():  # the envelope's own member is not in the file
+        schema.get("properties", {}).setdefault("odata.metadata", {"type": "string"})
+        if name in NOT_ALWAYS and (name != "NodeCounts" or version == "2024-02-01.19.0"):
+            schema["required"] = sorted({*schema["required"]} - NOT_ALWAYS[name])
+    schema = {"$ref": f"#/definitions/{named(definition, version)}", "definitions": schemas}
     return Draft4Validator(schema, format_checker=CHECKER)
 
 
-def problems(shared: Path, definition: str, document: Any) -> list[str]:
+def problems(shared: Path, definition: str, document: Any, version: str = DEFAULT) -> list[str]:
     """Return what a document has against a definition, the first twenty."""
-    found = validator(shared, definition).iter_errors(document)
+    found = validator(shared, definition, version).iter_errors(document)
     return [f"{list(error.absolute_path)}: {error.message[:200]}" for error in found][:20]
 
 
@@ -89,13 +136,13 @@ def paths(document: Any, at: str = "") -> set[str]:
     return set()
 
 
-def schema_paths(shared: Path, definition: str) -> set[str]:
+def schema_paths(shared: Path, definition: str, version: str = DEFAULT) -> set[str]:
     """Return every property path that a definition names, arrays as "[]"."""
-    document = json.loads((shared / OPENAPI).read_text())
+    schemas = definitions(shared, version)
 
     def walk(schema: dict[str, Any], at: str) -> set[str]:
         if "$ref" in schema:
-            schema = document["definitions"][schema["$ref"].rsplit("/", 1)[1]]
+            schema = schemas[schema["$ref"].rsplit("/", 1)[1]]
         if schema.get("type") == "array":
             return walk(schema["items"], f"{at}[]")
         found = set()
@@ -104,4 +151,4 @@ def schema_paths(shared: Path, definition: str) -> set[str]:
             found |= {path} | walk(part, path)
         return found
 
-    return walk({"$ref": f"#/definitions/{definition}"}, "")
+    return walk({"$ref": f"#/definitions/{named(definition, version)}"}, "")

@@ -156,6 +156,6 @@ def test_any_request_has_a_reply(
     served.faults.clear()
     status = int(seen[0].split()[0])
     assert 200 <= status < 500
-    if status >= 400 and raw[:2] != b"\x1f\x8b":
+    if status >= 400 and method != "HEAD" and raw[:2] != b"\x1f\x8b":
         document = json.loads(raw)
         assert document.get("code") or document.get("error")

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.emulator import Emulator, Fleet, load_fleet_config
-from pipeline.emulator.http.service import API_VERSIONS
+from pipeline.emulator import API_VERSIONS, Emulator, Fleet, load_fleet_config
 
 from .client import Client
 from .conftest import START, busy_config
@@ -20,6 +19,7 @@ LISTS = {
     "/pools": "CloudPoolListResult",
     "/nodecounts": "PoolNodeCountsListResult",
     "/poolusagemetrics": "PoolListUsageMetricsResult",
+    "/supportedimages": "AccountListSupportedImagesResult",
 }
 
 
@@ -36,29 +36,54 @@ def clients() -> list[Client]:
     return [Client(Emulator(fleet)) for fleet in fleets]
 
 
-def test_every_list_is_valid(clients: list[Client], shared: Path) -> None:
-    """Every page of every list validates, unknown properties not allowed."""
+def asked(client: Client, version: str, path: str, **query: Any) -> list[dict[str, Any]]:
+    """Every page of a list, in a version."""
+    return client.pages(path, **{"api-version": version}, **query)
+
+
+@pytest.mark.parametrize("version", API_VERSIONS)
+def test_every_list_is_valid(clients: list[Client], shared: Path, version: str) -> None:
+    """Every page of every list validates in every version, unknown properties not allowed."""
     for client in clients:
         for path, definition in LISTS.items():
-            for page in client.pages(path):
-                assert [] == problems(shared, definition, page)
+            if (version, path) == ("2026-10-01", "/poolusagemetrics"):
+                assert 404 == client.get(path, **{"api-version": version}).status_code
+                continue
+            for page in asked(client, version, path):
+                assert [] == problems(shared, definition, page, version)
         for pool in client.items("/pools"):
-            for page in client.pages(f"/pools/{pool['id']}/nodes", maxresults=50):
-                assert [] == problems(shared, "ComputeNodeListResult", page)
+            for page in asked(client, version, f"/pools/{pool['id']}/nodes", maxresults=50):
+                assert [] == problems(shared, "ComputeNodeListResult", page, version)
 
 
-def test_every_element_is_valid(clients: list[Client], shared: Path) -> None:
+@pytest.mark.parametrize("version", API_VERSIONS)
+def test_every_file_list_is_valid(clients: list[Client], shared: Path, version: str) -> None:
+    """The files of nodes that can be asked for them validate in every version."""
+    met = 0
+    for client in clients[:2]:
+        for pool in client.items("/pools"):
+            for node in client.items(f"/pools/{pool['id']}/nodes", _filter="state eq 'idle'")[:5]:
+                path = f"/pools/{pool['id']}/nodes/{node['id']}/files"
+                for page in asked(client, version, path, recursive="true"):
+                    assert [] == problems(shared, "NodeFileListResult", page, version)
+                    met += sum("properties" in file for file in page["value"])
+    assert met > 20
+
+
+@pytest.mark.parametrize("version", API_VERSIONS)
+def test_every_element_is_valid(clients: list[Client], shared: Path, version: str) -> None:
     """A pool and a node by themselves validate, a pool with its statistics too."""
+    query = {"api-version": version}
     for client in clients:
-        for pool in client.items("/pools", _expand="stats"):
-            assert [] == problems(shared, "CloudPool", pool)
-            one = client.get(f"/pools/{pool['id']}", _expand="stats").json()
-            assert [] == problems(shared, "CloudPool", one)
+        for pool in client.items("/pools", _expand="stats", **query):
+            assert [] == problems(shared, "CloudPool", pool, version)
+            one = client.get(f"/pools/{pool['id']}", _expand="stats", **query).json()
+            assert [] == problems(shared, "CloudPool", one, version)
             assert pool == {k: v for k, v in one.items() if k != "odata.metadata"}
-            nodes = client.items(f"/pools/{pool['id']}/nodes")
+            nodes = client.items(f"/pools/{pool['id']}/nodes", **query)
             for node in nodes[:5]:
-                one = client.get(f"/pools/{pool['id']}/nodes/{node['id']}").json()
-                assert [] == problems(shared, "ComputeNode", one)
+                one = client.get(f"/pools/{pool['id']}/nodes/{node['id']}", **query).json()
+                assert [] == problems(shared, "ComputeNode", one, version)
                 assert node == {k: v for k, v in one.items() if k != "odata.metadata"}
 
 
@@ -90,20 +115,81 @@ def test_errors_are_valid(clients: list[Client], shared: Path) -> None:
         assert [] == problems(shared, "BatchError", reply.json())
 
 
-def test_every_optional_field_appears(shared: Path) -> None:
+@pytest.mark.parametrize("version", [version for version in API_VERSIONS if "02-01" not in version])
+def test_every_optional_field_appears(shared: Path, version: str) -> None:
     """Every property that the contract names is somewhere in the gallery within two days."""
     pools: set[str] = set()
     nodes: set[str] = set()
     fleet = Fleet(load_fleet_config(DATA / "gallery.toml"), seed=7, start=START)
     client = Client(Emulator(fleet))
+    query = {"api-version": version}
     for _ in range(96):
         fleet.advance(fleet.now + timedelta(minutes=30))
-        for pool in client.items("/pools", _expand="stats"):
+        for pool in client.items("/pools", _expand="stats", **query):
             pools |= paths(pool)
-            for node in client.items(f"/pools/{pool['id']}/nodes"):
+            for node in client.items(f"/pools/{pool['id']}/nodes", **query):
                 nodes |= paths(node)
-    assert set() == schema_paths(shared, "CloudPool") - pools
-    assert set() == schema_paths(shared, "ComputeNode") - nodes
+    assert set() == schema_paths(shared, "CloudPool", version) - pools
+    assert set() == schema_paths(shared, "ComputeNode", version) - nodes
+
+
+#: (document, member, versions that have it), read off versions.md and not off the emulator.
+MEMBERS = [
+    ("node", "certificateReferences", API_VERSIONS[:2]),
+    ("node", "ipv6Address", API_VERSIONS[2:]),
+    ("node", "publicIPAddress", API_VERSIONS[3:]),
+    ("node", "publicIPv6Address", API_VERSIONS[3:]),
+    ("pool", "certificateReferences", API_VERSIONS[:2]),
+    ("pool", "targetNodeCommunicationMode", API_VERSIONS[:2]),
+    ("pool", "currentNodeCommunicationMode", API_VERSIONS[:2]),
+    ("pool", "resourceTags", API_VERSIONS[:2]),
+    ("pool", "taskSchedulingPolicy.jobDefaultOrder", API_VERSIONS[2:]),
+    ("pool", "virtualMachineConfiguration.dataDisks[].storageAccountType", API_VERSIONS[:2]),
+    ("pool", "virtualMachineConfiguration.dataDisks[].managedDisk", API_VERSIONS[2:]),
+    ("pool", "virtualMachineConfiguration.securityProfile.proxyAgentSettings", API_VERSIONS[2:]),
+    ("pool", "virtualMachineConfiguration.hardwareProfile", API_VERSIONS[3:]),
+    ("pool", "stats.usageStats", API_VERSIONS[:3]),
+    ("pool", "vmSkuProfile", API_VERSIONS[3:]),
+]
+
+
+def test_members_of_versions(clients: list[Client]) -> None:
+    """A member is there in the versions that have it, and in no other."""
+    client = clients[1]
+    for version in API_VERSIONS:
+        query = {"api-version": version}
+        pools = client.items("/pools", _expand="stats", **query)
+        nodes = [n for p in pools for n in client.items(f"/pools/{p['id']}/nodes", **query)]
+        found = {"node": paths(nodes), "pool": paths(pools)}
+        for document, member, versions in MEMBERS:
+            assert (version in versions) == (f"[].{member}" in found[document]), (version, member)
+        numbers = {type(pool["stats"]["resourceStats"]["diskReadIOps"]) for pool in pools}
+        assert ({int} if version.startswith("2024") else {str}) == numbers
+
+
+@pytest.mark.parametrize("version", API_VERSIONS)
+def test_select_knows_the_version(clients: list[Client], version: str) -> None:
+    """A member that a version lacks cannot be selected in it."""
+    path = "/pools/gallery-windows/nodes"
+    for document, member, versions in MEMBERS:
+        if document == "node":
+            reply = clients[1].get(path, _select=f"id,{member}", **{"api-version": version})
+            assert (200 if version in versions else 400) == reply.status_code
+
+
+def test_real_sizes_of_a_mixed_pool(clients: list[Client]) -> None:
+    """A pool of mixed sizes says Mix, its nodes which size they have, and the truth log too."""
+    client = clients[1]
+    (pool,) = client.items(
+        "/pools", _filter="id eq 'gallery-mixed'", **{"api-version": "2026-10-01"}
+    )
+    sizes = [size["name"] for size in pool["vmSkuProfile"]["vmSizes"]]
+    assert "Mix" == pool["vmSize"]
+    nodes = client.items("/pools/gallery-mixed/nodes")
+    assert set(sizes) == {node["vmSize"] for node in nodes}
+    truth = client.emulator.fleet.truth
+    true = {m.node_id: m.vm_size for m in truth.memberships if m.left_at is None}
+    assert all(true[node["id"]] == node["vmSize"] for node in nodes)
 
 
 @pytest.mark.parametrize("version", API_VERSIONS)

@@ -88,6 +88,8 @@ _plain("forbidden", 403, "Forbidden")
 _plain("unauthorized", 401, "AuthenticationFailed")
 _plain("pool_not_found", 404, "PoolNotFound")
 _plain("node_not_found", 404, "NodeNotFound")
+_plain("file_not_found", 404, "FileNotFound")
+_plain("node_unusable", 409, "NodeStateUnusable")
 _plain("error_with_200", 200, "InternalError")
 
 
@@ -322,9 +324,13 @@ def empty_containers(client: Client) -> None:
 def planted_secrets(client: Client) -> None:
     """Every planted secret is in the text."""
     order(client, "planted_secrets", count=2)
-    text = client.get(NODES).text
-    for secret in PLANTED_SECRETS:
-        assert secret in text or secret.replace("=", "%3D") in text
+    client.emulator.faults.add(Fault(kind="planted_secrets", route="pools"))
+    for text in (client.get(NODES).text, client.get("/pools").text):
+        for secret in PLANTED_SECRETS:
+            assert secret in text or secret.replace("=", "%3D") in text
+    pool = client.get("/pools").json()["value"][0]
+    for text in (str(pool["resizeErrors"]), pool["autoScaleRun"]["results"]):
+        assert PLANTED_SECRETS[5] in text
 
 
 @of("duplicate_nodes")

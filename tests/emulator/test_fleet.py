@@ -24,9 +24,11 @@ from pipeline.emulator.config import (
     Work,
 )
 from pipeline.emulator.http.odata import read_time
+from pipeline.emulator.http.versions import for_version
 from pipeline.emulator.states import AGENTLESS, COUNTER_NAMES, LEGAL, STATES
 from pipeline.emulator.truth import StateInterval, TruthLog
 
+from .client import VERSION
 from .conftest import START, busy_config
 from .contract import problems
 
@@ -436,12 +438,12 @@ def test_any_pool_obeys_the_rules(shared: Path, config: PoolConfig, seed: int) -
         fleet.advance(START + timedelta(hours=hour, minutes=17))
         for pool in fleet.pools():
             document = fleet.pool_document(pool, BASE, with_stats=True)
-            assert [] == problems(shared, "CloudPool", document)
+            assert [] == problems(shared, "CloudPool", for_version("pool", document, VERSION))
             counts = fleet.counts(pool)
             listed = documents(fleet)[pool.id]
             assert counts["dedicated"]["total"] + counts["lowPriority"]["total"] == len(listed)
             for node in listed:
-                assert [] == problems(shared, "ComputeNode", node)
+                assert [] == problems(shared, "ComputeNode", for_version("node", node, VERSION))
                 assert (
                     0
                     <= node["runningTaskSlotsCount"]

@@ -100,6 +100,7 @@ def test_exported_names_load() -> None:
     import pipeline.emulator as room
 
     for name in room.__all__:
-        assert getattr(room, name).__name__ == name
+        assert name.isupper() or getattr(room, name).__name__ == name
+        assert getattr(room, name)
     with pytest.raises(AttributeError, match="Nothing"):
         _ = room.Nothing

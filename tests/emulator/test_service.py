@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
+import msgspec
 import pytest
 
-from pipeline.emulator import Emulator, Fleet
+from pipeline.emulator import API_VERSIONS, Emulator, Fleet, load_fleet_config
 from pipeline.emulator.http.odata import read_time
-from pipeline.emulator.http.service import API_VERSIONS
 
 from .client import VERSION, Client
 from .conftest import START, busy_config
@@ -35,24 +35,41 @@ def error(reply: httpx.Response) -> tuple[int, str, dict[str, str]]:
 
 @pytest.mark.parametrize("version", API_VERSIONS)
 def test_versions(client: Client, version: str) -> None:
-    """Three api-versions are served; what a later one dropped or added is so."""
-    nodes = client.items("/pools/render/nodes", **{"api-version": version})
-    pools = client.items("/pools", **{"api-version": version})
+    """Four api-versions are served; deallocated nodes are counted from the second on."""
     counts = client.items("/nodecounts", **{"api-version": version})
-    is_newest = version == "2025-06-01"
-    assert is_newest == all("certificateReferences" not in node for node in nodes)
-    assert is_newest == all("resourceTags" not in pool for pool in pools)
     has_deallocated = version != "2024-02-01.19.0"
     assert has_deallocated == ("deallocated" in counts[0]["dedicated"])
 
 
-@pytest.mark.parametrize("path", ["/pools", "/pools/render", "/nodecounts", "/pools/render/nodes"])
+@pytest.mark.parametrize(
+    "path", ["/pools", "/pools/render", "/nodecounts", "/pools/render/nodes", "/supportedimages"]
+)
 def test_version_is_required(client: Client, path: str) -> None:
-    """Without an api-version, or with an unknown one, the answer is 400."""
+    """Without an api-version, with one that is none, or with an unknown one, the answer is 400."""
     missing = client.http.get(path)
     assert (400, "MissingRequiredQueryParameter") == error(missing)[:2]
-    unknown = client.get(path, **{"api-version": "2012-01-01"})
-    assert (400, "InvalidQueryParameterValue") == error(unknown)[:2]
+    for unknown in ("2012-01-01", "2023-05-01.17.0", "2031-01-01-preview"):
+        reply = client.get(path, **{"api-version": unknown})
+        assert (400, "UnsupportedRequestVersion") == error(reply)[:2]
+    assert 400 == client.get(path, **{"api-version": "newest"}).status_code
+
+
+def test_refused_versions() -> None:
+    """A service can be told to refuse versions, by the fleet file, from Python, while it runs."""
+    config = msgspec.structs.replace(load_fleet_config(None), refused_versions=("2024-02-01.19.0",))
+    emulator = Emulator(Fleet(config, start=START), refused_versions=["2024-07-01.20.0"])
+    with Client(emulator) as client:
+
+        def statuses() -> list[int]:
+            return [client.get("/pools", **{"api-version": v}).status_code for v in API_VERSIONS]
+
+        assert [400, 400, 200, 200] == statuses()
+        status, code, values = error(client.get("/pools"))
+        assert (400, "UnsupportedRequestVersion") == (status, code)
+        assert VERSION == values["RequestVersion"]
+        assert "2025-06-01" in values["Reason"]
+        emulator.refused_versions = frozenset({"2025-06-01"})
+        assert [200, 200, 400, 200] == statuses()  # pages in the cache are refused as well
 
 
 @pytest.mark.parametrize("size", [1, 7, 10, 88, 89, 90, 1000])

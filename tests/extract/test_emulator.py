@@ -159,6 +159,8 @@ OUTCOMES = {
     "forbidden": ({}, (ServiceError, "Forbidden"), (ServiceError, "Forbidden")),
     "pool_not_found": ({}, (ServiceError, "PoolNotFound"), (ServiceError, "PoolNotFound")),
     "node_not_found": ({}, (ServiceError, "NodeNotFound"), (ServiceError, "NodeNotFound")),
+    "file_not_found": ({}, (ServiceError, "FileNotFound"), (ServiceError, "FileNotFound")),
+    "node_unusable": ({}, (ServiceError, "NodeStateUnusable"), (ServiceError, "NodeStateUnusable")),
     "html_page": ({}, HEALS, (ServiceError, "HTTP 502")),
     "empty_body": ({}, HEALS, (BadResponse, "EmptyBody")),
     "error_with_200": ({}, HEALS, (ServiceError, "InternalError")),

@@ -1,7 +1,6 @@
-"""A node's and a pool's JSON, as the contract has it.
+"""A node's JSON with the members of every api-version, in the order of the recordings.
 
-What is absent is left out: the service sends no null. Keys come in the order of the recordings.
-``base`` is the account's URL without a slash at its end.
+What is absent is left out: the service sends no null. ``base`` is the account's URL.
 """
 
 from typing import Any
@@ -24,7 +23,7 @@ def address(node: Node) -> str:
 
 
 def node_document(node: Node, base: str) -> Json:
-    """Return one ComputeNode."""
+    """Return one ComputeNode with the members of every api-version."""
     plan = node.plan
     pool_id = plan.config.id
     has_agent = node.state not in AGENTLESS and node.booted_at is not None
@@ -39,8 +38,10 @@ def node_document(node: Node, base: str) -> Json:
         document["lastBootTime"] = service_time(node.booted_at or 0)
     document["allocationTime"] = fine_service_time(node.allocated_at)
     document["ipAddress"] = address(node)
+    if plan.config.profile == "windows":  # absent in every recording, so mostly here too
+        document["ipv6Address"] = f"fd00:20::{node.seat + 4:x}"
     document["affinityId"] = f"TVM:{node.id}"
-    document["vmSize"] = plan.config.vm_size
+    document["vmSize"] = node.vm_size
     document["totalTasksRun"] = node.tasks_run
     document["totalTasksSucceeded"] = node.tasks_succeeded
     document["runningTasksCount"] = len(node.running)
@@ -59,23 +60,30 @@ def node_document(node: Node, base: str) -> Json:
             for e in node.errors
         ]
     document["isDedicated"] = node.is_dedicated
+    if plan.profile.has_public_address:
+        document["publicIPAddress"] = _public_address(node)
+        if plan.config.profile == "windows":
+            document["publicIPv6Address"] = f"2603:1030:20::{node.seat % 16 + 10:x}"
     document["endpointConfiguration"] = {"inboundEndpoints": _endpoints(node)}
     if has_agent:
         document["nodeAgentInfo"] = {
             "lastUpdateTime": service_time(node.agent_updated_at),
             "version": node.agent_version,
         }
-    document["virtualMachineInfo"] = {"imageReference": plan.profile.image(node.image_release)}
+    document["virtualMachineInfo"] = {"imageReference": plan.image_reference(node.image_release)}
     if node.state != "creating":
         vm = scale_set_vm(pool_id, node.seat)
         document["virtualMachineInfo"]["scaleSetVmResourceId"] = vm
     return document
 
 
+def _public_address(node: Node) -> str:
+    """Return the load balancer's address: some nodes of a pool share one."""
+    return f"20.44.{node.seat // 1000 % 256}.{node.seat % 16 + 10}"
+
+
 def _slots(node: Node) -> int:
-    if -1 in node.running:  # a part of a multi-instance task takes the whole node
-        return node.plan.config.task_slots
-    return len(node.running) * node.plan.config.work.slots_per_task
+    return sum(map(node.slots_of, node.running))
 
 
 def _pairs(pairs: tuple[tuple[str, str], ...]) -> list[Json]:
@@ -102,7 +110,7 @@ def _endpoints(node: Node) -> list[Json]:
         {
             "name": f"{endpoint}.{node.seat}",
             "protocol": protocol,
-            "publicIPAddress": f"20.44.{node.seat // 1000 % 256}.{node.seat % 16 + 10}",
+            "publicIPAddress": _public_address(node),
             "publicFQDN": host,
             "frontendPort": port + node.seat % 1000,
             "backendPort": backend,

@@ -1,7 +1,6 @@
-"""The fleet: pools and nodes that live by a seed, and a clock that is moved from outside.
+"""The fleet: pools and nodes made from a seed, and a clock that is moved from outside.
 
-It knows no HTTP. The same config, seed and start give the same fleet at a given time, however
-many steps it took to get there.
+The same config, seed and start give the same fleet at a given time, in however many steps.
 """
 
 import threading
@@ -9,10 +8,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from ..config import FleetConfig, load_fleet_config
+from ..config import FleetConfig
 from ..times import HOUR, MINUTE, fine_service_time, service_time, to_datetime, to_micros
 from ..truth import PoolLife, TruthLog
+from .demo import demo_fleet
 from .documents import node_document
+from .images import image_document, known_images
 from .nodes import Node
 from .plan import PoolPlan
 from .pool_documents import etag, pool_document
@@ -50,7 +51,7 @@ class Fleet:
 
         ``shelf_nodes`` bounds how many nodes a fleet without truth remembers between requests.
         """
-        self.config = load_fleet_config() if config is None else config
+        self.config = demo_fleet() if config is None else config
         self.lock = threading.RLock()
         self.seed = seed
         self.start = start.astimezone(UTC)
@@ -61,10 +62,11 @@ class Fleet:
         self.keeps_truth = keep_truth
         log = self.truth if keep_truth else None
         shelf = Shelf(shelf_nodes)
+        self._images = known_images(self.config.images)
         self._rosters: dict[str, Roster] = {}
         for pool_config in self.config.pools:
-            plan = PoolPlan(pool_config, seed, self._now, self.config.region)
-            self._rosters[pool_config.id.lower()] = Roster(Pool(plan), log, shelf)
+            plan = PoolPlan(pool_config, seed, self._now, self.config.region, self._images)
+            self._rosters[pool_config.id.lower()] = Roster(Pool(plan, log), log, shelf)
         self._lives: dict[str, PoolLife] = {}
         #: How long the truth log remembers what is over, in hours of fleet time; None for ever.
         self.truth_hours: float | None = None
@@ -153,6 +155,10 @@ class Fleet:
         """Return PoolNodeCounts, from the same moment as the nodes."""
         return {"poolId": pool.id, **self._rosters[pool.id.lower()].counts()}
 
+    def supported_images(self) -> list[Json]:
+        """Return ImageInformation of every image, by publisher, offer, sku and node agent."""
+        return [image_document(image, to_micros(self.start)) for image in self._images]
+
     @property
     def usage_until(self) -> int:
         """The end of the last half hour whose usage is known: at least two hours ago."""
@@ -171,7 +177,7 @@ class Fleet:
                     "poolId": plan.config.id,
                     "startTime": service_time(interval),
                     "endTime": service_time(interval + 30 * MINUTE),
-                    "vmSize": plan.config.vm_size,
+                    "vmSize": "Mix" if plan.config.vm_size_mix else plan.config.vm_size,
                     "totalCoreHours": round(micros / HOUR * plan.cores, 6),
                 }
                 rows.append((interval, plan.config.id, row))

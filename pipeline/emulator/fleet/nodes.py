@@ -1,7 +1,6 @@
-"""A compute node: what it is, what happens to it, and what the truth log is told of it.
+"""A compute node: its state, its tasks, and the records it writes to the truth log.
 
-When things happen is decided in ``lives``; this module only lets them happen. All times are
-microseconds since 1970.
+When something happens is decided in ``lives``. All times are microseconds since 1970.
 """
 
 import hashlib
@@ -121,7 +120,7 @@ class Node:
         if log is not None:
             moment = to_datetime(allocated_at)
             self.membership = Membership(
-                plan.config.id, self.id, moment, moment, plan.config.vm_size, is_dedicated
+                plan.config.id, self.id, moment, moment, self.vm_size, is_dedicated
             )
             log.add(self.membership)
 
@@ -171,6 +170,11 @@ class Node:
         self._count(at)
         self.state = state
         self.state_since = at
+
+    @property
+    def vm_size(self) -> str:
+        """Return the size of the node's machine."""
+        return self.plan.vm_size(self.seat)
 
     @property
     def incarnation(self) -> tuple[str, str, datetime]:
@@ -237,8 +241,14 @@ class Node:
                 task.subtask_id,
                 task.retry_count,
                 task.requeue_count,
+                slot,
+                self.slots_of(slot),
             )
             self.log.add(task.record)
+
+    def slots_of(self, slot: int) -> int:
+        """Return how many task slots a task takes: all of them for a multi-instance part (-1)."""
+        return self.plan.config.task_slots if slot < 0 else self.plan.config.work.slots_per_task
 
     def _forget_one(self) -> None:
         # The window slides over what is finished first: what runs is always to be seen.

@@ -6,11 +6,13 @@ followed on its own, in any steps, and come out the same.
 
 import re
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any
 
-from ..config import PoolConfig
+from ..config import Image, PoolConfig
 from ..streams import stream
 from ..times import DAY, HOUR, MINUTE, NEVER
+from .images import CATALOGUE
 from .profiles import Profile, profiles
 
 _PROFILES = profiles()
@@ -19,13 +21,28 @@ _PROFILES = profiles()
 class PoolPlan:
     """The settled part of one pool. All times are microseconds since 1970."""
 
-    def __init__(self, config: PoolConfig, seed: int, start: int, region: str) -> None:
-        """Work out the plan of a pool of a fleet that starts at ``start``."""
+    def __init__(
+        self,
+        config: PoolConfig,
+        seed: int,
+        start: int,
+        region: str,
+        images: Sequence[Image] = CATALOGUE,
+    ) -> None:
+        """Work out the plan of a pool of a fleet that starts at ``start``.
+
+        ``images`` are those that the pool's key ``image`` may name.
+        """
         self.config = config
         self.seed = seed
         self.start = start
         self.region = region
         self.profile: Profile = _PROFILES[config.profile]
+        self.image: Image | None = None
+        if config.image is not None:
+            self.image = next((i for i in images if i.name == config.image), None)
+            if self.image is None:
+                raise ValueError(f"pool {config.id!r}: key 'image': no such image: {config.image}")
         self.created_at = start + int(config.create_after_hours * HOUR)
         self.work_slots = max(1, config.task_slots // max(1, config.work.slots_per_task))
         self.cores = cores(config.vm_size)
@@ -82,6 +99,20 @@ class PoolPlan:
     def image_release(self, at: int) -> int:
         """Return the number of the newest image released by now."""
         return bisect_right(self._image_releases, at)
+
+    def image_reference(self, release: int) -> dict[str, Any]:
+        """Return the imageReference of a node that was made from this release of the image."""
+        if self.image is None:
+            return self.profile.image(release)
+        image = self.image
+        names = {"publisher": image.publisher, "offer": image.offer, "sku": image.sku}
+        exact = f"1.{1 + release}.20261001"
+        return {**names, "version": "latest", "exactVersion": exact}
+
+    def vm_size(self, seat: int) -> str:
+        """Return the size of the machine in a seat: a pool of mixed sizes has one or another."""
+        mix = self.config.vm_size_mix
+        return mix[seat % len(mix)] if mix else self.config.vm_size
 
     def next_wave(self, after: int) -> int:
         """Return when spot capacity is next called back at large; NEVER if it is not."""

@@ -1,4 +1,4 @@
-"""A pool's JSON, as the contract has it; keys in the order of the recordings."""
+"""A pool's JSON with the members of every api-version, in the order of the recordings."""
 
 import copy
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from ..streams import digest, stream
 from ..times import HOUR, MINUTE, SECOND, fine_service_time, service_time
 from .pools import Pool
+from .troubles import ResizeProblem
 from .usage import Usage
 
 Json = dict[str, Any]
@@ -14,7 +15,7 @@ Json = dict[str, Any]
 _ORDER = (
     "id", "displayName", "url", "eTag", "lastModified", "creationTime", "state",
     "stateTransitionTime", "allocationState", "allocationStateTransitionTime", "vmSize",
-    "resizeTimeout", "resizeErrors", "currentDedicatedNodes", "targetDedicatedNodes",
+    "vmSkuProfile", "resizeTimeout", "resizeErrors", "currentDedicatedNodes", "targetDedicatedNodes",
     "currentLowPriorityNodes", "targetLowPriorityNodes", "enableAutoScale", "autoScaleFormula",
     "autoScaleEvaluationInterval", "autoScaleRun", "enableInterNodeCommunication", "startTask",
     "userAccounts", "certificateReferences", "applicationPackageReferences", "metadata",
@@ -39,7 +40,10 @@ def etag(pool: Pool) -> str:
 
 
 def pool_document(pool: Pool, base: str, usage: Usage | None = None, now: int = 0) -> Json:
-    """Return one CloudPool; with ``usage`` it has the ``stats`` that ``$expand`` asks for."""
+    """Return one CloudPool with the members of every api-version.
+
+    With ``usage`` it has the ``stats`` that ``$expand`` asks for.
+    """
     config = pool.plan.config
     fixed = pool.plan.profile.pool(pool.id)
     document: Json = {"id": pool.id}
@@ -54,7 +58,7 @@ def pool_document(pool: Pool, base: str, usage: Usage | None = None, now: int = 
         "stateTransitionTime": fine_service_time(pool.state_since),
         "allocationState": pool.allocation_state,
         "allocationStateTransitionTime": fine_service_time(pool.allocation_since),
-        "vmSize": config.vm_size,
+        "vmSize": "Mix" if config.vm_size_mix else config.vm_size,
         "resizeTimeout": "PT15M",
         "currentDedicatedNodes": len(pool.dedicated),
         "targetDedicatedNodes": pool.target_dedicated,
@@ -62,26 +66,35 @@ def pool_document(pool: Pool, base: str, usage: Usage | None = None, now: int = 
         "targetLowPriorityNodes": pool.target_spot,
         "enableAutoScale": config.autoscale is not None,
     }
-    if pool.resize_errors:
-        document["resizeErrors"] = [
-            {
-                "code": code,
-                "message": message,
-                "values": [{"name": "Reason", "value": "Insufficient spot capacity"}],
-            }
-            for code, message in pool.resize_errors
-        ]
+    if config.vm_size_mix:
+        sizes = [{"name": name, "rank": rank} for rank, name in enumerate(config.vm_size_mix)]
+        document["vmSkuProfile"] = {"vmSizes": sizes, "allocationStrategy": "prioritized"}
+    if pool.resize_problems:
+        document["resizeErrors"] = [_resize_error(problem) for problem in pool.resize_problems]
     if config.autoscale is not None:
         document |= _autoscale(pool)
     document["enableInterNodeCommunication"] = config.work.gang_size > 0
     if config.start_task.is_present:
         document["startTask"] = copy.deepcopy(pool.plan.start_task(pool.plan.start_task_key(now)))
     document["taskSlotsPerNode"] = config.task_slots
-    document["taskSchedulingPolicy"] = {"nodeFillType": pool.plan.profile.fill}
+    order = "creationtime" if config.work.jobs > 1 else "none"
+    fill = pool.plan.profile.fill
+    document["taskSchedulingPolicy"] = {"nodeFillType": fill, "jobDefaultOrder": order}
     document |= fixed
+    if pool.plan.image is not None:
+        machine = document["virtualMachineConfiguration"]
+        machine["imageReference"] = pool.plan.image_reference(pool.plan.image_release(now))
+        machine["nodeAgentSKUId"] = pool.plan.image.node_agent_sku_id
     if usage is not None:
         document["stats"] = _stats(pool, base, usage, now)
     return {name: document[name] for name in _ORDER if name in document}
+
+
+def _resize_error(problem: ResizeProblem) -> Json:
+    document: Json = {"code": problem.code, "message": problem.message}
+    if problem.values:
+        document["values"] = [{"name": name, "value": value} for name, value in problem.values]
+    return document
 
 
 def _autoscale(pool: Pool) -> Json:
@@ -98,12 +111,12 @@ def _autoscale(pool: Pool) -> Json:
         run: Json = {"timestamp": fine_service_time(pool.autoscale_at)}
         if pool.autoscale_results:
             run["results"] = pool.autoscale_results
-        if pool.autoscale_error:
+        error = pool.autoscale_error
+        if error is not None:
             run["error"] = {
-                "code": "InsufficientSampleData",
-                "message": "Insufficient data from data set: $PendingTasks wanted 70%, received"
-                " 50%",
-                "values": [{"name": "Message", "value": "Line 3, Col 33: Insufficient data"}],
+                "code": error.code,
+                "message": error.message,
+                "values": [{"name": "Message", "value": error.detail}],
             }
         document["autoScaleRun"] = run
     return document

@@ -1,8 +1,6 @@
-"""A pool: its seats, who sits in them, and how its size changes by autoscale, by hand and by bad
-luck. All times are microseconds since 1970.
+"""A pool: its seats, which nodes take them, and how its size changes by autoscale and by hand.
 
-A node takes a seat and gives it up; how it lives in between is its own story (``lives``), so a
-pool can say who its nodes are without following any of them.
+A pool knows its nodes' ids and times (microseconds since 1970) without simulating any of them.
 """
 
 import heapq
@@ -13,9 +11,10 @@ from functools import partial
 
 from ..streams import stream
 from ..times import DAY, HOUR, MINUTE, SECOND
-from ..truth import EndedBy
+from ..truth import EndedBy, TruthLog
 from .nodes import node_id
 from .plan import PoolPlan
+from .troubles import EvaluationError, PoolTroubles, ResizeProblem
 
 
 class Seats:
@@ -57,8 +56,8 @@ class Pool:
     has no listeners costs nothing per node but its seat.
     """
 
-    def __init__(self, plan: PoolPlan) -> None:
-        """Make the pool as it is when the fleet starts: at its size, in peace."""
+    def __init__(self, plan: PoolPlan, log: TruthLog | None = None) -> None:
+        """Make the pool as it is when the fleet starts: at its size, without errors."""
         config = plan.config
         self.plan = plan
         self.id = config.id
@@ -76,10 +75,9 @@ class Pool:
         self.state_since = self.created_at
         self.allocation_state = "steady"
         self.allocation_since = self.created_at
-        self.resize_errors: list[tuple[str, str]] = []
+        self.troubles = PoolTroubles(plan, log)
         self.autoscale_at: int | None = None
         self.autoscale_results = ""
-        self.autoscale_error = False
         self._is_created = False
         self.is_gone = False
         self.gone_at: int | None = None
@@ -95,6 +93,9 @@ class Pool:
         for resize in config.resizes:
             when = plan.start + int(resize.after_hours * HOUR)
             self._at(when, partial(self.resize, dedicated=resize.dedicated, spot=resize.spot))
+        for shortage in config.shortages:
+            ends = plan.start + int((shortage.after_hours + shortage.hours) * HOUR)
+            self._at(ends, self._retry)
         if config.autoscale is not None:
             self._at(plan.created_at + 2 * MINUTE, self._autoscale)
         if config.delete_after_hours is not None:
@@ -140,8 +141,19 @@ class Pool:
             seats.vacant = list(range(target, seats.capacity))
 
     def _have(self) -> int:
+        """Return how many spot nodes of the target there are to be had, shortages aside."""
         capacity = self.plan.config.spot_capacity
         return self.target_spot if capacity is None else min(capacity, self.target_spot)
+
+    @property
+    def resize_problems(self) -> list[ResizeProblem]:
+        """Return the errors of the last resize; none before the allocation state is steady."""
+        return self.troubles.shown
+
+    @property
+    def autoscale_error(self) -> EvaluationError | None:
+        """Return the error of the last evaluation of the formula, None if it succeeded."""
+        return self.troubles.evaluation
 
     def _create(self, at: int) -> None:
         self._is_created = True
@@ -168,8 +180,8 @@ class Pool:
         if self.state != "active":
             return
         self.autoscale_at = at
-        self.autoscale_error = self.rng.random() < 0.03
-        if self.autoscale_error:
+        lacks_samples = self.rng.random() < scale.error_rate
+        if self.troubles.evaluate(at, self.created_at, lacks_samples=lacks_samples):
             return
         dedicated, spot = self._wanted(at)
         self.autoscale_results = (
@@ -193,13 +205,18 @@ class Pool:
             self._allocate(at)
 
     def _allocate(self, at: int) -> None:
-        """Bring the number of nodes to the targets."""
+        """Bring the number of nodes to the targets, as far as there are any to be had."""
         self.allocation_state = "resizing"
         self.allocation_since = at
-        self.resize_errors = []
+        self.troubles.begin_resize(at)
         last = at + 60 * SECOND
+        limits = self.troubles.limits(at)
         for seats, target in ((self.dedicated, self.target_dedicated), (self.spot, self._have())):
-            for number in range(target - seats.staying):
+            wanted = target - seats.staying
+            limit = limits[0 if seats.is_dedicated else 1]
+            if limit is not None:
+                wanted = min(wanted, max(0, limit - seats.staying))
+            for number in range(wanted):
                 when = at + (number // 10) * 15 * SECOND + int(self.rng.uniform(30, 150) * SECOND)
                 last = max(last, when)
                 self._at(when, partial(self._join, seats))
@@ -207,20 +224,37 @@ class Pool:
             if surplus > 0:
                 for seat in self._newest(seats, surplus):
                     last = max(last, self._leave(seats, seat, at, "resize"))
-        short = self.target_spot - self._have()
-        if short > 0:
-            self.resize_errors = [
-                (
-                    "AllocationFailed",
-                    f"Desired number of Spot nodes could not be allocated: {short} are missing",
-                )
-            ]
+        last = max(last, self.troubles.end_resize(at, self._short(limits)))
         self._at(last + 40 * SECOND, self._settle)
+
+    def _short(self, limits: tuple[int | None, int | None]) -> tuple[int, int]:
+        """Return how many (dedicated, spot) nodes a resize under these limits will lack."""
+        short = []
+        for seats, target, limit in (
+            (self.dedicated, self.target_dedicated, limits[0]),
+            (self.spot, self.target_spot, limits[1]),
+        ):
+            had = target if limit is None else min(target, max(limit, seats.staying))
+            if not seats.is_dedicated:
+                had = min(had, max(self._have(), seats.staying))
+            short.append(target - had)
+        return short[0], short[1]
+
+    def _retry(self, at: int) -> None:
+        """A shortage is over: somebody resizes the pool to its targets again."""
+        if self.state != "active" or not self.troubles.is_short:
+            return
+        if self.allocation_state != "steady":
+            self._at(at + MINUTE, self._retry)
+            return
+        self.modified_at = at
+        self._allocate(at)
 
     def _settle(self, at: int) -> None:
         if self.allocation_state == "resizing" and self.state == "active":
             self.allocation_state = "steady"
             self.allocation_since = at
+            self.troubles.settle(at, self.created_at)
 
     def _newest(self, seats: Seats, count: int) -> list[int]:
         """Return the seats to give up: mostly the highest, some by chance."""
@@ -274,6 +308,7 @@ class Pool:
         self._at(gone_at + 30 * SECOND, partial(self._join, seats))
         self.allocation_state = "resizing"
         self.allocation_since = at
+        self.troubles.begin_resize(at)
         self._at(gone_at + 40 * SECOND, self._settle)
 
     def _delete(self, at: int) -> None:
@@ -281,6 +316,7 @@ class Pool:
         self.state_since = at
         self.allocation_state = "resizing"
         self.allocation_since = at
+        self.troubles.begin_resize(at)
         last = at
         for seats in self.kinds:
             for seat in [s for s in seats if s not in seats.leaving]:
@@ -291,3 +327,4 @@ class Pool:
     def _vanish(self, at: int) -> None:
         self.is_gone = True
         self.gone_at = at
+        self.troubles.close(at)

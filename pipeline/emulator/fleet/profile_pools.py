@@ -9,6 +9,9 @@ Json = dict[str, Any]
 _GROUP = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/farm"
 _IDENTITY = f"{_GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/farm-id"
 _NETWORK = f"{_GROUP}/providers/Microsoft.Network"
+_DISK_ENCRYPTION = f"{_GROUP}/providers/Microsoft.Compute/diskEncryptionSets/farm"
+_GALLERY = f"{_GROUP}/providers/Microsoft.Compute/galleries/farm"
+_IN_VM_ACCESS = f"{_GALLERY}/inVMAccessControlProfiles/batch/versions/1.0.0"
 
 
 def _upgrade_policy(mode: str) -> Json:
@@ -51,9 +54,29 @@ def render(pool_id: str) -> Json:
                     "caching": "ReadOnly",
                     "diskSizeGB": 256,
                     "storageAccountType": "premium_lrs",
+                    "managedDisk": {
+                        "storageAccountType": "premium_lrs",
+                        "diskEncryptionSet": {"id": _DISK_ENCRYPTION},
+                        "securityProfile": {"securityEncryptionType": "DiskWithVMGuestState"},
+                    },
                 }
             ],
-            "diskEncryptionConfiguration": {"targets": ["osdisk", "temporarydisk"]},
+            "diskEncryptionConfiguration": {
+                "targets": ["osdisk", "temporarydisk"],
+                "customerManagedKey": {
+                    "identityReference": {"resourceId": _IDENTITY},
+                    "keyUrl": "https://farm-keys.vault.azure.net/keys/disks/7",
+                    "rotationToLatestKeyVersionEnabled": True,
+                },
+            },
+            "hardwareProfile": {"vmSizeProperties": {"vCPUsAvailable": 8, "vCPUsPerCore": 1}},
+            "placement": {"zonePlacementPolicy": "Auto"},
+            "resiliencyPolicy": {
+                "zoneAllocationPolicy": {
+                    "maxZoneCount": 3,
+                    "maxInstancePercentPerZonePolicy": {"enabled": True, "value": 60},
+                }
+            },
             "nodePlacementConfiguration": {"policy": "Zonal"},
             "extensions": [
                 {
@@ -83,6 +106,14 @@ def render(pool_id: str) -> Json:
                 "securityType": "trustedLaunch",
                 "encryptionAtHost": True,
                 "uefiSettings": {"secureBootEnabled": True, "vTpmEnabled": True},
+                "proxyAgentSettings": {
+                    "enabled": True,
+                    "imds": {"mode": "Audit", "inVMAccessControlProfileReferenceId": _IN_VM_ACCESS},
+                    "wireServer": {
+                        "mode": "Enforce",
+                        "inVMAccessControlProfileReferenceId": _IN_VM_ACCESS,
+                    },
+                },
             },
         },
         "networkConfiguration": {
@@ -110,6 +141,8 @@ def render(pool_id: str) -> Json:
             "publicIPAddressConfiguration": {
                 "provision": "userManaged",
                 "ipAddressIds": [f"{_NETWORK}/publicIPAddresses/farm-out"],
+                "ipFamilies": ["IPv4", "IPv6"],
+                "ipTags": [{"ipTagType": "FirstPartyUsage", "tag": "/farm"}],
             },
             "enableAcceleratedNetworking": True,
         },
@@ -186,6 +219,7 @@ def spot(pool_id: str) -> Json:
                 "caching": "ReadOnly",
                 "managedDisk": {
                     "storageAccountType": "standardssd_lrs",
+                    "diskEncryptionSet": {"id": _DISK_ENCRYPTION},
                     "securityProfile": {"securityEncryptionType": "VMGuestStateOnly"},
                 },
             },

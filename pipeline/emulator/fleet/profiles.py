@@ -1,7 +1,6 @@
-"""Made-up pools of four kinds: the parts of a pool's and a node's JSON that do not change.
+"""The four profiles of pools: between them they use every optional field of the contract.
 
-Between them the four profiles use every optional field of the contract's CloudPool and
-ComputeNode. All names, keys and signatures are invented; they look real so that redaction shows.
+All names, keys and signatures are made up; they look real so that redaction shows.
 """
 
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import Any
 
 from ..streams import digest, made_up_guid, made_up_secret
 from ..times import HOUR, service_time
+from . import profile_pools as pools
 
 Json = dict[str, Any]
 
@@ -45,6 +45,7 @@ class Profile:
     certificates: tuple[Json, ...] = ()
     is_container: bool = False
     fill: str = "Spread"
+    has_public_address: bool = True
 
 
 def _linux_image(release: int) -> Json:
@@ -194,14 +195,14 @@ def scale_set_vm(pool_id: str, number: int) -> str:
 
 def profiles() -> dict[str, Profile]:
     """Return the four profiles by the name a fleet file calls them."""
-    from . import profile_pools as pools
-
     return {
         "render": Profile(
             "frame", pools.render, _render_start_task, _linux_image,
             (_SSH, ("Metrics", "tcp", 60000, 9100)),
         ),
-        "spot": Profile("step", pools.spot, _spot_start_task, _shared_image, (_SSH,)),
+        "spot": Profile(
+            "step", pools.spot, _spot_start_task, _shared_image, (_SSH,), has_public_address=False
+        ),
         "containers": Profile(
             "epoch", pools.containers, _container_start_task, _gallery_image, (_SSH,),
             is_container=True, fill="Pack",

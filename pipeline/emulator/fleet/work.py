@@ -2,7 +2,7 @@
 
 from heapq import heapify, heapreplace
 
-from ..streams import stream
+from ..streams import digest, stream
 from ..times import MINUTE, NEVER, SECOND, service_time
 from .boots import Story, mean, span
 from .nodes import Node
@@ -44,7 +44,11 @@ def _new_task(node: Node, at: int) -> Task:
     hour = service_time(at)[:13].replace("-", "").replace("T", "-")
     kind = "d" if node.is_dedicated else "p"
     name = f"{node.plan.profile.noun}-{kind}{node.seat:05d}-{node.counter:06d}"
-    return Task(f"{node.plan.config.id}-{hour}", name)
+    job = f"{node.plan.config.id}-{hour}"
+    jobs = node.plan.config.work.jobs
+    if jobs > 1:  # several jobs at a time: drawn from the task's own name, not from the node's luck
+        job += f"-{digest(node.plan.seed, node.id, name)[0] % jobs}"
+    return Task(job, name)
 
 
 def _finish(node: Node, slot: int, at: int, *, may_retry: bool) -> bool:

@@ -1,6 +1,6 @@
 """The account behind the app: its name and keys, its fleet, the faults in force, its clock."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from ..faults import Faults
@@ -24,6 +24,7 @@ class EmulatedAccount:
         faults: Faults | None,
         speed: float | None,
         allows_shared_key: bool,
+        refused_versions: Iterable[str],
         token_lifetime_seconds: float,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
@@ -38,6 +39,8 @@ class EmulatedAccount:
         self.faults = Faults(seed=fleet.seed) if faults is None else faults
         for fault in fleet.config.faults:
             self.faults.add(fault)
+        #: api-versions that are answered with UnsupportedRequestVersion; set it at any time
+        self.refused_versions = frozenset({*fleet.config.refused_versions, *refused_versions})
         self.tokens = Tokens(fleet.seed, token_lifetime_seconds)
         self.speed = speed or None
         if self.speed and fleet.truth_hours is None:

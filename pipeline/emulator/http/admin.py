@@ -89,7 +89,7 @@ def _answer(emulator: EmulatedAccount, environ: dict[str, Any], method: str, pat
 
 def _json(document: Any, status: int = 200) -> Reply:
     return Reply(
-        status, msgspec.json.encode(document), content_type="application/json", is_error=True
+        status, msgspec.json.encode(document), content_type="application/json", has_length=True
     )
 
 

@@ -34,6 +34,8 @@ _CODES = {
     "forbidden": "Forbidden",
     "pool_not_found": "PoolNotFound",
     "node_not_found": "NodeNotFound",
+    "file_not_found": "FileNotFound",
+    "node_unusable": "NodeStateUnusable",
     "error_with_200": "InternalError",
 }
 
@@ -89,11 +91,22 @@ def change_content(
     """
     if not isinstance(reply.body, bytes) or reply.status != 200:
         return reply
+    if request.route == "file":
+        return _change_file(faults, request, reply)
     document = json.loads(reply.body)
     page = _Page(request, number, key)
     for fault in faults:
         _CONTENT[fault.kind](fault, document, page)
     return replace(reply, body=json.dumps(document).encode())
+
+
+def _change_file(faults: list[Fault], request: Request, reply: Reply) -> Reply:
+    """Return a file's bytes with planted secrets at their end; no other kind is for files."""
+    body = reply.body
+    for fault in faults:
+        if fault.kind == "planted_secrets" and request.method == "GET" and isinstance(body, bytes):
+            body += b"\n" + _secret_text().encode() + b"\n"
+    return replace(reply, body=body)
 
 
 def _items(fault: Fault, document: Json) -> list[Json]:
@@ -195,10 +208,10 @@ PLANTED_SECRETS = (
 )
 
 
-def _planted_secrets(fault: Fault, document: Json, page: _Page) -> None:
+def _secret_text() -> str:
     sas, key, shared, bearer, in_url, argument, value = PLANTED_SECRETS
     quoted = sas.replace("=", "%3D")
-    text = (
+    return (
         f"GET https://store.blob.core.windows.net/c/b?sv=2024-11-04&sr=b&sig={quoted} failed;"
         f" AccountName=store;AccountKey={key};EndpointSuffix=core.windows.net;"
         f" Endpoint=sb://bus.example/;SharedAccessKeyName=all;SharedAccessKey={shared};"
@@ -206,12 +219,24 @@ def _planted_secrets(fault: Fault, document: Json, page: _Page) -> None:
         f" git clone https://bot:{in_url}@git.example/repo.git;"
         f" login --user bot --password {argument}; docker run -e TOKEN={value} --env KEY={value}"
     )
+
+
+def _planted_secrets(fault: Fault, document: Json, page: _Page) -> None:
+    text, argument = _secret_text(), PLANTED_SECRETS[5]
+    details = [{"name": "Output", "value": text}]
     for item in _items(fault, document):
+        if "allocationState" in item:  # a pool
+            error = {"code": "AllocationFailed", "message": text, "values": details}
+            item["resizeErrors"] = [error]
+            item["autoScaleRun"] = {
+                "timestamp": item["lastModified"], "results": f"$note={text}", "error": error
+            }  # fmt: skip
+            continue
         item["errors"] = [
             {
                 "code": "SetupFailed",
                 "message": text,
-                "errorDetails": [{"name": "Output", "value": text}],
+                "errorDetails": details,
             }
         ]
         item["operatorNote"] = {"text": text, "password": argument}

@@ -23,6 +23,7 @@ from .paging import page_number
 from .replies import REASONS, Reply, ServiceError, error_reply
 from .requests import Request, read_request
 from .service import Service
+from .versions import check_version
 
 if TYPE_CHECKING:
     import httpx
@@ -42,8 +43,9 @@ class Emulator(EmulatedAccount):
     without it the clock stands until somebody moves it. The truth log of a running clock keeps
     its last 48 hours only, unless ``fleet.truth_hours`` is set: it would fill the memory.
     ``allows_shared_key`` is off for an account in user-subscription mode, which takes tokens
-    only. ``page_limit`` makes pages shorter than clients ask for, so that a few pools or nodes
-    fill several. ``clock`` and ``sleep`` stand in for the wall clock (epoch seconds) and
+    only. ``refused_versions`` are api-versions that the service no longer supports, beside those
+    of the fleet file. ``page_limit`` makes pages shorter than clients ask for, so that a few
+    pools or nodes fill several. ``clock`` and ``sleep`` stand in for the wall clock (epoch seconds) and
     ``time.sleep``.
     """
 
@@ -56,6 +58,7 @@ class Emulator(EmulatedAccount):
         faults: Faults | None = None,
         speed: float | None = None,
         allows_shared_key: bool = True,
+        refused_versions: Iterable[str] = (),
         page_limit: int | None = None,
         token_lifetime_seconds: float = 3600.0,
         clock: Callable[[], float] = time.time,
@@ -69,6 +72,7 @@ class Emulator(EmulatedAccount):
             faults=faults,
             speed=speed,
             allows_shared_key=allows_shared_key,
+            refused_versions=refused_versions,
             token_lifetime_seconds=token_lifetime_seconds,
             clock=clock,
             sleep=sleep,
@@ -164,8 +168,9 @@ class Emulator(EmulatedAccount):
         For a client that takes gzip only the compressed bytes are kept: a million nodes then
         fit into the cache.
         """
-        if request.route in ("pool", "node") or request.method != "GET":
-            return self._service.answer(request)
+        version = check_version(request.query.get("api-version"), self.refused_versions)
+        if request.route in ("pool", "node", "file") or request.method != "GET":
+            return self._service.answer(request, version)
         if self._cached_revision != self.fleet.revision:
             self._cache.clear()
             self._cached_bytes = 0
@@ -176,7 +181,7 @@ class Emulator(EmulatedAccount):
         if body is not None:
             self._cache.move_to_end(key)
         else:
-            made = self._service.answer(request).body
+            made = self._service.answer(request, version).body
             assert isinstance(made, bytes)
             body = self._cache[key] = _compress(made) if is_gzip else made
             self._cached_bytes += len(body)
@@ -196,7 +201,8 @@ class Emulator(EmulatedAccount):
     ) -> Iterable[bytes]:
         body, encoding = reply.body, reply.encoding
         is_large = isinstance(body, bytes) and len(body) > 512
-        if isinstance(body, bytes) and is_large and encoding is None and request.accepts_gzip:
+        is_plain = encoding is None and not (reply.has_length and reply.status == 200)
+        if isinstance(body, bytes) and is_large and is_plain and request.accepts_gzip:
             body, encoding = _compress(body), "gzip"
         headers = [
             ("Content-Type", reply.content_type),
@@ -210,8 +216,9 @@ class Emulator(EmulatedAccount):
         ]
         if encoding is not None:
             headers += [("Content-Encoding", encoding), ("Vary", "Accept-Encoding")]
-        # An error comes with its length; anything else is chunked, as recorded.
-        if reply.is_error and isinstance(body, bytes) and reply.status != 304:
+        if request.method == "HEAD":
+            body = b""
+        elif reply.has_length and isinstance(body, bytes) and reply.status != 304:
             headers.append(("Content-Length", str(len(body))))
         if request.headers.get("return-client-request-id", "").lower() == "true":
             client_id = request.headers.get("client-request-id")

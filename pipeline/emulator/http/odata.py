@@ -47,6 +47,15 @@ POOLS: Grammar = {
 }
 NODE_COUNTS: Grammar = {"poolId": (_EQUAL, "text")}
 USAGE: Grammar = {"poolId": (_ID, "text")}
+FILES: Grammar = {"name": (frozenset({"startswith"}), "text")}
+IMAGES: Grammar = {
+    "nodeAgentSKUId": (_ID, "text"),
+    "imageReference/publisher": (_ID, "text"),
+    "imageReference/offer": (_ID, "text"),
+    "imageReference/sku": (_ID, "text"),
+    "osType": (_EITHER, "text"),
+    "verificationType": (_EITHER, "text"),
+}
 
 _TOKENS = re.compile(
     r"\s*(?:(?P<open>\()|(?P<close>\))|(?P<comma>,)"

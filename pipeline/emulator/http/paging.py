@@ -9,10 +9,16 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Iterable, Sequence
+from typing import Any
 from urllib.parse import quote, unquote
 
-from .replies import ServiceError, bad_parameter
+import msgspec
+
+from .replies import Reply, ServiceError, bad_parameter
 from .requests import Request
+
+encode = msgspec.json.Encoder().encode
 
 _PREFIX, _SUFFIX = "WATV2:", ":1$1"
 
@@ -86,3 +92,24 @@ def page_number(request: Request, key: str) -> int:
         return read_skip_token(request, key)[1]
     except ServiceError:
         return 1
+
+
+def envelope(request: Request, kind: str, items: Iterable[bytes], token: str | None) -> Reply:
+    """Return the reply that holds a page of items, already encoded."""
+    head = encode(f"{request.base}/$metadata#{kind}")
+    body = b'{"odata.metadata":' + head + b',"value":[' + b",".join(items) + b"]"
+    if token is not None:
+        body += b',"odata.nextLink":' + encode(next_link(request, token))
+    return Reply(200, body + b"}")
+
+
+def numbered_page(
+    request: Request, kind: str, rows: Sequence[dict[str, Any]], size: int, key: str
+) -> Reply:
+    """Return a page of a list that holds still: its token counts the rows before it."""
+    after, page = read_skip_token(request, key)
+    skipped = int(after) if after else 0
+    token = None
+    if len(rows) > skipped + size:
+        token = skip_token(str(skipped + size), page + 1, key, request.path)
+    return envelope(request, kind, map(encode, rows[skipped : skipped + size]), token)

@@ -15,6 +15,7 @@ JSON_TYPE = "application/json;odata=minimalmetadata"
 REASONS = {
     200: "OK", 304: "Not Modified", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
     404: "Not Found", 405: "Method Not Allowed", 409: "Conflict", 412: "Precondition Failed",
+    413: "Content Too Large", 415: "Unsupported Media Type", 416: "Range Not Satisfiable",
     429: "Too Many Requests", 500: "Internal Server Error", 502: "Bad Gateway",
     503: "Service Unavailable", 504: "Gateway Timeout",
 }  # fmt: skip
@@ -43,6 +44,30 @@ ERRORS = {
     "UnsupportedHttpVerb": (405, "The resource doesn't support the specified HTTP verb."),
     "PoolNotFound": (404, "The specified pool does not exist."),
     "NodeNotFound": (404, "The specified node does not exist."),
+    "FileNotFound": (404, "The specified file does not exist."),
+    "PathNotFound": (404, "The specified path does not exist."),
+    "PoolBeingDeleted": (
+        409,
+        "The specified pool has been marked for deletion and is being reclaimed.",
+    ),
+    "NodeBeingCreated": (409, "The specified node is being created."),
+    "NodeBeingStarted": (409, "The specified node is being started."),
+    "NodeBeingRebooted": (409, "The specified node is being rebooted."),
+    "NodeBeingReimaged": (409, "The specified node is being reimaged."),
+    "NodeStateUnusable": (409, "The specified operation is not permitted on an unusable node."),
+    "NodeNotReady": (
+        409,
+        "Node is not able to perform the requested operations in its current state",
+    ),
+    "OperationInvalidForCurrentState": (
+        409,
+        "The specified operation is not valid for the current state of the resource.",
+    ),
+    "InvalidRange": (416, "The byte range specified is invalid for the specified file."),
+    "UnsupportedRequestVersion": (
+        400,
+        "The specified version of the Batch REST API is not supported.",
+    ),
     "ConditionNotMet": (
         412,
         "The condition specified using HTTP conditional header(s) is not met.",
@@ -93,7 +118,8 @@ def bad_parameter(name: str, value: str, reason: str) -> ServiceError:
 class Reply:
     """A reply before it is put on the wire: the body is whole bytes or comes in pieces.
 
-    ``encoding`` is the Content-Encoding of a body that is already compressed.
+    ``encoding`` is the Content-Encoding of a body that is already compressed. With
+    ``has_length`` the body comes with its length and uncompressed, else chunked.
     """
 
     status: int
@@ -101,7 +127,7 @@ class Reply:
     headers: Headers = field(default_factory=list)
     content_type: str = JSON_TYPE
     encoding: str | None = None
-    is_error: bool = False
+    has_length: bool = False
 
 
 def error_body(base: str, error: ServiceError, request_id: str, time: str) -> bytes:
@@ -123,6 +149,6 @@ def error_body(base: str, error: ServiceError, request_id: str, time: str) -> by
 def error_reply(base: str, error: ServiceError, request_id: str, time: str) -> Reply:
     """Return the reply for an error. Error bodies come with their length, not chunked."""
     if error.status == 304:
-        return Reply(304, b"", list(error.headers), is_error=True)
+        return Reply(304, b"", list(error.headers), has_length=True)
     body = error_body(base, error, request_id, time)
-    return Reply(error.status, body, list(error.headers), is_error=True)
+    return Reply(error.status, body, list(error.headers), has_length=True)

@@ -10,8 +10,11 @@ _ROUTES = (
     ("pool", re.compile(r"/pools/([^/]+)")),
     ("nodes", re.compile(r"/pools/([^/]+)/nodes")),
     ("node", re.compile(r"/pools/([^/]+)/nodes/([^/]+)")),
+    ("files", re.compile(r"/pools/([^/]+)/nodes/([^/]+)/files/?")),
+    ("file", re.compile(r"/pools/([^/]+)/nodes/([^/]+)/files/(.+)", re.DOTALL)),
     ("nodecounts", re.compile(r"/nodecounts")),
     ("poolusagemetrics", re.compile(r"/poolusagemetrics")),
+    ("supportedimages", re.compile(r"/supportedimages")),
     ("token", re.compile(r"/msi/token")),
 )
 
@@ -27,6 +30,7 @@ class Request:
     route: str | None
     pool_id: str | None
     node_id: str | None
+    file_path: str | None
     query: dict[str, str]
     headers: dict[str, str]  # by lower-case name
     remote: str
@@ -64,7 +68,7 @@ def read_request(environ: dict[str, Any]) -> Request:
     query: dict[str, str] = {}
     for name, value in parse_qsl(raw_query, keep_blank_values=True):
         query.setdefault(name.lower(), value)  # the official client says timeOut and startTime
-    route, pool_id, node_id = _route(path)
+    route, pool_id, node_id, file_path = _route(path)
     return Request(
         method=environ.get("REQUEST_METHOD", "GET"),
         base=f"{environ.get('wsgi.url_scheme', 'http')}://{host}",
@@ -73,16 +77,18 @@ def read_request(environ: dict[str, Any]) -> Request:
         route=route,
         pool_id=pool_id,
         node_id=node_id,
+        file_path=file_path,
         query=query,
         headers=headers,
         remote=environ.get("REMOTE_ADDR", ""),
     )
 
 
-def _route(path: str) -> tuple[str | None, str | None, str | None]:
+def _route(path: str) -> tuple[str | None, str | None, str | None, str | None]:
     for name, pattern in _ROUTES:
         found = pattern.fullmatch(path)
         if found:
-            names = [unquote(group) for group in found.groups()] + [None, None]
-            return name, names[0], names[1]
-    return None, None, None
+            # servers leave %2F in the path as it is, so that it is no separator
+            names = [unquote(group) for group in found.groups()] + [None] * 3
+            return name, names[0], names[1], names[2]
+    return None, None, None, None
