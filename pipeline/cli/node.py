@@ -166,6 +166,7 @@ def _live(
     lake: str | None,
 ) -> int:
     from pipeline.extract import BatchClient
+    from pipeline.extract.envelope import shallow
     from pipeline.redact import Redactor
 
     wanted = settings(lake, accounts).require_accounts()
@@ -174,7 +175,10 @@ def _live(
     names = [name.strip() for name in select.split(",")] if select else []
     with BatchClient(wanted[0]) as client:
         page = client.node(pool, node_id, select=names, timeout=timeout)
-    value: Any = Redactor().json(json.loads(page.body))
+    value: Any = Redactor().json(
+        # Python reads no integer of thousands of digits: such a one is shown as text
+        json.loads(shallow(page.body), parse_int=lambda t: int(t) if len(t) < 400 else t)
+    )
     click.echo(json.dumps(value, indent=2))
     return 0
 

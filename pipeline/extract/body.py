@@ -13,7 +13,14 @@ import httpx
 import msgspec
 from isal import isal_zlib
 
-from pipeline.extract.envelope import Envelope, check_utf8, prove
+from pipeline.extract.envelope import (
+    Envelope,
+    TooManyElements,
+    check_count,
+    check_utf8,
+    prove,
+    shallow,
+)
 from pipeline.extract.errors import BadResponse
 from pipeline.redact import Redactor
 
@@ -132,10 +139,15 @@ def read_listing(body: bytes) -> Told:
     Raises BadResponse unless the body is exactly one JSON object with a list `value`.
     """
     try:
-        envelope = prove(body)
-    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
-        # What is odd may be odd elements, which are none of the envelope's matter.
-        return Told(_decode(_LISTING, body).next_link or None)
+        try:
+            envelope = prove(body)
+        except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+            # What is odd may be odd elements, which are none of the envelope's matter.
+            listing = _decode(_LISTING, body)
+            check_count(listing.value)
+            return Told(listing.next_link or None)
+    except TooManyElements as error:
+        raise BadResponse("TooManyElements", str(error), is_transient=False) from None
     return Told(envelope.next_link or None, envelope)
 
 
@@ -158,6 +170,8 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         check_utf8(body)
         try:
             return decoder.decode(body)
+        except RecursionError:
+            return decoder.decode(shallow(body))
         except msgspec.DecodeError:
             # Half a surrogate pair is the matter of the node it stands in, as an odd number is.
             if not (repaired := _SURROGATE.subn(rb"\\ufffd", body))[1]:

@@ -1,11 +1,22 @@
-"""A page of a listing as it is proved once, by whoever reads it first: JSON, and an envelope.
+"""The envelope of a page: one JSON object with a list ``value``, proved once by whoever reads it first.
 
 What its elements are is not looked into, but for where their start tasks stand.
 """
 
 from __future__ import annotations
 
+import re
+
 import msgspec
+
+#: The service sends at most 1,000 elements a page; a page of more than these is none of its pages.
+MAX_ELEMENTS = 10_000
+#: Deeper than this nothing is read: every reader of JSON recurses, and Python's stack is finite.
+MAX_DEPTH = 150
+#: From here on a page is searched for more objects than any page has, before they are made.
+_LARGE = 16 << 20
+_MAX_OBJECTS = 100 * MAX_ELEMENTS
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 
 
 class Element(msgspec.Struct, gc=False):
@@ -21,6 +32,10 @@ class Envelope(msgspec.Struct):
     next_link: str | None = msgspec.field(name="odata.nextLink", default=None)
 
 
+class TooManyElements(ValueError):
+    """A page of more elements than the service sends: to read them would take all memory."""
+
+
 _DECODER = msgspec.json.Decoder(Envelope)
 
 
@@ -31,12 +46,50 @@ def prove(body: bytes) -> Envelope:
         UnicodeDecodeError: it is not UTF-8.
         msgspec.DecodeError: it is not one JSON object with a list of objects.
         RecursionError: it is nested too deeply.
+        TooManyElements: it lists more elements than any page of the service.
     """
+    check_size(body)
     check_utf8(body)
-    return _DECODER.decode(body)
+    envelope = _DECODER.decode(body)
+    check_count(envelope.value)
+    return envelope
+
+
+def check_size(body: bytes) -> None:
+    """Raises TooManyElements for a large body with more objects than any page, before they are made."""
+    if len(body) > _LARGE and body.count(b"{") > _MAX_OBJECTS:
+        raise TooManyElements(f"a page of more than {_MAX_OBJECTS:,} objects")
+
+
+def check_count(elements: list[Element] | list[object] | list[msgspec.Raw]) -> None:
+    """Raises TooManyElements for a list longer than any of the service's."""
+    if len(elements) > MAX_ELEMENTS:
+        raise TooManyElements(f"a page of {len(elements):,} elements, more than {MAX_ELEMENTS:,}")
 
 
 def check_utf8(body: bytes) -> None:
     """What msgspec and arrow-rs skip they do not look at. Raises UnicodeDecodeError."""
     if not body.isascii():
         body.decode()
+
+
+def shallow(body: bytes) -> bytes:
+    """JSON without what stands deeper than MAX_DEPTH: the lists and objects there are left empty.
+
+    A value that was cut is still deeper than any that is kept, so that its node is named malformed.
+    """
+    parts: list[bytes] = []
+    depth = begin = 0
+    for match in _STRING_OR_BRACKET.finditer(body):
+        letter = body[match.start()]
+        if letter in b"[{":
+            depth += 1
+            if depth == MAX_DEPTH:
+                parts.append(body[begin : match.end()])
+        elif letter in b"]}":
+            if depth == MAX_DEPTH:
+                begin = match.start()
+            depth -= 1
+    if depth < MAX_DEPTH:  # else it ends within what is cut
+        parts.append(body[begin:])
+    return b"".join(parts)

@@ -24,7 +24,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from arro3.io import read_json
 
-from pipeline.extract.envelope import Envelope, prove
+from pipeline.extract.envelope import (
+    Envelope,
+    TooManyElements,
+    check_count,
+    check_size,
+    prove,
+    shallow,
+)
 from pipeline.flatten import shape
 
 
@@ -137,6 +144,7 @@ def read_fast(
         RecursionError,
         pa.ArrowInvalid,
         NeedsSlowPath,
+        TooManyElements,
     ):
         return None
     if not _has_plain_ids(nodes):
@@ -275,12 +283,15 @@ def read_page(body: bytes, member: str = "value") -> tuple[list[object], str | N
     try:
         # Decoded here, for json would take any UTF there is, and half surrogates. A mark at the
         # beginning is no part of the text: saved files have one.
-        page = parse(body.decode("utf-8-sig"))
+        page = parse_page(body)
     except ValueError as error:
         raise BadPage(f"not JSON: {error}") from None
-    except RecursionError:
-        raise BadPage("nested too deeply") from None
-    return elements(page, member)
+    found, next_link = elements(page, member)
+    try:
+        check_count(found)
+    except TooManyElements as error:
+        raise BadPage(str(error)) from None
+    return found, next_link
 
 
 def elements(page: object, member: str = "value") -> tuple[list[object], str | None]:
@@ -297,6 +308,19 @@ def elements(page: object, member: str = "value") -> tuple[list[object], str | N
     if next_link is not None and not isinstance(next_link, str):
         raise BadPage("odata.nextLink is not a string")
     return page[member], next_link
+
+
+def parse_page(body: bytes) -> object:
+    """A body as Python values; what is nested too deeply in it is cut off, and costs its node only.
+
+    Raises:
+        ValueError: it is not JSON, or has more objects than any page.
+    """
+    check_size(body)
+    try:
+        return parse(body.decode("utf-8-sig"))
+    except RecursionError:
+        return parse(shallow(body).decode("utf-8-sig"))
 
 
 def parse(text: str) -> object:

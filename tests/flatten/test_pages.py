@@ -86,23 +86,17 @@ def test_every_truncation_is_refused() -> None:
     ],
     ids=lambda body: repr(body[:40]),
 )
-def test_ten_thousand_levels_do_not_overflow(body: bytes) -> None:
-    """Python 3.11 refuses the page; a later one may read it, and then it is not lost."""
-    try:
-        tables, _ = flattener().page(body, AT)
-    except BadPage:
-        return
+def test_ten_thousand_levels_cost_a_node_at_most(body: bytes) -> None:
+    """What is too deep is cut off; the page is read."""
+    tables, _ = flattener().page(body, AT)
     assert ["a"] == tables["nodes"]["node_id"].to_pylist()
 
 
 def test_depths_between_do_not_overflow() -> None:
-    """However deep an unknown field is: its page is refused, or its node malformed, or kept."""
+    """However deep an unknown field is: its node is malformed, or it is kept."""
     for depth in range(50, 1200, 50):
         body = b'{"value":[{"id":"a","new":' + b'{"a":[' * depth + b"]}" * depth + b"}]}"
-        try:
-            tables, _ = flattener().page(body, AT)
-        except BadPage:
-            continue
+        tables, _ = flattener().page(body, AT)
         assert [depth > 50] == tables["nodes"]["is_malformed"].to_pylist()
 
 
