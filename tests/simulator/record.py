@@ -276,21 +276,21 @@ def _status(snapshot: Snapshot) -> str:
     return "partial" if is_whole or len(bad) < len(snapshot.listings) or has_rows else "failed"
 
 
-def _absences(listings: list[Listing], node_id: str) -> list[tuple[datetime, datetime, bool]]:
-    """The proofs that a node id was absent: their start, their finish, whether the pool was."""
+#: A proof that a node was absent: its start, its finish, whether its pool was.
+Absence = tuple[datetime, datetime, bool]
+
+
+def _absences(listings: list[Listing], rows: list[Row]) -> list[Absence]:
+    """The proofs that the node of these rows was absent."""
+    holding = {row.listing for row in rows}
     return [
         (each.started_at, each.finished_at, each.is_absence)
         for each in listings
-        if each.is_proof
-        and each.started_at
-        and each.finished_at
-        and all(row.node_id != node_id for row in each.rows)
+        if each.is_proof and each.started_at and each.finished_at and each not in holding
     ]
 
 
-def _has_gone_between(
-    absences: list[tuple[datetime, datetime, bool]], one: datetime, other: datetime
-) -> bool:
+def _has_gone_between(absences: list[Absence], one: datetime, other: datetime) -> bool:
     """Whether proofs between two moments show that it had gone: two of them, or its pool absent."""
     begins, ends = min(one, other), max(one, other)
     between = [each for each in absences if begins < each[0] and each[1] < ends]
@@ -303,7 +303,7 @@ def _resolve(rows: list[Row], listings: list[Listing]) -> None:
     It is the nearest one of the same node with no absence between that is not later than the row.
     """
     known = [(row.observed_at, row.allocation_time) for row in rows if row.allocation_time]
-    absences = _absences(listings, rows[0].node_id)
+    absences = _absences(listings, rows)
     for row in rows:
         if row.allocation_time is None:
             # Reading: an absence is what proves a node gone. Of several the nearest is the latest:
@@ -326,8 +326,9 @@ def _nodes(
         by_allocation[row.allocation_time].append(row)
     nodes = [Node(account, pool_id, node_id, key, own) for key, own in by_allocation.items()]
     nodes.sort(key=lambda node: (node.first_observed_at, node.last_observed_at))
-    absences = _absences(listings, node_id)
     for index, node in enumerate(nodes):
+        # Another machine under its id is not this node.
+        absences = _absences(listings, node.rows)
         # A listing that began before the node was last seen proves nothing.
         after = [each for each in absences if each[0] > node.last_observed_at]
         if after and (len(after) >= 2 or after[0][2]):
