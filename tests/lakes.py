@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline import schema
 from pipeline.flatten.columns import Origin
 from pipeline.lake import Lake, new_snapshot_id
-from pipeline.snapshot.ledger import Ledger, pool_table
+from pipeline.snapshot.ledger import Ledger, pool_tables
 
 MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
 _numbers = itertools.count()
@@ -153,7 +153,7 @@ def put(
     with lake.writer(snapshot_id, account) as writer:
         pools_found = tables.pop("pools")
         if pools_found:
-            writer.write({"pools": pool_table(pools_found)})
+            writer.write(pool_tables(pools_found))
         for name, found in tables.items():
             if found:
                 table = pa.Table.from_pylist(found, schema.TABLES[name].schema)

@@ -47,11 +47,13 @@ ODD_TEXTS = (
 
 
 class Api:
-    """The OpenAPI definitions of the contract."""
+    """The OpenAPI definitions of the contract, of one api-version."""
 
-    def __init__(self, shared: Path) -> None:
-        path = shared / "contract" / "openapi-2024-07-01.20.0-read-operations.json"
-        self.definitions: dict[str, Json] = json.loads(path.read_text())["definitions"]
+    def __init__(self, shared: Path, version: str = "2024-07-01.20.0") -> None:
+        self.definitions: dict[str, Json] = {}
+        for path in sorted((shared / "contract").glob(f"openapi-{version}-*.json")):
+            # "more-read-operations" comes first: where both define something, the other holds
+            self.definitions |= json.loads(path.read_text())["definitions"]
 
     def resolved(self, definition: Json) -> Json:
         """A property's definition with its reference followed."""

@@ -103,7 +103,7 @@ def _member(objects: pa.StructArray, column: Column) -> pa.Array:
 def _texts(column: Column, values: pa.Array) -> Iterator[pa.StringArray]:
     """The free-text arrays in a column, those in its lists too."""
     if column.secret == "text":
-        yield values
+        yield values.flatten() if pa.types.is_list(values.type) else values
     if column.fields:
         flat = values.flatten()
         for each in column.fields:
@@ -154,6 +154,8 @@ class Columns:
             return self._enum(column, values, place)
         if column.type == schema.TIME:
             return shape.to_time(values)
+        if pa.types.is_list(values.type):
+            return _same_lists(values, mask_column(values.flatten(), self.masks), column.type)
         # A masked value was masked before it came here: environment values stand in start tasks.
         return mask_column(values, self.masks) if column.secret == "text" else values
 

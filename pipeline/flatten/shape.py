@@ -34,9 +34,10 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """An object: its members by name."""
+    """An object: its members by name; ``has_table`` where it is a row of a table of its own."""
 
     members: dict[str, Shape]
+    has_table: bool = False
 
     @property
     def arrow(self) -> pa.StructType:
@@ -86,7 +87,8 @@ def _with_children(node: Table, *children: Table) -> Members:
         assert child.root is not None
         inner = members(child.columns)
         name = child.root.removesuffix("[]")
-        shape.members[name] = Elements(inner, True) if child.root.endswith("[]") else inner
+        is_list = child.root.endswith("[]")
+        shape.members[name] = Elements(inner, True) if is_list else Members(inner.members, True)
     return shape
 
 
@@ -275,5 +277,19 @@ def leaves(shape: Members, path: str = "") -> Iterator[tuple[str, Leaf]]:
 START_TASK = members(schema.START_TASKS.columns)
 #: A ComputeNode: the node's own columns and those of its three child tables.
 NODE = _with_children(schema.NODES, schema.START_TASKS, schema.RECENT_TASKS, schema.NODE_ERRORS)
-POOL = members(schema.POOLS.columns)
+POOL_ERROR = members(schema.POOL_ERRORS.columns)
+
+
+def _pool() -> Members:
+    """A pool: its own columns, and its errors, which stand in two places."""
+    shape = members(schema.POOLS.columns)
+    run = shape.members["autoScaleRun"]
+    assert isinstance(run, Members)
+    run.members["error"] = Members(POOL_ERROR.members, True)
+    shape.members["resizeErrors"] = Elements(POOL_ERROR, True)
+    return shape
+
+
+POOL = _pool()
 POOL_USAGE = members(schema.POOL_USAGE.columns)
+SUPPORTED_IMAGE = members(schema.SUPPORTED_IMAGES.columns)

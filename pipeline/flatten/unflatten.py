@@ -47,9 +47,15 @@ def node(
     return rebuilt
 
 
-def pool(row: Row) -> Json:
-    """The CloudPool that a row of ``pools`` was made from."""
+def pool(row: Row, pool_errors: Iterable[Row] = ()) -> Json:
+    """The CloudPool that a row of ``pools`` and its rows of ``pool_errors`` were made from."""
     rebuilt = _object(schema.POOLS, row)
+    for error in sorted(pool_errors, key=lambda error: cast(int, error["position"])):
+        made = _object(schema.POOL_ERRORS, error)
+        if error["kind"] == "resize":
+            rebuilt.setdefault("resizeErrors", []).append(made)
+        else:
+            rebuilt.setdefault("autoScaleRun", {})["error"] = made
     if row["configuration_json"] is not None:
         rebuilt.update(json.loads(row["configuration_json"]))
     return rebuilt

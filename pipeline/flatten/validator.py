@@ -87,8 +87,6 @@ class Validator:
     def __init__(self, of: shape.Members, ignored: Iterable[str] = ("odata.metadata",)) -> None:
         self.shape = of
         self.ignored = frozenset(ignored)
-        #: The object within a node whose row is of a table of its own, though in no list.
-        self._start_task = of.members.get("startTask") if of is shape.NODE else None
 
     def validate(self, value: dict[str, object]) -> Validation:
         """What of ``value`` does not fit; all else is what the shape's Arrow type takes of it."""
@@ -118,7 +116,7 @@ class Validator:
             else:
                 if not x:
                     self._keep(name, {}, validation, at)
-                row = (name,) if member is self._start_task else at.row
+                row = at.steps(name) if member.has_table else at.row
                 self._object(x, member, validation, _Place(at, name, row))
 
     def _elements(

@@ -30,19 +30,6 @@ ROWS_OF_A_DAY_FILE = 262_144
 _FILES_TOGETHER = 16
 _CODED = pa.dictionary(pa.int32(), schema.TEXT)
 
-_TASK = ("start_time", "job_id", "task_id", "subtask_id")
-#: What a day file is sorted by: equal values lie together, a node's history in one place. Its window
-#: of tasks moves on with each that ends, so all sightings of one task lie together.
-ORDER: dict[str, tuple[str, ...]] = {
-    "snapshots": ("snapshot_id",),
-    "pools": ("pool_id", "snapshot_id"),
-    "nodes": ("pool_id", "node_id", "observed_at", "snapshot_id"),
-    "start_tasks": ("pool_id", "start_task_id", "snapshot_id"),
-    "recent_tasks": ("pool_id", "node_id", *_TASK, "snapshot_id", "position"),
-    "node_errors": ("pool_id", "node_id", "snapshot_id", "position"),
-    "pool_usage": ("pool_id", "vm_size", "start_time", "snapshot_id"),
-}
-
 
 class Damaged(LakeError):
     """A file is missing, cannot be read, or does not hold what its ledger row says."""
@@ -100,12 +87,12 @@ def _sorted_rows(
             raise Damaged(f"{storage.url(key)}: {told}")
         total += rows
         values.update(found)
-    keys = ORDER[table.name][:2]
+    keys = table.order[:2]
     # A fifth of the columns and more are null in every row of a day: those are not read.
     used = [
         column
         for column in table.stored
-        if values[column.name] or column.name in ORDER[table.name] or _is_list(column)
+        if values[column.name] or column.name in table.order or _is_list(column)
     ]
     size = sum(_size(column, total, values[column.name]) for column in used)
     passes = max(1, -(-size // budget_bytes))
@@ -205,7 +192,7 @@ def _conform(rows: pa.Table, columns: Sequence[Column]) -> pa.Table:
 
 
 def _in_order(rows: pa.Table, table: Table) -> Iterator[pa.Table]:
-    keys = ORDER[table.name]
+    keys = table.order
     by = pa.table({name: _ranks(rows[name]) for name in keys})
     order = pc.sort_indices(by, sort_keys=[(name, "ascending") for name in keys])
     del by
@@ -269,7 +256,7 @@ class DayFile(TableFile):
             field.with_type(_CODED) if field.name in self._encoded else field for field in columns
         ]
         paths = {path: encodings[field.name] for field in columns for path in leaves(field)}
-        keys = {"account", *(key for keys in ORDER.values() for key in keys)}
+        keys = {"account", *(key for table in schema.TABLES.values() for key in table.order)}
         writer = pq.ParquetWriter(
             self._sink.file,
             pa.schema(kinds),

@@ -1,5 +1,6 @@
 """The tables and facts of a lake, declared: a column is one line, and nowhere else."""
 
+from pipeline.schema.account import START_TASK_OUTPUT, SUPPORTED_IMAGES
 from pipeline.schema.columns import (
     COUNT,
     FLAG,
@@ -13,7 +14,7 @@ from pipeline.schema.columns import (
     Table,
 )
 from pipeline.schema.nodes import NODE_ERRORS, NODE_STATES, NODES, RECENT_TASKS
-from pipeline.schema.pools import POOL_CONFIGURATION, POOL_USAGE, POOLS
+from pipeline.schema.pools import POOL_CONFIGURATION, POOL_ERRORS, POOL_USAGE, POOLS
 from pipeline.schema.start_tasks import START_TASKS
 from pipeline.schema.tables import DATA_TABLES, SNAPSHOTS, TABLES
 
@@ -27,6 +28,7 @@ __all__ = [
     "NODE_STATES",
     "POOLS",
     "POOL_CONFIGURATION",
+    "POOL_ERRORS",
     "POOL_USAGE",
     "REAL",
     "RECENT_TASKS",
@@ -34,6 +36,8 @@ __all__ = [
     "SCHEMA_VERSION",
     "SNAPSHOTS",
     "START_TASKS",
+    "START_TASK_OUTPUT",
+    "SUPPORTED_IMAGES",
     "TABLES",
     "TEXT",
     "TIME",

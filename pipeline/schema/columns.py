@@ -10,7 +10,7 @@ from typing import Literal
 import pyarrow as pa
 
 #: The version of the columns, written into every file; part of what makes an import's id.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: What a masked value reads.
 REDACTED = "[redacted]"
@@ -63,13 +63,15 @@ class Column:
 class Table:
     """One table of the lake: its grain, its columns, and the JSON object a row is made from.
 
-    ``root`` is where that object stands in a ComputeNode (``""`` the node itself, ``recentTasks[]``
-    an element of that list), or None where the rows are not made from a node.
+    ``order`` is what a day file is sorted by: equal values lie together, a node's history in one
+    place. ``root`` is where that object stands in a ComputeNode (``""`` the node itself,
+    ``recentTasks[]`` an element of that list), or None where the rows are not made from a node.
     """
 
     name: str
     grain: str
     doc: str
+    order: tuple[str, ...]
     columns: tuple[Column, ...]
     root: str | None = None
 
@@ -100,6 +102,11 @@ def list_column(name: str, path: str | None, doc: str, *fields: Column) -> Colum
     """A list<struct> column; ``fields`` are the members of its elements."""
     members = pa.struct([field.field for field in fields if field.is_stored])
     return Column(name, pa.list_(pa.field("element", members)), path, doc, fields=fields)
+
+
+def text_list_column(name: str, path: str, doc: str) -> Column:
+    """A column that lists free texts."""
+    return Column(name, pa.list_(pa.field("element", TEXT)), path, doc, "text")
 
 
 def enum_list_column(name: str, path: str, doc: str, enum: Sequence[str]) -> Column:

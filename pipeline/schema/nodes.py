@@ -54,7 +54,7 @@ _CERTIFICATE_REFERENCE = (
     enum_list_column("visibility", "visibility", "Which accounts may use the certificate.", _VISIBILITY),
 )
 
-NODES = Table("nodes", "snapshot x node", "Every scalar of a compute node, as listed.", root="", columns=(
+NODES = Table("nodes", "snapshot x node", "Every scalar of a compute node, as listed.", root="", order=("pool_id", "node_id", "observed_at", "snapshot_id"), columns=(
     *NODE_KEYS,
     Column("observed_at", TIME, None, "When the service listed it, by the service's clock (the page's Date header)."),
     Column("is_malformed", FLAG, None, "A value had the wrong type: only valid keys are kept here, the rest in extra_json."),
@@ -106,7 +106,8 @@ NODES = Table("nodes", "snapshot x node", "Every scalar of a compute node, as li
     EXTRA,
 ))
 
-RECENT_TASKS = Table("recent_tasks", "snapshot x node x task", "The sliding window of tasks each node ran lately.", root="recentTasks[]", columns=(
+# A node's window of tasks moves on with each that ends: all sightings of one task lie together.
+RECENT_TASKS = Table("recent_tasks", "snapshot x node x task", "The sliding window of tasks each node ran lately.", root="recentTasks[]", order=("pool_id", "node_id", "start_time", "job_id", "task_id", "subtask_id", "snapshot_id", "position"), columns=(
     *CHILD_KEYS,
     Column("task_url", TEXT, "taskUrl", "URL of the task.", "text"),
     Column("job_id", TEXT, "jobId", "Job of the task."),
@@ -131,7 +132,7 @@ RECENT_TASKS = Table("recent_tasks", "snapshot x node x task", "The sliding wind
     EXTRA,
 ))
 
-NODE_ERRORS = Table("node_errors", "snapshot x node x error", "What is wrong with a node now.", root="errors[]", columns=(
+NODE_ERRORS = Table("node_errors", "snapshot x node x error", "What is wrong with a node now.", root="errors[]", order=("pool_id", "node_id", "snapshot_id", "position"), columns=(
     *CHILD_KEYS,
     Column("code", TEXT, "code", "Code of the error.", "text"),
     Column("message", TEXT, "message", "Message of the error.", "text"),

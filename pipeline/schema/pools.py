@@ -1,16 +1,16 @@
-"""Tables made from a pool and from its usage: ``pools``, ``pool_usage``."""
+"""Tables made from a pool and from its usage: ``pools``, ``pool_errors``, ``pool_usage``."""
 
 from __future__ import annotations
 
-from pipeline.schema.columns import COUNT, FLAG, INT, REAL, TEXT, TIME, Column, Table
-from pipeline.schema.keys import EXTRA, KEYS, LISTING
+from pipeline.schema.columns import COUNT, FLAG, INT, REAL, TEXT, TIME, Column, Table, list_column
+from pipeline.schema.keys import DETAIL_NAME, DETAIL_VALUE, EXTRA, KEYS, LISTING
 
 _POOL_STATE, _ALLOCATION = ("active", "deleting"), ("steady", "resizing", "stopping")
 _COMMUNICATION = ("default", "classic", "simplified")
 
 # fmt: off
 # ruff: noqa: E501 - a column is one line: that is what makes this file readable as a table
-POOLS = Table("pools", "snapshot x pool", "A pool as listed, and how the listing of its nodes went.", columns=(
+POOLS = Table("pools", "snapshot x pool", "A pool as listed, and how the listing of its nodes went.", order=("pool_id", "snapshot_id"), columns=(
     *KEYS,
     Column("pool_id", TEXT, "id", "Id of the pool."),
     Column("listing", TEXT, None, "Whether every page of its nodes was read: complete, partial or failed.", enum=LISTING),
@@ -39,6 +39,8 @@ POOLS = Table("pools", "snapshot x pool", "A pool as listed, and how the listing
     Column("enable_auto_scale", FLAG, "enableAutoScale", "Whether its size is computed."),
     Column("auto_scale_formula", TEXT, "autoScaleFormula", "The autoscale formula.", "text"),
     Column("auto_scale_evaluation_interval", TEXT, "autoScaleEvaluationInterval", "How often it is evaluated, ISO 8601 duration.", "text"),
+    Column("auto_scale_run_time", TIME, "autoScaleRun.timestamp", "When it was last evaluated."),
+    Column("auto_scale_run_results", TEXT, "autoScaleRun.results", "What that evaluation gave: $variable=value, joined by semicolons.", "text"),
     Column("enable_inter_node_communication", FLAG, "enableInterNodeCommunication", "Whether nodes may talk to each other."),
     Column("task_slots_per_node", INT, "taskSlotsPerNode", "Task slots on each node."),
     Column("target_node_communication_mode", TEXT, "targetNodeCommunicationMode", "Communication mode wanted.", enum=_COMMUNICATION),
@@ -47,7 +49,18 @@ POOLS = Table("pools", "snapshot x pool", "A pool as listed, and how the listing
     EXTRA,
 ))
 
-POOL_USAGE = Table("pool_usage", "snapshot x pool x vm_size x interval", "Core-hours as the service counts them (/poolusagemetrics).", columns=(
+POOL_ERRORS = Table("pool_errors", "snapshot x pool x kind x position", "What kept a pool from its size when it was listed: errors of its last resize, and of its last autoscale run.", order=("pool_id", "kind", "snapshot_id", "position"), columns=(
+    *KEYS,
+    Column("pool_id", TEXT, None, "Pool the error is of."),
+    Column("kind", TEXT, None, "What failed: resize (resizeErrors) or autoscale (autoScaleRun.error).", enum=("resize", "autoscale")),
+    Column("position", INT, None, "Place in resizeErrors, from 0; 0 for autoscale."),
+    Column("code", TEXT, "code", "Code of the error.", "text"),
+    Column("message", TEXT, "message", "Message of the error.", "text"),
+    list_column("error_details", "values", "Details of the error.", DETAIL_NAME, DETAIL_VALUE),
+    EXTRA,
+))
+
+POOL_USAGE = Table("pool_usage", "snapshot x pool x vm_size x interval", "Core-hours as the service counts them (/poolusagemetrics).", order=("pool_id", "vm_size", "start_time", "snapshot_id"), columns=(
     *KEYS,
     Column("pool_id", TEXT, "poolId", "Pool the hours were used in."),
     Column("vm_size", TEXT, "vmSize", "Size of its virtual machines.", "text"),
@@ -58,9 +71,10 @@ POOL_USAGE = Table("pool_usage", "snapshot x pool x vm_size x interval", "Core-h
 ))
 # fmt: on
 
-#: The deeper fields of CloudPool, which stand together in pools.configuration_json.
+#: The deeper fields of a pool that have no column of their own: together they are pools.configuration_json.
 POOL_CONFIGURATION = tuple(
-    "virtualMachineConfiguration resizeErrors autoScaleRun networkConfiguration startTask "
+    "virtualMachineConfiguration networkConfiguration startTask "
     "certificateReferences applicationPackageReferences taskSchedulingPolicy userAccounts metadata "
-    "stats mountConfiguration identity upgradePolicy resourceTags".split()
+    "stats mountConfiguration identity upgradePolicy resourceTags "
+    "vmSkuProfile".split()
 )

@@ -29,7 +29,7 @@ _BIND_MOUNT = (
     Column("is_read_only", FLAG, "isReadOnly", "Whether it is mounted read-only."),
 )
 
-START_TASKS = Table("start_tasks", "snapshot x pool x distinct redacted startTask", "The start tasks the nodes of a pool carry, each once.", root="startTask", columns=(
+START_TASKS = Table("start_tasks", "snapshot x pool x distinct redacted startTask", "The start tasks the nodes of a pool carry, each once.", root="startTask", order=("pool_id", "start_task_id", "snapshot_id"), columns=(
     *KEYS,
     Column("pool_id", TEXT, None, "Pool whose nodes carry it."),
     Column("start_task_id", TEXT, None, "SHA-256 of its canonical redacted form."),

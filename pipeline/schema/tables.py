@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from pipeline.schema.account import START_TASK_OUTPUT, SUPPORTED_IMAGES
 from pipeline.schema.columns import COUNT, REAL, TEXT, TIME, Column, Table, list_column
 from pipeline.schema.keys import KEYS, LISTING
 from pipeline.schema.nodes import NODE_ERRORS, NODES, RECENT_TASKS
-from pipeline.schema.pools import POOL_USAGE, POOLS
+from pipeline.schema.pools import POOL_ERRORS, POOL_USAGE, POOLS
 from pipeline.schema.start_tasks import START_TASKS
 
 #: The tables that hold what was read, in the order they are written.
-DATA_TABLES = (POOLS, NODES, START_TASKS, RECENT_TASKS, NODE_ERRORS, POOL_USAGE)
+DATA_TABLES = (
+    POOLS,
+    NODES,
+    START_TASKS,
+    RECENT_TASKS,
+    NODE_ERRORS,
+    POOL_ERRORS,
+    START_TASK_OUTPUT,
+    SUPPORTED_IMAGES,
+    POOL_USAGE,
+)
 
 # fmt: off
 # ruff: noqa: E501 - a column is one line: that is what makes this file readable as a table
-SNAPSHOTS = Table("snapshots", "snapshot", "The ledger: one row a run, failed ones too. What has no row here does not exist.", columns=(
+SNAPSHOTS = Table("snapshots", "snapshot", "The ledger: one row a run, failed ones too. What has no row here does not exist.", order=("snapshot_id",), columns=(
     *KEYS,
     Column("started_at", TIME, None, "When the run began, by this machine's clock."),
     Column("finished_at", TIME, None, "When the run was committed, by this machine's clock."),

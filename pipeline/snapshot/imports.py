@@ -20,7 +20,7 @@ from pipeline.flatten import NodeFlattener, pages, pool_rows, shape
 from pipeline.flatten.columns import Origin
 from pipeline.lake import Lake, Refused, date_of, new_snapshot_id
 from pipeline.redact import Redactor
-from pipeline.snapshot.ledger import Ledger, Listing, bare_pool, pool_table
+from pipeline.snapshot.ledger import Ledger, Listing, bare_pool, pool_tables
 from pipeline.snapshot.live import Clock, Outcome, utc_now
 
 Kind = Literal["nodes", "pools"]
@@ -316,7 +316,7 @@ def store(
                 row["listing"] = "complete"
             ledger.report.add(flattener.report)
         if rows:
-            writer.write({"pools": pool_table(list(rows.values()))})
+            writer.write(pool_tables(list(rows.values())))
         ledger.pools_listed = len(rows)
         ledger.pools_complete = sum(row["listing"] == "complete" for row in rows.values())
         ledger.rows = dict(writer.rows)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 
 import pyarrow as pa
 
@@ -90,6 +90,10 @@ def bare_pool(origin: Origin, pool_id: str) -> dict[str, object]:
     }
 
 
-def pool_table(rows: list[dict[str, object]]) -> pa.Table:
-    """Rows of ``pools``, columns that are missing null."""
-    return pa.Table.from_pylist(rows, schema.POOLS.schema)
+def pool_tables(rows: Sequence[Mapping[str, object]]) -> dict[str, pa.Table]:
+    """Rows of ``pools`` as its table, missing columns null; and the ``pool_errors`` they carry."""
+    errors = [error for row in rows for error in cast(list[object], row.get("pool_errors", []))]
+    return {
+        "pools": pa.Table.from_pylist([*rows], schema.POOLS.schema),
+        "pool_errors": pa.Table.from_pylist(errors, schema.POOL_ERRORS.schema),
+    }

@@ -21,7 +21,7 @@ from pipeline.flatten.columns import Report
 from pipeline.flatten.pages import BadPage, read_page
 from pipeline.flatten.unknown_fields import UnknownFields
 from pipeline.redact import Redactor, redact_text
-from pipeline.snapshot.ledger import Ledger, Listing, bare_pool, pool_table
+from pipeline.snapshot.ledger import Ledger, Listing, bare_pool, pool_tables
 
 log = logging.getLogger("nodelake.snapshot")
 
@@ -118,7 +118,7 @@ class Reading:
                 reading.shutdown(wait=False, cancel_futures=True)
                 raise
         if self.pools:
-            self.writer.write({"pools": pool_table(list(self.pools.values()))})
+            self.writer.write(pool_tables(list(self.pools.values())))
         self._sum_up()
 
     def _list_pools(self) -> None:

@@ -1,4 +1,4 @@
--- check:    Tasks and errors of a node that their snapshot does not have
+-- check:    Tasks, errors and start-task output of a node that their snapshot does not have
 -- severity: fail
 -- grain:    table x account x snapshot x pool x node
 -- columns:  table_name, account, snapshot_id, pool_id, node_id, stored_rows
@@ -7,6 +7,9 @@ with children as (
     select 'recent_tasks' as table_name, account, snapshot_id, pool_id, node_id from recent_tasks
     union all
     select 'node_errors' as table_name, account, snapshot_id, pool_id, node_id from node_errors
+    union all
+    select 'start_task_output' as table_name, account, snapshot_id, pool_id, node_id
+    from start_task_output
 )
 select
     children.table_name,

@@ -1,4 +1,4 @@
--- check:    Snapshots with more or fewer rows than their ledger row tells
+-- check:    Snapshots with more or fewer rows than their ledger row counts
 -- severity: fail
 -- grain:    table x account x snapshot
 -- columns:  table_name, account, snapshot_id, ledger_rows, stored_rows
@@ -15,6 +15,12 @@ with told as (
     union all
     select 'node_errors' as table_name, account, snapshot_id, node_errors_rows from snapshots
     union all
+    select 'pool_errors' as table_name, account, snapshot_id, pool_errors_rows from snapshots
+    union all
+    select 'start_task_output' as table_name, account, snapshot_id, start_task_output_rows from snapshots
+    union all
+    select 'supported_images' as table_name, account, snapshot_id, supported_images_rows from snapshots
+    union all
     select 'pool_usage' as table_name, account, snapshot_id, pool_usage_rows from snapshots
 ),
 stored as (
@@ -27,6 +33,12 @@ stored as (
     select 'recent_tasks' as table_name, account, snapshot_id from recent_tasks
     union all
     select 'node_errors' as table_name, account, snapshot_id from node_errors
+    union all
+    select 'pool_errors' as table_name, account, snapshot_id from pool_errors
+    union all
+    select 'start_task_output' as table_name, account, snapshot_id from start_task_output
+    union all
+    select 'supported_images' as table_name, account, snapshot_id from supported_images
     union all
     select 'pool_usage' as table_name, account, snapshot_id from pool_usage_snapshots
 ),

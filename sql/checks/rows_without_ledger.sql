@@ -15,6 +15,12 @@ with stored as (
     union all
     select 'node_errors' as table_name, account, snapshot_id from node_errors
     union all
+    select 'pool_errors' as table_name, account, snapshot_id from pool_errors
+    union all
+    select 'start_task_output' as table_name, account, snapshot_id from start_task_output
+    union all
+    select 'supported_images' as table_name, account, snapshot_id from supported_images
+    union all
     select 'pool_usage' as table_name, account, snapshot_id from pool_usage_snapshots
 )
 select stored.table_name, stored.account, stored.snapshot_id, count(*) as stored_rows

@@ -130,8 +130,100 @@ if API is not None:
 
         (row,) = pool_rows([value], ORIGIN, Redactor(), report)
 
-        assert wanted == rebuild.pool(row)
+        assert wanted == rebuild.pool(row, row["pool_errors"])
         assert not report.problems
+
+
+def a_pool(**members: Any) -> Json:
+    """A pool whose last resize and last autoscale run failed, with further members."""
+    details = [{"name": "Reason", "value": "the quota of 20 cores is used up"}]
+    error = {"code": "InsufficientSampleData", "message": "no samples", "values": details}
+    return {
+        "id": "p",
+        "resizeErrors": [
+            {"code": "AccountCoreQuotaReached", "message": "no cores left", "values": details},
+            {"code": "AllocationTimedout"},
+        ],
+        "autoScaleRun": {
+            "timestamp": "2026-11-21T09:00:00.123456Z",
+            "results": "$TargetDedicatedNodes=2;$NodeDeallocationOption=requeue",
+            "error": error,
+        },
+    } | members
+
+
+def pool_there_and_back(value: Json) -> tuple[Any, Json, Report]:
+    """The pool rebuilt, its row, and what the report says."""
+    report = Report()
+    (row,) = pool_rows([value], ORIGIN, Redactor(), report)
+    return rebuild.pool(row, row["pool_errors"]), row, report
+
+
+def test_the_errors_of_a_pool_are_rows() -> None:
+    """One a resize error in its order, and one of the autoscale run; the run's own are columns."""
+    rebuilt_pool, row, report = pool_there_and_back(a_pool())
+    found = [(x["kind"], x["position"], x["code"], x["message"]) for x in row["pool_errors"]]
+
+    assert found == [
+        ("resize", 0, "AccountCoreQuotaReached", "no cores left"),
+        ("resize", 1, "AllocationTimedout", None),
+        ("autoscale", 0, "InsufficientSampleData", "no samples"),
+    ]
+    assert {x["pool_id"] for x in row["pool_errors"]} == {"p"}
+    assert (
+        row["auto_scale_run_results"] == "$TargetDedicatedNodes=2;$NodeDeallocationOption=requeue"
+    )
+    assert row["configuration_json"] is None
+    assert rebuilt_pool == a_pool()
+    assert report == Report()
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"resizeErrors": []},
+        {"resizeErrors": None},
+        {"resizeErrors": [{}]},
+        {"resizeErrors": [{"code": "X", "new": [1]}, {"values": []}, {"values": None}]},
+        {"autoScaleRun": None},
+        {"autoScaleRun": {}},
+        {"autoScaleRun": {"error": {}}},
+        {"autoScaleRun": {"error": None}},
+        {"autoScaleRun": {"error": {"new": {}}, "other": 1}},
+        {"autoScaleRun": {"error": {"values": [{"name": "a", "more": 1}]}}},
+    ],
+    ids=str,
+)
+def test_missing_null_and_empty_errors_differ(members: Json) -> None:
+    """Absent, null, empty, and with members that nobody knows: each comes back as it was."""
+    value = a_pool(**members)
+    rebuilt_pool, _, report = pool_there_and_back(value)
+
+    assert rebuilt_pool == value
+    assert not report.problems
+
+
+@pytest.mark.parametrize(
+    ("members", "path"),
+    [
+        ({"resizeErrors": [{"code": "A"}, {"code": 5, "new": 1}]}, "resizeErrors[1].code"),
+        ({"resizeErrors": ["text"]}, "resizeErrors[0]"),
+        ({"resizeErrors": {"code": "A"}}, "resizeErrors"),
+        ({"autoScaleRun": {"timestamp": "noon", "other": 1}}, "autoScaleRun.timestamp"),
+        ({"autoScaleRun": {"error": ["x"]}}, "autoScaleRun.error"),
+    ],
+    ids=str,
+)
+def test_errors_that_do_not_fit_are_kept_whole(members: Json, path: str) -> None:
+    """The member stands in extra_json as it came; the pool's other errors keep their rows."""
+    value = a_pool(**members)
+    rebuilt_pool, row, report = pool_there_and_back(value)
+
+    assert rebuilt_pool == value
+    assert [(x["pool_id"], x["path"]) for x in report.problems] == [("p", path)]
+    assert report.malformed == 1
+    other = "autoscale" if "resizeErrors" in members else "resize"
+    assert {each["kind"] for each in row["pool_errors"]} == {other}
 
 
 # --- missing, null and empty are three things ---

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pipeline import schema
 from pipeline.lake import Lake, compacted_key
 from pipeline.lake import day_file as dayfile
-from pipeline.lake.day_file import ORDER, DayFile
+from pipeline.lake.day_file import DayFile
 from pipeline.maintain.compaction import compact
 from pipeline.storage.disk import Disk
 from tests.days import ACCOUNT, DAY, LATER, expected, seen, store_days
@@ -28,7 +28,10 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=3)
 
 def in_order(rows: list[dict[str, Any]], table: str) -> list[tuple[tuple[bool, Any], ...]]:
     """Each row's place in a day file of its table: by its keys, what is missing last."""
-    return [tuple((row[key] is None, row[key] or 0) for key in ORDER[table]) for row in rows]
+    return [
+        tuple((row[key] is None, row[key] or 0) for key in schema.TABLES[table].order)
+        for row in rows
+    ]
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def day_file(lake: Lake, table: str) -> Path:
 
 
 def test_every_table_of_a_closed_day_is_sorted_and_has_its_schema(lake: Lake) -> None:
-    """By what ``ORDER`` tells of it; with the docs of its columns, the texts plain."""
+    """By its ``order``; with the docs of its columns, the texts plain."""
     service = make_service()
     for _ in range(3):
         service.run(lake)

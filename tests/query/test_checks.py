@@ -47,6 +47,9 @@ def whole(account: str, snapshot_id: str, later: float = 0) -> Rows:
         "start_tasks": [keys | {"start_task_id": "s"}],
         "recent_tasks": [task],
         "node_errors": [of_node | {"code": "e"}],
+        "pool_errors": [keys | {"kind": "resize", "position": 0, "code": "AllocationFailed"}],
+        "start_task_output": [of_node | {"file": "stderr", "text": "no such file"}],
+        "supported_images": [keys | {"publisher": "canonical", "offer": "ubuntu", "sku": "22_04"}],
         "pool_usage": [keys | used | {"total_core_hours": 1.0}],
     }
 
@@ -129,6 +132,7 @@ FAULTS: dict[str, list[tuple[Change, set[str]]]] = {
     "children_without_node": [
         (set_row("recent_tasks", node_id="c"), set()),
         (set_row("node_errors", node_id="c"), set()),
+        (set_row("start_task_output", node_id="c"), set()),
     ],
     "clock_skew": [
         (set_ledger(clock_skew_seconds=301.0), set()),
@@ -154,6 +158,7 @@ FAULTS: dict[str, list[tuple[Change, set[str]]]] = {
     "listed_counts": [(_listed_one_more, set()), (set_row("pools", nodes_listed=3), set())],
     "malformed_nodes": [(_malformed, set())],
     "nodes_without_listing": [(more("nodes", pool_id="q", start_task_id=None), set())],
+    "pool_errors_without_pool": [(set_row("pool_errors", pool_id="q"), set())],
     "rows_without_ledger": [(_of_another_snapshot, set())],
     "start_task_times": [(set_row("nodes", start_task_end_time=at("-1 12:09")), set())],
     "start_tasks_unknown": [(set_row("nodes", start_task_id="other"), set())],

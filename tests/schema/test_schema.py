@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -28,6 +29,7 @@ _ARROW = {
 _WRAPPERS = (
     ("executionInfo.", ""),
     ("virtualMachineInfo.imageReference.", "image."),
+    ("imageReference.", ""),
     ("virtualMachineInfo.", ""),
     ("endpointConfiguration.", ""),
     ("startTaskInfo.", "startTask."),
@@ -36,6 +38,11 @@ _WRAPPERS = (
     ("containerInfo.", "container."),
     ("failureInfo.", "failure."),
 )
+#: Columns that the design names otherwise.
+_SPECIAL = {
+    ("pools", "autoScaleRun.timestamp"): "auto_scale_run_time",
+    ("pool_errors", "values"): "error_details",
+}
 #: Columns that are a key of their row, so that history can be joined: never redacted.
 KEYS = {"account", "snapshot_id", "pool_id", "node_id", "job_id", "task_id"} | {
     "start_task_id",
@@ -62,6 +69,8 @@ def column_name(table: str, path: str) -> str:
     """The name of a column by the design's rules, from its path in the API."""
     if path == "id":
         return {"nodes": "node_id", "pools": "pool_id"}[table]
+    if (special := _SPECIAL.get((table, path))) is not None:
+        return special
     for wrapper, short in _WRAPPERS:
         path = path.replace(wrapper, short)
     return "_".join(snake(step) for step in path.split("."))
@@ -92,8 +101,22 @@ TABLES = {
     "recent_tasks": ("TaskInformation", ()),
     "start_tasks": ("StartTask", ()),
     "node_errors": ("ComputeNodeError", ()),
+    "pool_errors": ("ResizeError", ()),
+    "supported_images": ("ImageInformation", ()),
     "pool_usage": ("PoolUsageMetrics", ()),
 }
+#: What the definitions are called in later api-versions.
+LATER = {
+    "ComputeNode": "BatchNode",
+    "TaskInformation": "BatchTaskInfo",
+    "StartTask": "BatchStartTask",
+    "ComputeNodeError": "BatchNodeError",
+    "ImageInformation": "BatchSupportedImage",
+    "PoolUsageMetrics": "BatchPoolUsageMetrics",
+    "CloudPool": "BatchPool",
+}
+#: Of every file of the contract; 2024-02-01.19.0 has none, nor a field that 2024-07-01.20.0 lacks.
+VERSIONS = ("2024-07-01.20.0", "2025-06-01", "2026-10-01")
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -106,18 +129,74 @@ def test_every_field_has_a_line_and_none_is_invented(api: Api, table: str) -> No
     assert expected | (NEWER if table == "nodes" else set()) == actual
 
 
-def test_pools_hold_every_scalar_and_name_all_that_is_deeper(api: Api) -> None:
-    """A pool's own scalars are columns; its objects and lists stand in configuration_json."""
-    members = api.definitions["CloudPool"]["properties"]
-    deep = {
+def deeper(api: Api, pool: str) -> set[str]:
+    """The members of a pool that are objects or lists."""
+    return {
         name
-        for name, definition in members.items()
+        for name, definition in api.definitions[pool]["properties"].items()
         if "properties" in (whole := api.resolved(definition))
         or whole["type"] in {"array", "object"}
     }
 
-    assert members.keys() - deep == set(paths(schema.POOLS))
-    assert deep == set(schema.POOL_CONFIGURATION)
+
+def test_pools_hold_every_scalar_and_name_all_that_is_deeper(api: Api) -> None:
+    """A pool's own scalars are columns; its objects and lists stand in configuration_json.
+
+    But for its errors, which have a table, and the time and the results of its autoscale run.
+    """
+    members = api.definitions["CloudPool"]["properties"]
+    deep = deeper(api, "CloudPool")
+    run = {"autoScaleRun.timestamp", "autoScaleRun.results"}
+
+    assert (members.keys() - deep) | run == set(paths(schema.POOLS))
+    assert deep - {"resizeErrors", "autoScaleRun"} | {"vmSkuProfile"} == {
+        *schema.POOL_CONFIGURATION
+    }
+
+
+def test_both_errors_of_a_pool_have_the_same_fields(api: Api) -> None:
+    """One table holds both, so what one has the other has."""
+    assert dict(api.fields("ResizeError")).keys() == dict(api.fields("AutoScaleRunError")).keys()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("table", [*TABLES, "pools"])
+def test_no_field_of_any_version_is_unknown(shared: Path, version: str, table: str) -> None:
+    """Every field of every api-version has its line, or stands in configuration_json."""
+    api = Api(shared, version)
+    definition, elsewhere = TABLES.get(table, ("CloudPool", ()))
+    definition = definition if definition in api.definitions else LATER[definition]
+    if definition not in api.definitions:
+        assert (table, version) == ("pool_usage", "2026-10-01")  # the operation is gone
+        return
+    known = {*paths(schema.TABLES[table])}
+    if table == "pools":
+        elsewhere = (*schema.POOL_CONFIGURATION, "resizeErrors", "autoScaleRun")
+    for path, field in api.fields(definition):
+        if path.startswith(elsewhere or "?"):
+            continue
+        assert path in known, path
+        column = paths(schema.TABLES[table])[path]
+        values = {value.lower() for value in field.get("items", field).get("enum", ())}
+        assert values <= set(column.enum), path
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_children_of_a_node_are_known_in_every_version(shared: Path, version: str) -> None:
+    """What of a node has a table of its own is what that table is checked against."""
+    api = Api(shared, version)
+    node = api.definitions.get("ComputeNode") or api.definitions["BatchNode"]
+    children = {
+        name: node["properties"][name].get("items", node["properties"][name])["$ref"]
+        for name in ("recentTasks", "startTask", "errors")
+    }
+    for name, table in (
+        ("recentTasks", "recent_tasks"),
+        ("startTask", "start_tasks"),
+        ("errors", "node_errors"),
+    ):
+        named = TABLES[table][0]
+        assert children[name].split("/")[-1] in {named, LATER[named]}
 
 
 @pytest.mark.parametrize("table", [*TABLES, "pools"])
@@ -151,7 +230,7 @@ def test_every_table_begins_with_its_keys(table: Table) -> None:
     """account, snapshot_id, snapshot_at; nodes and their children go on with the node's keys."""
     names = [column.name for column in table.columns]
     expected = ["account", "snapshot_id", "snapshot_at"]
-    if table.name in {"nodes", "recent_tasks", "node_errors"}:
+    if table.name in {"nodes", "recent_tasks", "node_errors", "start_task_output"}:
         expected += ["pool_id", "node_id", "allocation_time"]
 
     assert expected == names[: len(expected)]
@@ -159,7 +238,7 @@ def test_every_table_begins_with_its_keys(table: Table) -> None:
     assert "date" not in names
 
 
-@pytest.mark.parametrize("name", ["recent_tasks", "node_errors"])
+@pytest.mark.parametrize("name", ["recent_tasks", "node_errors", "pool_errors"])
 def test_child_rows_carry_their_place(name: str) -> None:
     """Rows made from an array have a position."""
     assert "position" in {column.name for column in schema.TABLES[name].columns}
@@ -167,7 +246,10 @@ def test_child_rows_carry_their_place(name: str) -> None:
 
 def test_the_ledger_is_the_last_table() -> None:
     """The tables are the design's, the ledger last."""
-    expected = "pools nodes start_tasks recent_tasks node_errors pool_usage snapshots".split()
+    expected = (
+        "pools nodes start_tasks recent_tasks node_errors pool_errors start_task_output "
+        "supported_images pool_usage snapshots"
+    ).split()
 
     assert expected == list(schema.TABLES)
 
@@ -222,7 +304,7 @@ def test_the_arrow_schema_tells_the_table(table: Table) -> None:
         assert table.schema.field(column.name).metadata == {b"doc": column.doc.encode()}
     assert table.schema.metadata[b"nodelake.table"] == table.name.encode()
     assert table.schema.metadata[b"nodelake.grain"] == table.grain.encode()
-    assert table.schema.metadata[b"nodelake.schema_version"] == b"1"
+    assert table.schema.metadata[b"nodelake.schema_version"] == b"2"
 
 
 def test_the_members_of_a_list_are_documented_too() -> None:
