@@ -6,6 +6,8 @@ import json
 import signal
 from collections.abc import Iterator
 from typing import Any
+
+
 from unittest import mock
 
 import pyarrow as pa
@@ -15,7 +17,7 @@ import re2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import redact
+from pipeline.redact import gate
 from pipeline.redact import GATE, Redactor, is_secret_name, redact_text
 from tests.planted import ENCODINGS, KEY, PLANTS, SECRET, leaks, shows
 
@@ -34,7 +36,7 @@ def test_a_secret_in_text_is_masked(plant: str, encoding: str) -> None:
         assert "[redacted]" in redacted
         assert redacted == redact_text(redacted)
         assert pc.match_substring_regex(pa.array([text]), GATE)[0].as_py()
-        with mock.patch.object(redact, "_HINT", re2.compile(b"")):
+        with mock.patch.object(gate, "_HINT", re2.compile(b"")):
             assert Redactor().text(text) == redacted
 
 
@@ -223,7 +225,7 @@ def test_no_rule_is_passed_over(text: str) -> None:
     """Where nothing hints at a rule, all of them together change nothing."""
     redacted = redact_text(text)
 
-    with mock.patch.object(redact, "_HINT", re2.compile(b"")):
+    with mock.patch.object(gate, "_HINT", re2.compile(b"")):
         assert Redactor().text(text) == redacted
 
 

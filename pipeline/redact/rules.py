@@ -1,0 +1,363 @@
+"""What every format has: names with values, flags with arguments, headers, URLs, markup.
+
+The rules look at a view of words (see ``views.words``): a quoted value is one run of letters there, and
+no rule knows a quote. Each yields where secrets stand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+
+from pipeline.redact import values
+from pipeline.redact.names import STRONG, WEAK, secrecy
+from pipeline.redact.views import QUOTED, QUOTED_SPACE, plain
+
+Span = tuple[int, int]
+_FLAGS = re.IGNORECASE | re.DOTALL
+
+# --- names with values ---
+
+_NAME = re.compile(r"[\w$.-]++")
+_SEPARATOR = re.compile(rf"(?:{QUOTED}|[ ]?[\]\"'`)}}*]){{0,3}}\s*+(?P<sign>=>|:=|==?|:(?!//)|->)(?P<space>\s*+)")
+_FLAG_SPACE = re.compile(rf"(?:{QUOTED})?(?P<comma>\s*+,\s*+|\s++)(?:-\s++)?")
+#: A value ends at a space; and at what begins another pair, or ends a command.
+_NEXT = r"(?=\s|\Z|[\w .-]{1,40}=|[\w.-]{1,40}:)"
+_VALUE = re.compile(
+    rf"(?:(?!;{_NEXT}|,{_NEXT}|&&|&(?:\s|\Z|[\w.%-]{{1,40}}=)|\|\s|\|\||</|<[a-z]+[\s/>]"
+    rf"|{{hide}})\S)+"
+    .replace("{hide}", r"\ue03b(?=[\w .\ue020-]{1,40}=)|\ue026(?=[\w.-]{1,40}=)|\ue02c(?=[\ue020]?[\w.-]{1,40}[=:])"),
+    re.IGNORECASE,
+)
+_BLOCK = re.compile(r"[|>][-+0-9]{0,2}[ \t]*+(?:\r?\n(?:[ \t]*+\r?\n)*+)")
+_LINE = re.compile(r"(?P<indent>[ \t]*+)(?P<text>[^\r\n]*+)(?:\r?\n|\Z)")
+_PASSPHRASE = re.compile(r"[^\s:=,;\"'{}\[\]<>()|&]++(?:[ ][^\s:=,;\"'{}\[\]<>()|&]++){1,8}[ \t]*+(?=\r?\n|\Z)")
+_PAIRED = {"(": ")", "[": "]", "{": "}"}
+_BEFORE = re.compile(r"(\w+)[ _]\Z|\Z")
+_ASKS = re.compile(
+    r"\((?:Get-|Read-Host|Import-|New-Object|cat\b|az\b|gcloud\b|aws\b|\$|Invoke-|ConvertTo-SecureString|Select-|\[)",
+    re.IGNORECASE,
+)
+
+
+def pairs(text: str) -> Iterator[Span]:
+    """Yields the values of name=value, name: value and --name value where the name is a secret's."""
+    done = 0
+    for match in _NAME.finditer(text):
+        start, end = match.span()
+        if end <= done:
+            continue
+        name = match.group()
+        before = text[start - 1] if start else " "
+        is_flag = name[0] == "-" or (before == "/" and (start < 2 or text[start - 2].isspace()))
+        if before == "\ue02f" or (_is_quoted(before) and not is_flag and before not in "\ue022\ue027\ue07b"):
+            continue
+        level = _level(text, start, name, is_flag)
+        if not level:
+            continue
+        for span in _values(text, name, start, end, level, is_flag):
+            yield span
+            done = span[1]
+
+
+def _is_quoted(letter: str) -> bool:
+    return "\ue000" <= letter <= "\ue0ff"
+
+
+def _level(text: str, start: int, name: str, is_flag: bool) -> int:
+    """How surely a name stands for a secret; words before it count: ``API key``, ``host key``."""
+    level = secrecy(name)
+    if level and not is_flag and start > 1 and text[start - 1] == " " and text[start - 2].isalnum():
+        before = text[max(0, start - 40) : start - 1].rsplit(None, 1)
+        word = before[-1] if before else ""
+        if word.isalpha() and (level == WEAK or "token" in name.lower()):
+            return secrecy(f"{word}_{name}")
+    return level
+
+
+def _values(
+    text: str, name: str, start: int, end: int, level: int, is_flag: bool
+) -> Iterator[Span]:
+    separator = _SEPARATOR.match(text, end)
+    if separator is not None:
+        is_prose = separator["sign"] == ":" and bool(separator["space"])
+        place = separator.end()
+        if separator["sign"] in ("=", ":") and separator["space"] and is_flag and separator["sign"] == ":":
+            is_prose = False
+    elif is_flag:
+        space = _FLAG_SPACE.match(text, end)
+        if space is None:
+            return
+        is_prose, place = False, space.end()
+        if re.compile(r"--?[A-Za-z]").match(text, place) or text[place : place + 1] in ("/", ""):
+            following = _VALUE.match(text, place)
+            if following is None or text[place] != "/" or values.is_path(following.group()):
+                return
+    else:
+        return
+    if separator is not None and separator["sign"] == ":" and name.endswith("-"):
+        return
+    yield from _value(text, start, place, level, name, is_prose)
+
+
+def _value(
+    text: str, start: int, place: int, level: int, name: str, is_prose: bool
+) -> Iterator[Span]:
+    block = _BLOCK.match(text, place)
+    if block is not None:
+        yield from _block(text, start, block.end())
+        return
+    first = text[place : place + 1]
+    if first in _PAIRED and first:
+        span = _enclosed(text, place)
+        inner = text[place + 1 : span[1] - 1]
+        whole = plain(text[place : span[1]])
+        if not inner.strip() or values.is_reference(whole) or (first == "{" and not level == STRONG):
+            return
+        if first == "(" and _ASKS.match(text, place):
+            return
+        if first == "{":
+            return  # its members' names say which are secrets
+        if level == STRONG and not re.fullmatch(r"[\s\d,]*", inner):
+            for found in re.finditer(r"[^\s,]+", inner):
+                word = plain(found.group())
+                if values.is_secret(word, level, name):
+                    yield place + 1 + found.start(), place + 1 + found.end()
+        return
+    if re.compile(QUOTED_SPACE).match(text, place):
+        return  # the name is quoted, the value is not: a sentence, which is looked at by itself
+    match = _VALUE.match(text, place)
+    if match is None:
+        return
+    end = trimmed(text, place, match.end())
+    if end <= place:
+        return
+    span = (place, end)
+    value = plain(text[place:end])
+    # references may hold spaces: {{ secret }}, ${{ secrets.X }}, $(cat file), <your password>
+    if spaced := re.compile(r"(?:\$?\{\{|\$\(|\{%|<(?=\w)|`|ENC\[|!\w++ |\[)").match(text, place):
+        closing = {"{": "}", "(": ")", "<": ">", "`": "`", "%": "}", "[": "]"}.get(
+            spaced.group()[-1], ""
+        )
+        close = text.find(closing, spaced.end(), spaced.end() + 300) if closing else -1
+        if close >= 0:
+            whole = text[place : close + (2 if spaced.group().endswith("{{") else 1)]
+            if values.is_reference(plain(whole)):
+                return
+    if is_prose and values.is_status(value):
+        return
+    if not values.is_secret(value, level, name):
+        return
+    if values.is_code(value) and text[place : place + 1].isalpha() and not is_prose and "(" in value + "(":
+        if re.match(r"[A-Za-z_][\w.:>-]*[(\[]", value) or "." in value:
+            return
+    if is_prose and level == STRONG and _begins_line(text, start):
+        more = _PASSPHRASE.match(text, place)
+        if more is not None and values.is_plain(more.group().strip()):
+            span = (place, more.end())
+    yield span
+
+
+def _begins_line(text: str, start: int) -> bool:
+    line = text.rfind("\n", 0, start) + 1
+    return not text[line:start].strip(" \t-")
+
+
+def trimmed(text: str, start: int, end: int) -> int:
+    """Leaves out a closing bracket that opens before the value, and a sentence's marks."""
+    while end > start and text[end - 1] in ",;)]}|&":
+        letter = text[end - 1]
+        if letter in ")]}":
+            opening = {")": "(", "]": "[", "}": "{"}[letter]
+            value = text[start:end]
+            if value.count(opening) >= value.count(letter):
+                break
+        end -= 1
+    return end
+
+
+def _enclosed(text: str, place: int) -> Span:
+    """Where what a bracket opens ends; cut off after 2,000 letters."""
+    opening, closing = text[place], _PAIRED[text[place]]
+    depth = 0
+    for match in re.compile(f"[{re.escape(opening + closing)}]").finditer(text, place, place + 2000):
+        depth += 1 if match.group() == opening else -1
+        if not depth:
+            return place, match.end()
+    return place, min(len(text), place + 2000)
+
+
+def _block(text: str, start: int, place: int) -> Iterator[Span]:
+    """The lines of a YAML block: those indented more than its name."""
+    line = text.rfind("\n", 0, start) + 1
+    indent = len(text[line:start]) - len(text[line:start].lstrip(" \t"))
+    first = end = -1
+    while (found := _LINE.match(text, place)) and place < len(text):
+        if found["text"]:
+            if len(found["indent"]) <= indent and first >= 0:
+                break
+            if first < 0:
+                if len(found["indent"]) < indent:
+                    break
+                first = found.start("text")
+            end = found.end("text")
+        place = found.end()
+    if first >= 0 and not values.is_reference(plain(text[first:end])):
+        yield first, end
+
+
+# --- patterns: the group ``secret`` is one ---
+
+_SPACES = rf"(?:\s|{QUOTED_SPACE})"
+_SCHEME = (
+    r"(?:aws4-hmac-sha256|apikey|basic|bearer|bot|digest|dpop|hawk|key|negotiate|ntlm|oauth|sharedkey(?:lite)?"
+    r"|splunk|token|genie-?key)"
+)
+_WORD_END = r"[^\s,;<>\"']"
+_PATTERNS = tuple(
+    re.compile(pattern, _FLAGS)
+    for pattern in (
+        # -----BEGIN RSA PRIVATE KEY----- … , whole or cut off
+        r"-----BEGIN[ \ue020][A-Z0-9 \ue020]*PRIVATE[ \ue020]KEY(?:[ \ue020]BLOCK)?-----"
+        r"(?P<secret>.*?(?:(?=-----END)|\Z))",
+        r"PuTTY-User-Key-File.{0,4000}?Private-Lines:[ ]\d++\s(?P<secret>.*?)(?=Private-MAC|\Z)",
+        # Authorization: Bearer …, authorization = SharedKey name:signature; after a scheme that is not
+        # known two words are masked
+        rf"\bauthorization\W{{0,3}}{_SPACES}*[:=]{_SPACES}*+(?:{_SCHEME}{_SPACES}++(?P<reference>{_WORD_END}++)"
+        rf"|(?!{_SCHEME}(?:{_SPACES}|\Z))(?P<secret>{_WORD_END}++(?:[ \t]++(?![-/|&]){_WORD_END}++(?![=:]))?))",
+        rf"\b(?:bearer|sharedkey(?:lite)?){_SPACES}++(?P<value>{_WORD_END}++)",
+        rf"\b(?:basic){_SPACES}++(?P<secret>[A-Za-z0-9+/]{{12,}}={{1,2}})",
+        # https://user:password@host
+        r"://[^\s/:@\"'<>?#]*+:(?P<reference>[^\s/\"'<>]+)(?=@)",
+        # jdbc:oracle:thin:user/password@host
+        r"jdbc:oracle:\w++:[^\s/:@]++/(?P<reference>[^\s/\"'<>]+)(?=@)",
+        # https://token@host
+        r"://(?!git@)(?P<user>[^\s/:@\"'<>?#]++)(?=@)",
+        # Cookie: name=y; other=y
+        rf"\bcookie2?\W{{0,2}}\s*+:{_SPACES}*+(?P<secret>[^\r\n\"']++)",
+        # {"name": "DB_PASSWORD", "value": "y"}, <add key="DbPassword" value="y"/>, as YAML has it, and turned
+        r"\b(?:name|key|variable|setting|field|header|param(?:eter)?|id)\W{0,2}\s*+[:=]\s*+(?P<name>[\w.:/-]{1,80}+)"
+        r"(?P<gap>[^{}\[\]<>]{0,160}?)\b(?:value|val|content|default)\W{0,2}\s*+[:=]\s*+"
+        r"(?P<paired>[^\s,}\]>]+)",
+        r"\b(?:value|val|content|default)\W{0,2}\s*+[:=]\s*+(?P<paired>[^\s,}\]>]++)"
+        r"(?P<gap>[^{}\[\]<>]{0,160}?)\b(?:name|key|variable|setting|field|header|param(?:eter)?|id)\W{0,2}\s*+[:=]\s*+"
+        r"(?P<name>[\w.:/-]{1,80})",
+        # <password>…</password>, <AdministratorPassword><Value>…</Value>
+        r"<(?P<name>[\w.:-]{1,80})(?:\s[^<>]{0,400})?(?<!/)>\s*+(?:<value>\s*+)?(?P<paired>(?:(?!<).)+)",
+        # ENV DB_PASSWORD y; setx DB_PASSWORD y; setenv DB_PASSWORD y; aws configure set aws_secret_access_key y
+        r"\b(?:env|setx|setenv|config(?:ure)?\s++set|set-secret|SetEnvironmentVariable|putenv|setProperty|define|ini_set|set_secret|setSecret)"
+        r"[ \t(,]++(?!-)(?P<name>[\w.:/-]{1,80})(?:[ \t]*+,[ \t]*+|[ \t]++)(?![=:|&])(?P<paired>\S+)",
+        # CREATE USER x WITH PASSWORD 'y'; IDENTIFIED BY 'y'; PASSWORD('y')
+        r"\bidentified\s++(?:with\s++\S++\s++)?by\s++(?:password\s++)?(?P<reference>[^\s;,]+)",
+        r"\b(?:create|alter)\s++(?:user|role|login)\b[^;\n]{0,200}?\bpassword\s++(?P<reference>[^\s;,=]+)",
+        r"\bpassword\s?\(\s?(?P<reference>[^\s()]+)\s?\)",
+        # variable "db_password" { default = "y" }
+        r"\bvariable\s++(?P<name>[\w-]{1,80})\s*+\{[^{}]{0,300}?\bdefault\s*+=\s*+(?P<paired>\S+)",
+        # the key of an Azure function in its URL
+        r"[?&\ue026]code=(?P<code>[^\s&\"'<>\ue026]+)",
+        # machine host login me password y
+        r"\b(?:machine\s++\S++|default)\s++login\s++\S++\s++password\s++(?P<secret>\S+)",
+        r"\b(?:login|user|account)\s++\S++\s++password\s++(?P<reference>\S+)",
+        # host:5432:database:user:password
+        r"^[ \t]*+(?:[\w.*-]++):(?:\d{3,5}|\*):[^\s:]++:[^\s:]++:(?P<reference>[^\s:][^\r\n:]*)$",
+    )
+)
+_MULTILINE = re.MULTILINE
+_PATTERNS = (*_PATTERNS[:-1], re.compile(_PATTERNS[-1].pattern, _FLAGS | _MULTILINE))
+
+
+def patterns(text: str) -> Iterator[Span]:
+    """Yields what headers, URLs, markup and statements hold."""
+    for pattern in _PATTERNS:
+        for match in pattern.finditer(text):
+            for group, accepts in _ACCEPTED.items():
+                if group in pattern.groupindex and match[group] is not None:
+                    start, end = match.span(group)
+                    end = trimmed(text, start, end)
+                    if end > start and accepts(match, plain(text[start:end])):
+                        yield start, end
+
+
+def _is_any(_: re.Match[str], value: str) -> bool:
+    return not values.is_reference(value.strip())
+
+
+def _is_literal(_: re.Match[str], value: str) -> bool:
+    return bool(value) and not values.is_reference(value) and not values.is_nothing(value)
+
+
+def _is_bearer(_: re.Match[str], value: str) -> bool:
+    return not (
+        values.is_status(value)
+        or values.is_reference(value)
+        or (values.is_plain(value) and len(value) < 12)
+        or re.match(r"(?:tokens?|auth\w*|scheme|realm|error|header|method)\b", value, re.IGNORECASE)
+    )
+
+
+def _is_user(match: re.Match[str], value: str) -> bool:
+    scheme = re.search(r"[a-z+.-]{1,20}\Z", match.string[: match.start()][-20:].lower())
+    is_web = scheme is not None and scheme.group().endswith(("http", "https"))
+    return not values.is_reference(value) and not (
+        values.is_plain(value) and (not is_web or len(value) < 24)
+        or (not is_web and len(value) < 24 and not values.is_random(value))
+    )
+
+
+def _is_pair(match: re.Match[str], value: str) -> bool:
+    level = secrecy(match["name"])
+    if re.search(r"\b(?:value|name)\W{0,2}\s*[:=]", match["gap"] if "gap" in match.re.groupindex else ""):
+        return False
+    return bool(level) and values.is_secret(value.strip(), level, match["name"])
+
+
+def _is_code(_: re.Match[str], value: str) -> bool:
+    return len(value) >= 8 and not value.isdigit() and values.is_secret(value, WEAK)
+
+
+_ACCEPTED = {
+    "secret": _is_any,
+    "reference": _is_literal,
+    "value": _is_bearer,
+    "user": _is_user,
+    "paired": _is_pair,
+    "code": _is_code,
+}
+
+# --- environment arguments ---
+
+# -e NAME=value, --env NAME=value, -eNAME=value, -e=NAME=value, -ite NAME=value
+_ENV = re.compile(
+    rf"(?:^|(?<=[\s,;&|(\[{{]))(?:(?:-[dit]{{0,3}}e|--env|--build-arg|--from-literal|--secure-environment-variables"
+    rf"|--environment-variables)(?:\s*+[=,]\s*+|\s++)|(?-i:-e(?=[A-Z_])))(?P<pair>[a-z_][\w.-]*+)=(?P<secret>\S+)",
+    _FLAGS,
+)
+_MORE_ENV = re.compile(r"[ \t]++(?P<pair>[a-z_][\w.-]*+)=(?P<secret>\S+)", _FLAGS)
+#: Their -e is a pattern or a script.
+_NO_ENV = re.compile(r"\b(?:e?grep|fgrep|rg|sed|echo|printf|perl|ruby|rsync|awk|tar|xterm|ssh)(?:\.exe)?\s[^|;&\n]*\Z")
+
+
+def environment(text: str, keep: Collection[str]) -> Iterator[Span]:
+    """Yields the values that a container is given, but for the settings that ``keep`` names."""
+    for match in _ENV.finditer(text):
+        if match["pair"] in keep or _NO_ENV.search(text[max(0, match.start() - 200) : match.start()]):
+            continue
+        yield from _environment_value(text, match)
+        more = _MORE_ENV.match(text, match.end()) if "environment-var" in match.group() else None
+        while more is not None:
+            yield from _environment_value(text, more)
+            more = _MORE_ENV.match(text, more.end())
+
+
+def _environment_value(text: str, match: re.Match[str]) -> Iterator[Span]:
+    start, end = match.span("secret")
+    stop = re.compile(r"(?:(?!&&|\|\||;(?:\s|\Z)|\|\s)\S)+").match(text, start)
+    end = trimmed(text, start, stop.end() if stop else end)
+    if end > start and not values.is_reference(plain(text[start:end])):
+        yield start, end
+
+
+
+_EQUALS = r"(?:=|%(?:25)*+3d|\\++u003d)"
+#: What leads to the signature of a SAS; the & before it may be written \u0026 or %26.
+SIGNATURE = rf"(?:(?<![a-z0-9])|(?<=u0026)|(?<=%26)|(?<=%2526))sig\s*+{_EQUALS}"
