@@ -21,7 +21,9 @@ _WRAPPED = re.compile(
 _NO_LETTER = re.compile(r"[^A-Za-z0-9+/=]+")
 
 
-def spans(text: str, has_secret: Callable[[str], bool], is_within: bool) -> Iterator[tuple[int, int]]:
+def spans(
+    text: str, has_secret: Callable[[str], bool], is_within: bool
+) -> Iterator[tuple[int, int]]:
     """Yields where a text holds base64 of a text that holds a secret.
 
     With ``is_within`` a word is read from each of its slashes on too: what goes before, as in

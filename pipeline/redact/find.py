@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from pipeline.redact import encoded, gate, rules, shapes, tools
+from pipeline.redact import arguments, encoded, gate, rules, shapes, tools
 from pipeline.redact.views import View, escapes, hidden, unescaped, words
 from pipeline.schema import REDACTED
 
@@ -26,10 +26,10 @@ class Finder:
         self._keep = keep
 
     def spans(self, text: str, depth: int = 0) -> list[Span]:
-        """Returns where ``text`` holds secrets, in order and apart; ``depth`` counts layers of base64."""
+        """Returns where ``text``, found within ``depth`` layers of base64, holds secrets."""
         found: set[Span] = set()
         view = View(text)
-        for layer in range(_MAX_ESCAPES):
+        for _ in range(_MAX_ESCAPES):
             if gate.may_hold(view.text):
                 self._quoted(view, 0, found)
             if depth < _MAX_BASE64:
@@ -42,12 +42,12 @@ class Finder:
             self._too_deep(view, found)
         return merged(text, found)
 
-    def in_words(self, arguments: Sequence[str]) -> list[str]:
+    def in_words(self, command: Sequence[str]) -> list[str]:
         """Returns the arguments of a command, each a word of its own, with their secrets masked."""
-        view = View("", View("\n".join(arguments)))
+        view = View("", View("\n".join(command)))
         pieces: list[str] = []
         starts, place = [], 0
-        for argument in arguments:
+        for argument in command:
             starts.append(place)
             if argument:
                 view.add(pieces, hidden(argument), place, place + len(argument))
@@ -55,11 +55,11 @@ class Finder:
             place += len(argument) + 1
         view.text = "".join(pieces)
         if not gate.may_hold(view.text):
-            return list(arguments)
+            return list(command)
         found: set[Span] = set()
         self._rules(view, found)
         masked = []
-        for start, argument in zip(starts, arguments, strict=True):
+        for start, argument in zip(starts, command, strict=True):
             inside = {
                 (max(0, first - start), min(len(argument), last - start))
                 for first, last in found
@@ -88,7 +88,13 @@ class Finder:
 
     def _rules(self, view: View, found: set[Span]) -> None:
         text = view.text
-        for rule in (rules.pairs, rules.patterns, tools.commands, shapes.known):
+        for rule in (
+            rules.pairs,
+            rules.patterns,
+            tools.commands,
+            arguments.arguments,
+            shapes.known,
+        ):
             found.update(view.in_root(*span) for span in rule(text))
         found.update(view.in_root(*span) for span in rules.environment(text, self._keep))
 
@@ -113,7 +119,7 @@ class Finder:
 
 
 def merged(text: str, found: Collection[Span]) -> list[Span]:
-    """Returns places in order, those that overlap or touch as one, without those that are masked already."""
+    """Returns places in order, overlapping ones as one, without those that are masked already."""
     apart: list[Span] = []
     if REDACTED in text:
         found = {_around_masked(text, *span) for span in found}
@@ -141,7 +147,8 @@ def mask(text: str, spans: Sequence[Span]) -> str:
     """Returns a text with these places masked; what leads to them and follows them stays readable."""
     if not spans:
         return text
-    pieces, end = [], 0
+    pieces: list[str] = []
+    end = 0
     for start, stop in spans:
         pieces += (text[end:start], REDACTED)
         end = stop

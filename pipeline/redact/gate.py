@@ -52,7 +52,7 @@ def _loose(shape: str) -> str:
 #: What the rules need: in ASCII that it does not match they change nothing.
 _HINTS = (
     rf"(?i:{_NAMES}|{_PROGRAMS}|{_FORMS})|{_ENDED}|{'|'.join(map(_loose, SHAPES[:-1]))}"
-    r"|[A-Za-z0-9+/]==|[a-z2-7]{30}"
+    r"|[A-Za-z0-9+/]==|(?:^|[^A-Za-z0-9])[a-z2-7]{52}"
 )
 #: A superset of the above, cheap enough to run over every value: what it does not match has nothing to
 #: redact (a property test holds the two together). The letters at its end are those that Python takes

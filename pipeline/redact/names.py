@@ -15,7 +15,10 @@ _STRONG = frozenset(
     " passwort kennwort contraseña contrasena senha motdepasse wachtwoord пароль 密码 パスワード".split()
 )
 #: These words are used for other things too: in a text the value has to look like a secret.
-_WEAK = frozenset("key keys credential credentials cred creds signature authorization pass auth auths pat pats pem cert certs pw signingkey salt".split())
+_WEAK = frozenset(
+    "key keys credential credentials cred creds signature authorization pass auth auths pat pats pem"
+    " cert certs pw signingkey salt".split()
+)
 #: The same run together with another word: dbpassword, authtoken, storagekey; but no monkey.
 _STRONG_END = re.compile(
     r"(?:password|passwd|passphrase|secret|token|apikey|connectionstring|connstr|jwt|pwd)s?$"
@@ -24,7 +27,9 @@ _STRONG_END = re.compile(
     r"|(?:db|user|root|my|admin|ssh|pg|smtp|mail|ftp|ldap|rabbit|mq|redis|mongo|mysql|sql|app|key|store"
     r"|keystore|truststore|vnc|rdp|http|proxy|basic|web|svc|service|sudo|become|vault|login|bind|rpc)pass$"
 )
-_WEAK_END = re.compile(r"credentials?$|(?:primary)keys?$|(?:root|user|admin|db)pw$|(?:azure|ado|gh|git)pat$")
+_WEAK_END = re.compile(
+    r"credentials?$|(?:primary)keys?$|(?:root|user|admin|db)pw$|(?:azure|ado|gh|git)pat$"
+)
 #: After such a word the value is about a secret, but none: a place, a kind, a size, a time.
 _ABOUT = frozenset(
     "file files path paths dir directory folder name names filename id ids column columns col cols field"
@@ -50,8 +55,8 @@ _OF_DATA = frozenset(
     " composite candidate join routing dedup idempotency map dict object item metric tag label message"
     " known authorized public foreign registry reg arrow distribution dist shard clustering order json"
     " missing duplicate unknown invalid unexpected search sorting event bucket merge compound enter"
-    " any escape shift ctrl function home return backspace press dictionary config setting settings attribute"
-    " option first second render one two multi single boarding test tests checks entity record"
+    " any escape shift ctrl function home return backspace press dictionary config setting settings"
+    " attribute option first second render one two multi single boarding test tests checks entity record"
     " ordering grouping field column document context feature dimension translation property nested"
     " state no bad wrong top sub this that each every parameter param no_such such argument cookie"
     " aws_s3 s3 blob file".split()
@@ -124,5 +129,5 @@ def _level(found: list[str], whole: str) -> int:
 
 
 def is_secret_name(name: str) -> bool:
-    """Returns whether a member or variable of that name holds a secret: accountKey, DB_PASSWORD, sas-token."""
+    """Returns whether a member of that name holds a secret: accountKey, DB_PASSWORD, sas-token."""
     return secrecy(name) > 0

@@ -23,7 +23,9 @@ _SECRET_PAIRS = frozenset({"environmentsettings", "metadata"})
 #: Objects whose password is left out altogether, as if it had not been sent.
 _REGISTRIES = frozenset({"registry", "containerregistries"})
 #: {"name": "DB_PASSWORD", "value": …} as tags, settings and headers are written.
-_LABELS = frozenset("name key variable var setting header parameter param field env attribute".split())
+_LABELS = frozenset(
+    "name key variable var setting header parameter param field env attribute".split()
+)
 _LABELLED = frozenset("value val values content data default text stringvalue".split())
 
 _REPEATED = re.compile(r"(?: \(\d+\))+$")
@@ -119,7 +121,7 @@ class Redactor:
         return {value: masked for value in suspects if (masked := self.text(value)) != value}
 
     def column(self, column: pa.StringArray) -> pa.StringArray:
-        """Returns a string column with every value redacted as ``text`` does; the same object if none is."""
+        """Returns a column with every value redacted as ``text`` does; the same object if none is."""
         return mask_column(column, self.masks([column]))
 
 

@@ -19,19 +19,25 @@ _FLAGS = re.IGNORECASE | re.DOTALL
 # --- names with values ---
 
 _NAME = re.compile(r"[\w$.-]++")
-_SEPARATOR = re.compile(rf"(?:{QUOTED}|[ ]?[\]\"'`)}}*]){{0,3}}\s*+(?P<sign>=>|:=|==?|:(?!//)|->)(?P<space>\s*+)")
+_SEPARATOR = re.compile(
+    rf"(?:{QUOTED}|[ ]?[\]\"'`)}}*]){{0,3}}\s*+(?P<sign>=>|:=|==?|:(?!//)|->)(?P<space>\s*+)"
+)
 _FLAG_SPACE = re.compile(rf"(?:{QUOTED})?(?P<comma>\s*+,\s*+|\s++)(?:-\s++)?")
 #: A value ends at a space; and at what begins another pair, or ends a command.
 _NEXT = r"(?=\s|\Z|[\w .-]{1,40}=|[\w.-]{1,40}:)"
 _VALUE = re.compile(
     rf"(?:(?!;{_NEXT}|,{_NEXT}|&&|&(?:\s|\Z|[\w.%-]{{1,40}}=)|\|\s|\|\||</|<[a-z]+[\s/>]"
-    rf"|{{hide}})\S)+"
-    .replace("{hide}", r"\ue03b(?=[\w .\ue020-]{1,40}=)|\ue026(?=[\w.-]{1,40}=)|\ue02c(?=[\ue020]?[\w.-]{1,40}[=:])"),
+    rf"|{{hide}})\S)+".replace(
+        "{hide}",
+        r"\ue03b(?=[\w .\ue020-]{1,40}=)|\ue026(?=[\w.-]{1,40}=)|\ue02c(?=[\ue020]?[\w.-]{1,40}[=:])",
+    ),
     re.IGNORECASE,
 )
 _BLOCK = re.compile(r"[|>][-+0-9]{0,2}[ \t]*+(?:\r?\n(?:[ \t]*+\r?\n)*+)")
 _LINE = re.compile(r"(?P<indent>[ \t]*+)(?P<text>[^\r\n]*+)(?:\r?\n|\Z)")
-_PASSPHRASE = re.compile(r"[^\s:=,;\"'{}\[\]<>()|&]++(?:[ ][^\s:=,;\"'{}\[\]<>()|&]++){1,8}[ \t]*+(?=\r?\n|\Z)")
+_PASSPHRASE = re.compile(
+    r"[^\s:=,;\"'{}\[\]<>()|&]++(?:[ ][^\s:=,;\"'{}\[\]<>()|&]++){1,8}[ \t]*+(?=\r?\n|\Z)"
+)
 _PAIRED = {"(": ")", "[": "]", "{": "}"}
 _BEFORE = re.compile(r"(\w+)[ _]\Z|\Z")
 _ASKS = re.compile(
@@ -50,7 +56,9 @@ def pairs(text: str) -> Iterator[Span]:
         name = match.group()
         before = text[start - 1] if start else " "
         is_flag = name[0] == "-" or (before == "/" and (start < 2 or text[start - 2].isspace()))
-        if before == "\ue02f" or (_is_quoted(before) and not is_flag and before not in "\ue022\ue027\ue07b"):
+        if before == "\ue02f" or (
+            _is_quoted(before) and not is_flag and before not in "\ue022\ue027\ue07b"
+        ):
             continue
         level = _level(text, start, name, is_flag)
         if not level:
@@ -82,7 +90,12 @@ def _values(
     if separator is not None:
         is_prose = separator["sign"] == ":" and bool(separator["space"])
         place = separator.end()
-        if separator["sign"] in ("=", ":") and separator["space"] and is_flag and separator["sign"] == ":":
+        if (
+            separator["sign"] in ("=", ":")
+            and separator["space"]
+            and is_flag
+            and separator["sign"] == ":"
+        ):
             is_prose = False
     elif is_flag:
         space = _FLAG_SPACE.match(text, end)
@@ -112,7 +125,7 @@ def _value(
         span = _enclosed(text, place)
         inner = text[place + 1 : span[1] - 1]
         whole = plain(text[place : span[1]])
-        if not inner.strip() or values.is_reference(whole) or (first == "{" and not level == STRONG):
+        if not inner.strip() or values.is_reference(whole) or (first == "{" and level != STRONG):
             return
         if first == "(" and _ASKS.match(text, place):
             return
@@ -148,9 +161,8 @@ def _value(
         return
     if not values.is_secret(value, level, name):
         return
-    if values.is_code(value) and text[place : place + 1].isalpha() and not is_prose and "(" in value + "(":
-        if re.match(r"[A-Za-z_][\w.:>-]*[(\[]", value) or "." in value:
-            return
+    if values.is_code(value) and text[place].isalpha() and not is_prose:
+        return
     if is_prose and level == STRONG and _begins_line(text, start):
         more = _PASSPHRASE.match(text, place)
         if more is not None and values.is_plain(more.group().strip()):
@@ -180,7 +192,9 @@ def _enclosed(text: str, place: int) -> Span:
     """Where what a bracket opens ends; cut off after 2,000 letters."""
     opening, closing = text[place], _PAIRED[text[place]]
     depth = 0
-    for match in re.compile(f"[{re.escape(opening + closing)}]").finditer(text, place, place + 2000):
+    for match in re.compile(f"[{re.escape(opening + closing)}]").finditer(
+        text, place, place + 2000
+    ):
         depth += 1 if match.group() == opening else -1
         if not depth:
             return place, match.end()
@@ -223,8 +237,9 @@ _PATTERNS = tuple(
         r"PuTTY-User-Key-File.{0,4000}?Private-Lines:[ ]\d++\s(?P<secret>.*?)(?=Private-MAC|\Z)",
         # Authorization: Bearer …, authorization = SharedKey name:signature; after a scheme that is not
         # known two words are masked
-        rf"\bauthorization\W{{0,3}}{_SPACES}*[:=]{_SPACES}*+(?:{_SCHEME}{_SPACES}++(?P<reference>{_WORD_END}++)"
-        rf"|(?!{_SCHEME}(?:{_SPACES}|\Z))(?P<secret>{_WORD_END}++(?:[ \t]++(?![-/|&]){_WORD_END}++(?![=:]))?))",
+        rf"\bauthorization\W{{0,3}}{_SPACES}*[:=]{_SPACES}*+"
+        rf"(?:{_SCHEME}{_SPACES}++(?P<reference>{_WORD_END}++)|(?!{_SCHEME}(?:{_SPACES}|\Z))"
+        rf"(?P<secret>{_WORD_END}++(?:[ \t]++(?![-/|&]){_WORD_END}++(?![=:]))?))",
         rf"\b(?:bearer|sharedkey(?:lite)?){_SPACES}++(?P<value>{_WORD_END}++)",
         rf"\b(?:basic){_SPACES}++(?P<secret>[A-Za-z0-9+/]{{12,}}={{1,2}})",
         # https://user:password@host
@@ -235,7 +250,7 @@ _PATTERNS = tuple(
         r"://(?!git@)(?P<user>[^\s/:@\"'<>?#]++)(?=@)",
         # Cookie: name=y; other=y
         rf"\bcookie2?\W{{0,2}}\s*+:{_SPACES}*+(?P<secret>[^\r\n\"']++)",
-        # {"name": "DB_PASSWORD", "value": "y"}, <add key="DbPassword" value="y"/>, as YAML has it, and turned
+        # {"name": "DB_PASSWORD", "value": "y"}, <add key="DbPassword" value="y"/>, in either order
         r"\b(?:name|key|variable|setting|field|header|param(?:eter)?|id)\W{0,2}\s*+[:=]\s*+(?P<name>[\w.:/-]{1,80}+)"
         r"(?P<gap>[^{}\[\]<>]{0,160}?)\b(?:value|val|content|default)\W{0,2}\s*+[:=]\s*+"
         r"(?P<paired>[^\s,}\]>]+)",
@@ -244,8 +259,9 @@ _PATTERNS = tuple(
         r"(?P<name>[\w.:/-]{1,80})",
         # <password>…</password>, <AdministratorPassword><Value>…</Value>
         r"<(?P<name>[\w.:-]{1,80})(?:\s[^<>]{0,400})?(?<!/)>\s*+(?:<value>\s*+)?(?P<paired>(?:(?!<).)+)",
-        # ENV DB_PASSWORD y; setx DB_PASSWORD y; setenv DB_PASSWORD y; aws configure set aws_secret_access_key y
-        r"\b(?:env|setx|setenv|config(?:ure)?\s++set|set-secret|SetEnvironmentVariable|putenv|setProperty|define|ini_set|set_secret|setSecret)"
+        # ENV DB_PASSWORD y; setx DB_PASSWORD y; aws configure set aws_secret_access_key y
+        r"\b(?:env|setx|setenv|config(?:ure)?\s++set|set-secret|SetEnvironmentVariable|putenv|setProperty"
+        r"|define|ini_set|set_secret|setSecret)"
         r"[ \t(,]++(?!-)(?P<name>[\w.:/-]{1,80})(?:[ \t]*+,[ \t]*+|[ \t]++)(?![=:|&])(?P<paired>\S+)",
         # CREATE USER x WITH PASSWORD 'y'; IDENTIFIED BY 'y'; PASSWORD('y')
         r"\bidentified\s++(?:with\s++\S++\s++)?by\s++(?:password\s++)?(?P<reference>[^\s;,]+)",
@@ -299,14 +315,16 @@ def _is_user(match: re.Match[str], value: str) -> bool:
     scheme = re.search(r"[a-z+.-]{1,20}\Z", match.string[: match.start()][-20:].lower())
     is_web = scheme is not None and scheme.group().endswith(("http", "https"))
     return not values.is_reference(value) and not (
-        values.is_plain(value) and (not is_web or len(value) < 24)
+        (values.is_plain(value) and (not is_web or len(value) < 24))
         or (not is_web and len(value) < 24 and not values.is_random(value))
     )
 
 
 def _is_pair(match: re.Match[str], value: str) -> bool:
     level = secrecy(match["name"])
-    if re.search(r"\b(?:value|name)\W{0,2}\s*[:=]", match["gap"] if "gap" in match.re.groupindex else ""):
+    if re.search(
+        r"\b(?:value|name)\W{0,2}\s*[:=]", match["gap"] if "gap" in match.re.groupindex else ""
+    ):
         return False
     return bool(level) and values.is_secret(value.strip(), level, match["name"])
 
@@ -328,19 +346,23 @@ _ACCEPTED = {
 
 # -e NAME=value, --env NAME=value, -eNAME=value, -e=NAME=value, -ite NAME=value
 _ENV = re.compile(
-    rf"(?:^|(?<=[\s,;&|(\[{{]))(?:(?:-[dit]{{0,3}}e|--env|--build-arg|--from-literal|--secure-environment-variables"
-    rf"|--environment-variables)(?:\s*+[=,]\s*+|\s++)|(?-i:-e(?=[A-Z_])))(?P<pair>[a-z_][\w.-]*+)=(?P<secret>\S+)",
+    r"(?:^|(?<=[\s,;&|(\[{]))(?:(?:-[dit]{0,3}e|--env|--build-arg|--from-literal|--secure-environment-variables"
+    r"|--environment-variables)(?:\s*+[=,]\s*+|\s++)|(?-i:-e(?=[A-Z_])))(?P<pair>[a-z_][\w.-]*+)=(?P<secret>\S+)",
     _FLAGS,
 )
 _MORE_ENV = re.compile(r"[ \t]++(?P<pair>[a-z_][\w.-]*+)=(?P<secret>\S+)", _FLAGS)
 #: Their -e is a pattern or a script.
-_NO_ENV = re.compile(r"\b(?:e?grep|fgrep|rg|sed|echo|printf|perl|ruby|rsync|awk|tar|xterm|ssh)(?:\.exe)?\s[^|;&\n]*\Z")
+_NO_ENV = re.compile(
+    r"\b(?:e?grep|fgrep|rg|sed|echo|printf|perl|ruby|rsync|awk|tar|xterm|ssh)(?:\.exe)?\s[^|;&\n]*\Z"
+)
 
 
 def environment(text: str, keep: Collection[str]) -> Iterator[Span]:
     """Yields the values that a container is given, but for the settings that ``keep`` names."""
     for match in _ENV.finditer(text):
-        if match["pair"] in keep or _NO_ENV.search(text[max(0, match.start() - 200) : match.start()]):
+        if match["pair"] in keep or _NO_ENV.search(
+            text[max(0, match.start() - 200) : match.start()]
+        ):
             continue
         yield from _environment_value(text, match)
         more = _MORE_ENV.match(text, match.end()) if "environment-var" in match.group() else None
@@ -355,7 +377,6 @@ def _environment_value(text: str, match: re.Match[str]) -> Iterator[Span]:
     end = trimmed(text, start, stop.end() if stop else end)
     if end > start and not values.is_reference(plain(text[start:end])):
         yield start, end
-
 
 
 _EQUALS = r"(?:=|%(?:25)*+3d|\\++u003d)"

@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from pipeline.redact import values
-from pipeline.redact.names import WEAK
 from pipeline.redact.rules import trimmed
 from pipeline.redact.views import plain
+from pipeline.redact.words import Word, secret_in
 
 Span = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word of a command, its quoted letters shown, and where it stands."""
-
-    text: str
-    start: int
-    end: int
-
-    def part(self, start: int, end: int | None = None) -> Span:
-        """Returns where a part of the word stands."""
-        return self.start + start, self.start + (len(self.text) if end is None else end)
 
 
 def _words(names: str) -> frozenset[str]:
@@ -33,12 +19,30 @@ def _words(names: str) -> frozenset[str]:
 
 #: (programs, flags whose value may be attached or follow), as their manuals have them.
 _ATTACHED_OR_NEXT = (
-    (_words("sshpass mongo mongosh mongodump mongorestore mongoexport mongoimport mongostat"), ("-p",)),
-    (_words("sqlcmd bcp osql tsql zip unzip zipcloak zipnote ipmitool mosquitto_pub mosquitto_sub"), ("-P",)),
+    (
+        _words("sshpass mongo mongosh mongodump mongorestore mongoexport mongoimport mongostat"),
+        ("-p",),
+    ),
+    (
+        _words(
+            "sqlcmd bcp osql tsql zip unzip zipcloak zipnote ipmitool mosquitto_pub mosquitto_sub"
+        ),
+        ("-P",),
+    ),
     (_words("redis-cli"), ("-a",)),
-    (_words("ldapsearch ldapadd ldapmodify ldapdelete ldapcompare ldapmodrdn ldapexop ldapwhoami"), ("-w",)),
+    (
+        _words(
+            "ldapsearch ldapadd ldapmodify ldapdelete ldapcompare ldapmodrdn ldapexop ldapwhoami"
+        ),
+        ("-w",),
+    ),
     (_words("ldappasswd"), ("-w", "-s", "-a")),
-    (_words("psexec psexec64 psexec.exe paexec pskill cqlsh beeline twine evil-winrm crackmapexec netexec nxc"), ("-p",)),
+    (
+        _words(
+            "psexec psexec64 paexec pskill cqlsh beeline twine evil-winrm crackmapexec netexec nxc"
+        ),
+        ("-p",),
+    ),
     (_words("ssh-keygen"), ("-N", "-P")),
     (_words("snmpwalk snmpget snmpset snmpbulkwalk snmptrap"), ("-A", "-X")),
     (_words("usermod useradd adduser mkpasswd"), ("-p", "--password")),
@@ -49,9 +53,14 @@ _ATTACHED_OR_NEXT = (
 )
 #: Their value is attached, for without it they ask, and a word after it is something else.
 _ATTACHED = (
-    (_words("mysql mysqladmin mysqldump mysqlimport mysqlshow mysqlcheck mysqlbinlog mysqlslap mysqlpump"
+    (
+        _words(
+            "mysql mysqladmin mysqldump mysqlimport mysqlshow mysqlcheck mysqlbinlog mysqlslap mysqlpump"
             " mysqlsh mycli mariadb mariadb-admin mariadb-dump mariadb-import mariadb-show mariadb-check"
-            " mariadb-backup mariabackup xtrabackup mysql_upgrade mytop mysqlhotcopy"), "-p"),
+            " mariadb-backup mariabackup xtrabackup mysql_upgrade mytop mysqlhotcopy"
+        ),
+        "-p",
+    ),
     (_words("7z 7za 7zr 7zz 7zip rar unrar winrar arj"), "-p"),
     (_words("rar winrar"), "-hp"),
 )
@@ -60,39 +69,10 @@ _SLASHES = (
     (_words("signtool"), _words("/p")),
     (_words("xfreerdp wfreerdp xfreerdp3 sdl-freerdp"), _words("/p")),
     (_words("osql bcp"), _words("/p")),
-    (_words("tasklist taskkill systeminfo driverquery gpresult getmac openfiles eventcreate"), _words("/p")),
-)
-#: user:password after -u
-_BASIC = _words("curl wget http https xh httpie siege hey ab rest lynx aria2c bombardier vegeta")
-_NO_BASIC = _words(
-    "docker podman nerdctl kubectl chown gosu su-exec su sudo install rsync setpriv chroot runuser docker-compose"
-    " singularity apptainer systemd-run useradd usermod id start-stop-daemon"
-)
-#: After these words comes a secret.
-_LEADS = tuple(
-    re.compile(rf"(?:^|[\s,;&|(\[{{/\\\ue020])(?:{lead})(?:\.exe)?[ \t]*,?[ \t]+{more}(?P<secret>[^\s-]\S*)", re.IGNORECASE)
-    for lead, more in (
-        (r"vault(?:\.exe)?\s+login(?:\s+-[\w-]+(?:=\S+)?)*", r""),
-        (r"(?:cargo|wandb|stripe|hub|ngc)\s+login(?:\s+--?[\w-]+(?:=\S+)?)*", r""),
-        (r"(?:snyk|codecov|railway)\s+auth", r""),
-        (r"ngrok(?:\.exe)?\s+(?:config\s+add-authtoken|authtoken)", r""),
-        (r"rclone\s+obscure|nuget\s+setapikey|openssl\s+passwd(?:\s+-\w+)*|mkpasswd(?:\s+-m\s+\S+)?", r""),
-        (r"requirepass|masterauth|primaryauth", r""),
-        (r"redis-cli(?:\s+-[a-zA-Z]\s+\S+)*\s+auth(?:\s+(?:default|\w+)(?=\s+\S))?", r""),
-        (r"wpa_passphrase\s+\S+", r""),
-        (r"convertto-securestring(?:\s+-string|\s+-asplaintext|\s+-force)*", r""),
-        (r"poetry\s+config\s+http-basic\.\S+\s+\S+", r""),
-        (r"(?:poetry|npm|yarn|pnpm)\s+config\s+(?:set\s+)?(?:pypi-token\.\S+|\S*_(?:auth|authtoken|password))", r""),
-        (r"(?:bundle|composer)\s+config\s+(?:set\s+)?(?:--?\w+\s+)*(?:http-basic|github-oauth|gitlab-token|\w+[.-]\S*)\S*"
-         r"(?:\s+\w+(?=\s+\S))?", r""),
-        (r"mc\s+(?:alias\s+set|config\s+host\s+add)\s+\S+\s+\S+\s+\S+", r""),
-        (r"cf\s+auth\s+\S+", r""),
-        (r"nmcli\b[^\n;|]{0,200}?\s(?:password|wifi-sec\.psk|802-11-wireless-security\.psk)", r""),
-        (r"secret\s+(?:set|create)\b[^\n;|]{0,200}?\s--?(?:value|body|b|v|string-value|secret-string)", r""),
-        (r"put-parameter\b[^\n;|]{0,300}?securestring[^\n;|]{0,200}?\s--value", r""),
-        (r"put-parameter\b[^\n;|]{0,300}?\s--value(?=\s+\S+\s+[^\n;|]{0,200}?securestring)", r""),
-        (r"(?:keyvault\s+secret\s+set|secrets?\s+(?:put|put-secret|set|create)|set-secret)\b[^\n;|]{0,300}?\s--?(?:value|string-value|secret)", r""),
-    )
+    (
+        _words("tasklist taskkill systeminfo driverquery gpresult getmac openfiles eventcreate"),
+        _words("/p"),
+    ),
 )
 _ASSIGNED = re.compile(r"(?P<name>[\w.-]{1,80})=(?P<value>\S+)")
 _COMMAND = re.compile(r"(?:(?!&&|\|\||;(?:\s|\Z)|\|(?:\s|\Z)|\r?\n)[\s\S])+")
@@ -110,19 +90,10 @@ _TOOL = re.compile(
 
 def commands(text: str) -> Iterator[Span]:
     """Yields the passwords of programs that a rule for names does not know."""
-    for lead in _LEADS:
-        for match in lead.finditer(text):
-            start, end = match.span("secret")
-            end = trimmed(text, start, end)
-            if _ASSIGNED.match(text, start, end):
-                continue  # its name says whether it is a secret
-            yield from _one(Word(plain(text[start:end]), start, end), 0)
     if _TOOL.search(text):
         for match in _COMMAND.finditer(text):
             if _TOOL.search(text, *match.span()):
                 yield from _command(text, *match.span())
-    yield from _stdin(text)
-    yield from _user_arguments(text)
 
 
 def _command(text: str, start: int, end: int) -> Iterator[Span]:
@@ -161,27 +132,27 @@ def _program(tool: str, rest: list[Word], before: list[Word]) -> Iterator[Span]:
         yield from _percent(rest)
 
 
-def _one(word: Word, start: int, end: int | None = None) -> Iterator[Span]:
-    value = word.text[start:end]
-    if value and value not in ("-", "*") and not (
-        values.is_reference(value) or values.is_nothing(value) or value.startswith("-")
-    ):
-        yield word.part(start, end)
-
-
 def _flag(words: list[Word], flag: str, may_follow: bool = True) -> Iterator[Span]:
     is_alone = flag.endswith(" ")
     flag = flag.rstrip()
     for index, word in enumerate(words):
         if word.text == flag:
             if may_follow and index + 1 < len(words):
-                yield from _one(words[index + 1], 0)
+                yield from secret_in(words[index + 1], 0)
         elif not is_alone and word.text.startswith(flag) and not word.text.startswith("--"):
             attached = word.text[len(flag) :]
             start = len(flag) + (attached[0] in "=:")
-            if attached.isalpha() and attached.lower() in ("rotocol", "ort", "ath", "rint", "retty", "rogress", "w"):
+            if attached.isalpha() and attached.lower() in (
+                "rotocol",
+                "ort",
+                "ath",
+                "rint",
+                "retty",
+                "rogress",
+                "w",
+            ):
                 continue
-            yield from _one(word, start)
+            yield from secret_in(word, start)
 
 
 def _slash(words: list[Word], flags: frozenset[str]) -> Iterator[Span]:
@@ -189,9 +160,9 @@ def _slash(words: list[Word], flags: frozenset[str]) -> Iterator[Span]:
         name, colon, value = word.text.partition(":")
         if name.lower() in flags:
             if colon and value:
-                yield from _one(word, len(name) + 1)
+                yield from secret_in(word, len(name) + 1)
             elif index + 1 < len(words) and not words[index + 1].text.startswith("/"):
-                yield from _one(words[index + 1], 0)
+                yield from secret_in(words[index + 1], 0)
 
 
 def _percent(words: list[Word]) -> Iterator[Span]:
@@ -202,7 +173,7 @@ def _percent(words: list[Word]) -> Iterator[Span]:
                 attached = word.text[len(flag) :].lstrip("=")
                 target = word if attached else words[index + 1] if index + 1 < len(words) else None
                 if target is not None and "%" in target.text.rstrip("%"):
-                    yield from _one(target, target.text.index("%") + 1)
+                    yield from secret_in(target, target.text.index("%") + 1)
                 break
 
 
@@ -215,7 +186,7 @@ def _htpasswd(words: list[Word]) -> Iterator[Span]:
     flags = "".join(word.text[1:] for word in words if re.fullmatch(r"-[A-Za-z0-9]+", word.text))
     places = _places(words)
     if "b" in flags and len(places) >= 2:
-        yield from _one(places[1 if "n" in flags or len(places) == 2 else 2], 0)
+        yield from secret_in(places[1 if "n" in flags or len(places) == 2 else 2], 0)
 
 
 def _net(words: list[Word]) -> Iterator[Span]:
@@ -223,28 +194,30 @@ def _net(words: list[Word]) -> Iterator[Span]:
     verb = words[0].text.lower()
     places = [word for word in words[1:] if not word.text.startswith("/") and word.text != "*"]
     if verb == "user" and len(places) >= 2:
-        yield from _one(places[1], 0)
+        yield from secret_in(places[1], 0)
     elif verb == "use":
         shares = (r"\\", "//", "\\")
         for word in places:
             is_drive = re.fullmatch(r"[A-Za-z]:", word.text) is not None
             if not is_drive and not word.text.startswith(shares) and not values.is_path(word.text):
-                yield from _one(word, 0)
+                yield from secret_in(word, 0)
                 break
 
 
 def _sqlplus(words: list[Word]) -> Iterator[Span]:
     """sqlplus user/password@database"""
     for word in words:
-        match = re.match(r"(?:userid=)?[\w$#.-]+/(?P<secret>[^\s/@][^\s@]*)", word.text, re.IGNORECASE)
+        match = re.match(
+            r"(?:userid=)?[\w$#.-]+/(?P<secret>[^\s/@][^\s@]*)", word.text, re.IGNORECASE
+        )
         if match and not word.text.startswith(("-", "/")):
-            yield from _one(word, match.start("secret"), match.end("secret"))
+            yield from secret_in(word, match.start("secret"), match.end("secret"))
 
 
 def _isql(words: list[Word]) -> Iterator[Span]:
     places = _places(words)
     if len(places) >= 3:
-        yield from _one(places[2], 0)
+        yield from secret_in(places[2], 0)
 
 
 def _nuget(words: list[Word]) -> Iterator[Span]:
@@ -260,7 +233,9 @@ def _dotnet(words: list[Word]) -> Iterator[Span]:
 
 
 def _certutil(words: list[Word]) -> Iterator[Span]:
-    yield from _flag([word for word in words if word.text == "-p" or not word.text.startswith("-p")], "-p")
+    yield from _flag(
+        [word for word in words if word.text == "-p" or not word.text.startswith("-p")], "-p"
+    )
 
 
 def _vault(words: list[Word]) -> Iterator[Span]:
@@ -273,22 +248,24 @@ def _vault(words: list[Word]) -> Iterator[Span]:
                 name = match["name"].lower()
                 if verbs[0] in ("write", "login") and name not in ("value", "data", "token", "key"):
                     continue
-                yield from _one(word, match.start("value"))
+                yield from secret_in(word, match.start("value"))
 
 
 def _kubectl(words: list[Word]) -> Iterator[Span]:
     for index, word in enumerate(words):
         if word.text.startswith("--from-literal"):
-            target = words[index + 1] if word.text == "--from-literal" and words[index + 1 :] else word
+            target = (
+                words[index + 1] if word.text == "--from-literal" and words[index + 1 :] else word
+            )
             match = re.match(r"(?:--from-literal=)?[\w.-]+=", target.text)
             if match and match.end() < len(target.text):
-                yield from _one(target, match.end())
+                yield from secret_in(target, match.end())
 
 
 def _lftp(words: list[Word]) -> Iterator[Span]:
     for index, word in enumerate(words[:-1]):
         if word.text == "-u" and "," in words[index + 1].text:
-            yield from _one(words[index + 1], words[index + 1].text.index(",") + 1)
+            yield from secret_in(words[index + 1], words[index + 1].text.index(",") + 1)
 
 
 def _curl(words: list[Word]) -> Iterator[Span]:
@@ -300,7 +277,7 @@ def _curl(words: list[Word]) -> Iterator[Span]:
             if target is not None:
                 match = re.search(r"(?<=[^:/\\=])(?<!^[A-Za-z]):(?=[^\\/])", target.text)
                 if match:
-                    yield from _one(target, match.end())
+                    yield from secret_in(target, match.end())
 
 
 _HANDLERS: dict[str, Callable[[list[Word]], Iterator[Span]]] = {
@@ -317,69 +294,3 @@ _HANDLERS: dict[str, Callable[[list[Word]], Iterator[Span]]] = {
     "lftp": _lftp,
     "curl": _curl,
 }
-
-# --- what is sent to a program's stdin ---
-
-_STDIN = re.compile(
-    r"\b(?:echo|printf|write-output)(?:\.exe)?[ \t]+(?:-[neE]+[ \t]+)*(?:%s\S*[ \t]+)?(?P<secret>\S+)(?:[ \t]+[^\s|]\S*){0,1}?"
-    r"[ \t]*\|[ \t]*(?=[^\n]{0,400}?(?:-{1,2}password-stdin|passwd[ \t]+--stdin|sudo[ \t]+(?:-\w+[ \t]+)*-\w*S"
-    r"|--with-token|--passphrase-fd|chpasswd|vault[ \t]+login|\bkinit\b|fd:0|-pass(?:in)?[ \t]+stdin|cryptsetup"
-    r"|az[ \t]+devops[ \t]+login|secrets?[ \t]+(?:set|create|versions[ \t]+add)|smbpasswd|\bpasswd\b|openssl[ \t]+passwd"
-    r"|convertto-securestring|--pass(?:word)?-file[ =]-|docker[ \t]+secret[ \t]+create|cadaver|ansible-vault))",
-    re.IGNORECASE,
-)
-_BEFORE_PIPE = re.compile(r"(?P<secret>[^\s|(){}=]{1,300})[ \t]{0,9}\Z")
-_PIPE = re.compile(r"\|[ \t]*+convertto-securestring", re.IGNORECASE)
-_HERE = re.compile(
-    r"(?P<here>chpasswd|passwd[ \t]+--stdin[ \t]+\S+|vault[ \t]+login[ \t]+-|--password-stdin)[^\n|]{0,80}?"
-    r"<<<[ \t]*(?P<secret>\S+)",
-    re.IGNORECASE,
-)
-_ACCOUNTS = re.compile(r"chpasswd[^\n]{0,80}?<<-?[ \t]*\\?(?P<end>\w+)[^\n]*\n(?P<lines>.{1,4000}?)(?:\n[ \t]*(?P=end)|\Z)", re.DOTALL)
-_ACCOUNT = re.compile(r"^[ \t]*[\w.-]+:(?P<secret>[^\s:][^\r\n]*)", re.MULTILINE)
-
-
-def _stdin(text: str) -> Iterator[Span]:
-    if "|" not in text and "<<" not in text:
-        return
-    for pipe in _PIPE.finditer(text):
-        if before := _BEFORE_PIPE.search(text, max(0, pipe.start() - 310), pipe.start()):
-            yield from _one(Word(plain(before["secret"]), *before.span("secret")), 0)
-    for pattern in (_STDIN, _HERE):
-        for match in pattern.finditer(text):
-            word = Word(plain(match["secret"]), *match.span("secret"))
-            is_account = "chpasswd" in text[match.start() : match.end() + 400].lower()
-            colon = word.text.find(":") if is_account else -1
-            if word.text.startswith("(") or values.is_code(word.text):
-                continue
-            yield from _one(word, colon + 1 if colon >= 0 else 0)
-    for match in _ACCOUNTS.finditer(text):
-        for account in _ACCOUNT.finditer(text, *match.span("lines")):
-            start, end = account.span("secret")
-            if not values.is_reference(plain(text[start:end].strip())):
-                yield start, end
-
-
-_USER = re.compile(
-    r"(?:^|(?<=[\s,;&|(\[{]))(?P<flag>-u|--user|--basic|--auth|-a)(?:\s*,\s*|\s+|=)?"
-    r"(?P<name>[^\s:\"'/=,]{1,100}):(?P<secret>[^\s]+)"
-)
-
-
-def _user_arguments(text: str) -> Iterator[Span]:
-    """curl -u user:password; but docker run -u app:app"""
-    for match in _USER.finditer(text):
-        before = text[max(0, match.start() - 300) : match.start()]
-        command = re.split(r"[|;&\n]", before)[-1].lower()
-        programs = {word.rsplit("/", 1)[-1].removesuffix(".exe") for word in re.findall(r"[\w./-]+", command)}
-        word = Word(plain(match["secret"]), *match.span("secret"))
-        end = trimmed(word.text, 0, len(word.text))
-        value = word.text[:end]
-        if match["flag"] in ("-a", "--auth", "--basic") and not programs & _BASIC:
-            continue
-        if not programs & _BASIC:
-            if programs & _NO_BASIC or not values.is_secret(value, WEAK):
-                continue
-        elif re.fullmatch(r"\d{1,5}", value) and match["name"].isdigit():
-            continue
-        yield from _one(word, 0, end)

@@ -1,10 +1,11 @@
-"""What a value is: a secret, or a reference, a path or a plain word, which say where one is or nothing."""
+"""What a value is: a secret, or a reference, a path or a plain word, which are none."""
 
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
-from pipeline.redact.names import STRONG, secrecy
+from pipeline.redact.names import STRONG
 from pipeline.schema import REDACTED
 
 _NAME = r"[A-Za-z_][\w.-]*+"
@@ -65,9 +66,11 @@ _FILE = re.compile(
     r"|html?|md|sql|tsv|bin|dat|lock)[:,]?",
     re.IGNORECASE,
 )
-_NUMBER = re.compile(r"[-+]?\d{1,6}(?:\.\d+)?(?:%|ms|s|m|h|d|[kmg]i?b?)?[,.)]*|\d+/\d+", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"[-+]?\d{1,6}(?:\.\d+)?(?:%|ms|s|m|h|d|[kmg]i?b?)?[,.)]*|\d+/\d+", re.IGNORECASE
+)
 # id, customerId, deps-v1, user:name, ubuntu-22.04, SIGTERM; but not hunter2 nor Xy9
-_PIECE = r"(?:[A-Z]?[a-z]{2,}(?:[A-Z][a-z]+)*|[A-Z]{2,}|[a-zA-Z]|[vV]?\d{1,3}|(?:19|20)\d\d|[xX](?:64|86))"
+_PIECE = r"(?:[A-Z]?[a-z]{2,}(?:[A-Z][a-z]+)*|[A-Z]{2,}|[a-zA-Z]|[vV]?\d{1,3}|20\d\d|[xX](?:64|86))"
 _PLAIN = re.compile(rf"{_PIECE}(?:[-_./:@,+ #]{{1,2}}{_PIECE})*+[-_./:,;!?)]*")
 _LETTERS = re.compile(r"[^\W\d]+(?:[-_. ][^\W\d]+)*")
 _UUID = re.compile(r"\{?[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\}?")
@@ -111,9 +114,7 @@ def is_random(text: str) -> bool:
     """Returns whether a word mixes capitals, small letters and digits as no name does."""
     if len(text) < 8:
         return False
-    changes = sum(
-        _kind(one) != _kind(other) for one, other in zip(text, text[1:], strict=False)
-    )
+    changes = sum(_kind(one) != _kind(other) for one, other in pairwise(text))
     kinds = {_kind(letter) for letter in text} - {"-"}
     return len(kinds) == 3 and changes * 3 > len(text)
 
@@ -126,10 +127,14 @@ def _kind(letter: str) -> str:
 
 def is_plain(value: str) -> bool:
     """Returns whether a value is made of words and small numbers: ``customerId``, ``deps-v1``."""
-    if len(value) > _MAX_PLAIN or {_kind(letter) for letter in value} >= {"0", "a", "A"} and not value[-1].isdigit():
+    if len(value) > _MAX_PLAIN or (
+        {_kind(letter) for letter in value} >= {"0", "a", "A"} and not value[-1].isdigit()
+    ):
         return False
     return bool(
-        _PLAIN.fullmatch(value) or _LETTERS.fullmatch(value) and len(value) <= 24 or _UUID.fullmatch(value)
+        _PLAIN.fullmatch(value)
+        or (_LETTERS.fullmatch(value) and len(value) <= 24)
+        or _UUID.fullmatch(value)
     )
 
 
@@ -158,6 +163,3 @@ def is_secret(value: str, level: int, name: str = "") -> bool:
         is_count = name.lower().endswith(("token", "tokens", "sig")) and is_number(value)
         return not is_count
     return not (is_number(value) or is_plain(value) or is_code(value))
-
-
-__all__ = ["is_secret", "secrecy"]

@@ -18,7 +18,9 @@ _SHOWN = {code: letter for letter, code in _HIDDEN.items()}
 _ANY_SPECIAL = re.compile(f"[{re.escape(_SPECIAL)}]")
 #: A special letter that was quoted, for patterns.
 QUOTED = f"[{''.join(map(chr, _SHOWN))}]"
-QUOTED_SPACE = f"[{''.join(chr(_HIDDEN[ord(letter)]) for letter in ' ' + chr(9) + chr(10) + chr(160))}]"
+QUOTED_SPACE = (
+    f"[{''.join(chr(_HIDDEN[ord(letter)]) for letter in ' ' + chr(9) + chr(10) + chr(160))}]"
+)
 
 
 def plain(text: str) -> str:
@@ -33,14 +35,14 @@ def hidden(text: str) -> str:
 
 @dataclass
 class View:
-    """A text read from another one; ``places`` maps its letters to those of the text it was read from."""
+    """A text read from another one, and where each of its letters stands there."""
 
     text: str
     parent: View | None = None
     at: list[int] = field(default_factory=list)
     """Where each piece of this text begins."""
     source: list[tuple[int, int]] = field(default_factory=list)
-    """Where that piece begins and ends in the parent; a piece as long as its source is read as it stands."""
+    """Where that piece begins and ends in the parent."""
     quotes: list[tuple[int, int]] = field(default_factory=list)
     """Where each quoted part of the parent opens and ends, its quotes included."""
 
@@ -70,7 +72,9 @@ class View:
     def _moved(self, piece: int, place: int, at_end: bool) -> int:
         begins, ends = self.source[piece]
         offset = place - self.at[piece]
-        length = (self.at[piece + 1] if piece + 1 < len(self.at) else len(self.text)) - self.at[piece]
+        length = (self.at[piece + 1] if piece + 1 < len(self.at) else len(self.text)) - self.at[
+            piece
+        ]
         if length == ends - begins:
             return begins + offset
         return ends if at_end else begins

@@ -1,0 +1,1 @@
+"""Redaction: texts, JSON values, columns, and how well it does on lines it has not seen."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-LINES = r'''
+LINES = r"""
 /bin/bash -c 'set -euo pipefail; apt-get update && apt-get install -y python3-pip'
 cmd /c "echo %PATH% && dir C:\Windows\System32"
 docker run --rm -v /mnt/batch:/mnt -u app:app image:1.2.3
@@ -227,4 +227,4 @@ keyvault: kv-prod-01
 keys: 12, values: 12
 api version=2024-07-01.20.0
 don't use it; it's broken and can't be fixed
-'''.strip().split("\n")
+""".strip().split("\n")
