@@ -19,11 +19,11 @@ def test_every_rival_makes_the_same_of_the_pages() -> None:
 
 def test_pages_hold_what_they_are_made_for() -> None:
     """No node twice in a pool, some 4 KB a node."""
-    pools = made_pages.pools(12, 20, distinct=2)
+    pools = made_pages.pools(12, 20)
     ids = [fact[0] for fact in bench_pages.rivals.facts_of_values(pools["pool0"]) if fact[1] == -1]
 
-    assert [10, 2] == [len(pages) for pages in pools.values()]
-    assert 200 == len(ids) == len(set(ids))
+    assert [2] * 6 == [len(pages) for pages in pools.values()]
+    assert 40 == len(ids) == len(set(ids))
     assert 3500 < sum(map(len, pools["pool1"])) / 40 < 4500
 
 

@@ -85,7 +85,7 @@ class Reading:
         self.pools: dict[str, dict[str, object]] = {}
         self._reports: list[Report] = []
         self._unknown_fields = UnknownFields()
-        self._processors = _processors()
+        self._processors = processors()
         self._free = threading.Semaphore(self._processors)
         self._is_over = False
 
@@ -279,7 +279,7 @@ class _Failure(NamedTuple):
         return cls("BadPage", redact_text(str(error)), None)
 
 
-def _processors() -> int:
+def processors() -> int:
     """How many pages are flattened at once: more would only wait for each other, and hold memory."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -16,7 +16,7 @@ from tests.bench.served import lay_out, served
 def fleet(nodes: int, pools: int, per_page: int) -> dict[str, list[bytes]]:
     """The pages of each pool; all pools have the same ones."""
     pages = nodes // pools // per_page
-    made = made_pages.pools(pages, per_page, distinct=5)["pool0"]
+    made = [body for pool in made_pages.pools(pages, per_page).values() for body in pool]
     return {f"pool{number:03}": made for number in range(pools)}
 
 

@@ -1,153 +1,196 @@
-"""Made-up pages of a node listing: 1,000 nodes a page, some 4 KB a node, four recent tasks on average.
+"""Made-up pages of node listings like an account's: some 4 KB a node, and no two nodes or pages alike.
 
-The shape is that of the service's own pages: a start task that all nodes of a pool share, times with
-seven digits, failures here and there. What they hold is made up.
+Every pool has a start task of its own that changes now and then; ids, addresses, endpoints and messages
+are each node's own; texts hold numbers, escaped quotes, Windows paths and non-ASCII; tasks and start
+tasks fail; pools are as several api-versions show them; one page in a hundred has an unknown field.
 """
 
 from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 from typing import Any
 
 NODES_PER_PAGE = 1000
 #: One node in so many has errors; a page has some, however short.
 NODES_PER_ERROR = 50
-PAGES_PER_POOL = 10
-_DATA = "sv=2022-11-02&sr=b&sig=abcDEF{}%2Bxyz%3D&se=2026-01-01"
-_ACCOUNT = "https://acct.westeurope.batch.azure.com"
-
-START_TASK: dict[str, Any] = {
-    "commandLine": "/bin/bash -c 'set -e; apt-get update && apt-get install -y python3 "
-    "&& ./prepare.sh --data /mnt/data > /dev/null'",
-    "resourceFiles": [
-        {
-            "httpUrl": f"https://acct.blob.core.windows.net/c/file{i}.zip?{_DATA.format(i)}",
-            "filePath": f"file{i}.zip",
-        }
-        for i in range(3)
-    ],
-    "environmentSettings": [{"name": f"ENV_{i}", "value": "v" * 40 + str(i)} for i in range(8)],
-    "userIdentity": {"autoUser": {"scope": "pool", "elevationLevel": "admin"}},
-    "maxTaskRetryCount": 2,
-    "waitForSuccess": True,
-}
-
-ERRORS = [
-    {
-        "code": "DiskFull",
-        "message": "There is not enough disk space on the node",
-        "errorDetails": [{"name": "FreeBytes", "value": "1048576"}],
-    },
-    {"code": "NodeAgentStopped", "message": "The node agent stopped reporting"},
-]
+PAGES_PER_POOL = 2
+#: One page in so many has a field that no version has.
+PAGES_PER_UNKNOWN = 100
+_SIZES = (
+    "standard_d4s_v3",
+    "standard_d8s_v5",
+    "standard_e16_v5",
+    "standard_nc6s_v3",
+    "standard_f2s_v2",
+)
+_LINUX = ("canonical", "ubuntu-24_04-lts", "server", "24.04.2026{:02}01")
+_WINDOWS = ("microsoftwindowsserver", "windowsserver", "2022-datacenter", "20348.{:04}.2611")
+_WORDS = (
+    "bild szene übergang größe файл данные 画像 処理 frame render sim mesh grid node epoch shard "
+    "batch retry cache queue daten prüfung évaluation résultat próba"
+).split()
 
 
-def pools(pages: int, nodes: int = NODES_PER_PAGE, distinct: int = 10) -> dict[str, list[bytes]]:
-    """Pages of listings by pool, ten a pool; no node is in two of a pool.
+def pools(pages: int, nodes: int = NODES_PER_PAGE, *, unknown: int = 0) -> dict[str, list[bytes]]:
+    """Pages of listings by pool, two a pool; no node is in two.
 
-    Only ``distinct`` pages are made, the others are the same with other node ids.
+    ``unknown``: every node of every page has so many unknown fields; 0 is one page in a hundred.
     """
-    made = [_page(random.Random(number), nodes) for number in range(min(pages, distinct))]
     listed: dict[str, list[bytes]] = {}
     for number in range(pages):
-        body = made[number % len(made)].replace(
-            b"tvmps_", b"tvm%02d_" % (number // len(made) % 100)
-        )
-        listed.setdefault(f"pool{number // PAGES_PER_POOL}", []).append(body)
+        pool = number // PAGES_PER_POOL
+        made = _Pool(pool)
+        many = unknown or int(number % PAGES_PER_UNKNOWN == PAGES_PER_UNKNOWN // 2)
+        listed.setdefault(made.id, []).append(made.page(number % PAGES_PER_POOL, nodes, many))
     return listed
 
 
-def _page(chance: random.Random, nodes: int) -> bytes:
-    value = [_node(chance, number) for number in range(nodes)]
-    page = {"odata.metadata": f"{_ACCOUNT}/$metadata#nodes", "value": value}
-    return json.dumps(page, separators=(",", ":")).encode()
+class _Pool:
+    """One pool: what its nodes share, and its pages."""
 
+    def __init__(self, number: int) -> None:
+        self.chance = random.Random(number)
+        self.number = number
+        self.id = f"pool{number}"
+        self.account = "https://acct.westeurope.batch.azure.com"
+        self.is_windows = number % 5 == 4
+        self.size = self.chance.choice(_SIZES)
+        self.is_dedicated = number % 3 > 0
+        self.version = ("2024-07-01.20.0", "2025-06-01", "2026-10-01")[number % 3]
+        self.start_tasks = [self._start_task(revision) for revision in range(2)]
 
-def _time(chance: random.Random, hour: int) -> str:
-    minute, second, fraction = (chance.randrange(n) for n in (60, 60, 10**7))
-    return f"2026-11-21T{hour:02}:{minute:02}:{second:02}.{fraction:07}Z"
+    def page(self, page: int, nodes: int, unknown: int) -> bytes:
+        """One page of its listing."""
+        self.chance.seed(f"{self.number}/{page}")
+        metadata = f"{self.account}/$metadata#nodes"
+        value = [self._node(page * nodes + each, unknown) for each in range(nodes)]
+        body = json.dumps({"odata.metadata": metadata, "value": value}, separators=(",", ":"),
+                          ensure_ascii=self.number % 2 == 0)  # fmt: skip
+        return body.encode()
 
-
-def _node(chance: random.Random, number: int) -> dict[str, Any]:
-    node_id = f"tvmps_{chance.getrandbits(256):064x}_d"
-    return {
-        "id": node_id,
-        "url": f"{_ACCOUNT}/pools/pool1/nodes/{node_id}",
-        "state": chance.choice(["idle", "running"]),
-        "schedulingState": "enabled",
-        "stateTransitionTime": _time(chance, 3),
-        "lastBootTime": _time(chance, 2),
-        "allocationTime": _time(chance, 1),
-        "ipAddress": f"10.0.{number // 256}.{number % 256}",
-        "affinityId": f"TVM:{node_id}",
-        "vmSize": "standard_d4s_v3",
-        "totalTasksRun": chance.randrange(100),
-        "runningTasksCount": 1,
-        "runningTaskSlotsCount": 1,
-        "totalTasksSucceeded": chance.randrange(90),
-        "recentTasks": [_task(chance, number, k) for k in range(chance.choice([2, 4, 4, 6]))],
-        "startTask": START_TASK,
-        **({"errors": ERRORS} if number % NODES_PER_ERROR == 0 else {}),
-        "startTaskInfo": {
-            "state": "completed",
-            "startTime": _time(chance, 2),
-            "endTime": _time(chance, 2),
-            "exitCode": 0,
-            "retryCount": 0,
-            "result": "success",
-        },
-        "isDedicated": True,
-        "endpointConfiguration": {
-            "inboundEndpoints": [
+    def _start_task(self, revision: int) -> dict[str, Any]:
+        tool = f"tool-{self.number}-{revision}"
+        blobs = f"https://acct.blob.core.windows.net/{tool}"
+        sas = "sv=2022-11-02&sr=b&sig=abcDEF{}%2Bxyz%3D&se=2026-01-01"
+        line = (
+            f'cmd /c "C:\\batch\\{tool}\\setup.cmd /quiet /log C:\\logs\\{tool}.log"'
+            if self.is_windows
+            else f"/bin/bash -c './{tool}.sh --data \"/mnt/{self.id}\"'"
+        )
+        return {
+            "commandLine": line,
+            "resourceFiles": [
                 {
-                    "name": "SSHRule.0",
-                    "protocol": "tcp",
-                    "publicIPAddress": "20.1.2.3",
-                    "publicFQDN": "dns1234.westeurope.cloudapp.azure.com",
-                    "frontendPort": 50000 + number,
-                    "backendPort": 22,
+                    "httpUrl": f"{blobs}/f{i}.zip?{sas.format(i + revision)}",
+                    "filePath": f"{tool}\\f{i}.zip" if self.is_windows else f"{tool}/f{i}.zip",
                 }
-            ]
-        },
-        "nodeAgentInfo": {"version": "1.11.14", "lastUpdateTime": _time(chance, 1)},
-        "virtualMachineInfo": {
-            "imageReference": {
-                "publisher": "canonical",
-                "offer": "ubuntu",
-                "sku": "22_04",
-                "version": "latest",
-                "exactVersion": "22.04.202611",
-            }
-        },
-    }
+                for i in range(3)
+            ],
+            "environmentSettings": [
+                {"name": f"ENV_{i}", "value": f"{tool}-{self.chance.getrandbits(128):032x}"}
+                for i in range(8)
+            ],
+            "userIdentity": {"autoUser": {"scope": "pool", "elevationLevel": "admin"}},
+            "maxTaskRetryCount": 2,
+            "waitForSuccess": True,
+        }
 
+    def _time(self, hour: int) -> str:
+        minute, second, fraction = (self.chance.randrange(n) for n in (60, 60, 10**7))
+        return f"2026-11-21T{hour:02}:{minute:02}:{second:02}.{fraction:07}Z"
 
-def _task(chance: random.Random, number: int, k: int) -> dict[str, Any]:
-    info: dict[str, Any] = {
-        "startTime": _time(chance, 4),
-        "endTime": _time(chance, 5),
-        "exitCode": k % 2,
-        "retryCount": 0,
-        "requeueCount": 0,
-        "result": "success",
-    }
-    if k % 2:
-        info["failureInfo"] = {
+    def _words(self, count: int) -> str:
+        return " ".join(self.chance.choice(_WORDS) for _ in range(count))
+
+    def _node(self, number: int, unknown: int) -> dict[str, Any]:
+        chance = self.chance
+        node_id = f"tvmps_{chance.getrandbits(256):064x}_d"
+        publisher, offer, sku, exact = _WINDOWS if self.is_windows else _LINUX
+        failed = chance.random() < 0.03
+        address = f"10.{self.number % 256}.{number // 256}.{number % 256}"
+        node: dict[str, Any] = {
+            "id": node_id,
+            "url": f"{self.account}/pools/{self.id}/nodes/{node_id}",
+            "state": "starttaskfailed" if failed else chance.choice(["idle", "running", "running"]),
+            "schedulingState": "enabled",
+            "stateTransitionTime": self._time(3),
+            "lastBootTime": self._time(2),
+            "allocationTime": self._time(1),
+            "ipAddress": address,
+            "affinityId": f"TVM:{node_id}",
+            "vmSize": self.size,
+            "totalTasksRun": chance.randrange(1000),
+            "runningTasksCount": 1,
+            "runningTaskSlotsCount": 1,
+            "totalTasksSucceeded": chance.randrange(900),
+            "recentTasks": [*self._tasks(chance.choice([2, 4, 4, 6]))],
+            "startTask": self.start_tasks[chance.random() < 0.1],
+            "startTaskInfo": self._start_task_info(failed),
+            "isDedicated": self.is_dedicated,
+            "endpointConfiguration": {"inboundEndpoints": [*self._endpoints(number, address)]},
+            "nodeAgentInfo": {"version": f"1.11.{chance.choice([14, 14, 15])}",
+                              "lastUpdateTime": self._time(1)},
+            "virtualMachineInfo": {"imageReference": {
+                "publisher": publisher, "offer": offer, "sku": sku, "version": "latest",
+                "exactVersion": exact.format(chance.choice([10, 11])),
+            }},
+        }  # fmt: skip
+        if self.version != "2024-07-01.20.0":
+            node["ipv6Address"] = f"fd00:{self.number:x}::{number:x}"
+        if self.version == "2026-10-01":
+            node["publicIPAddress"] = f"20.{self.number % 256}.{number // 256}.{number % 256}"
+        if number % NODES_PER_ERROR == 0:
+            free = chance.randrange(10**7)
+            node["errors"] = [{
+                "code": "DiskFull", "message": f'Only {free} bytes are left on "{address}"',
+                "errorDetails": [{"name": "FreeBytes", "value": str(free)}],
+            }]  # fmt: skip
+        for each in range(unknown):
+            node[f"futureField{each}"] = {"rank": number, "note": self._words(2)}
+        return node
+
+    def _start_task_info(self, failed: bool) -> dict[str, Any]:
+        code = self.chance.choice([1, 2, 124])
+        info = {"state": "completed", "startTime": self._time(2), "endTime": self._time(2),
+                "exitCode": code if failed else 0, "retryCount": int(failed),
+                "result": "failure" if failed else "success"}  # fmt: skip
+        if failed:
+            info["failureInfo"] = self._failure(code)
+        return info
+
+    def _endpoints(self, number: int, address: str) -> Iterator[dict[str, Any]]:
+        for name, port in (("SSHRule.0", 22), ("MetricsRule.1", 9100)):
+            yield {
+                "name": name, "protocol": "tcp", "publicIPAddress": address.replace("10.", "20.", 1),
+                "publicFQDN": f"dns{self.chance.getrandbits(48):012x}.westeurope.cloudapp.azure.com",
+                "frontendPort": 50000 + number % 10000, "backendPort": port,
+            }  # fmt: skip
+
+    def _failure(self, code: int) -> dict[str, Any]:
+        path = rf"D:\batch\tasks\{self._words(1)}" if self.is_windows else f"/mnt/{self._words(1)}"
+        return {
             "category": "usererror",
             "code": "FailureExitCode",
-            "message": "The task exited with an exit code representing a failure",
-            "details": [
-                {
-                    "name": "Message",
-                    "value": "The task process exited with an unexpected exit code",
-                }
-            ],
+            "message": f'Exited with "{code}" after {self.chance.randrange(10**5)} ms in {path}',
+            "details": [{"name": "Message", "value": self._words(8)}],
         }
-    return {
-        "taskUrl": f"{_ACCOUNT}/jobs/job{k}/tasks/task-{number}-{k}",
-        "jobId": f"job{k}",
-        "taskId": f"task-{number}-{k}",
-        "taskState": "completed",
-        "executionInfo": info,
-    }
+
+    def _tasks(self, count: int) -> Iterator[dict[str, Any]]:
+        for _ in range(count):
+            job, task = (
+                f"job-{self.chance.randrange(40)}",
+                f"{self._words(1)}-{self.chance.getrandbits(40)}",
+            )
+            failed = self.chance.random() < 0.1
+            info = {
+                "startTime": self._time(4), "endTime": self._time(5), "exitCode": int(failed),
+                "retryCount": 0, "requeueCount": 0, "result": "failure" if failed else "success",
+            }  # fmt: skip
+            if failed:
+                info["failureInfo"] = self._failure(1)
+            yield {
+                "taskUrl": f"{self.account}/jobs/{job}/tasks/{task}", "jobId": job, "taskId": task,
+                "taskState": "completed", "executionInfo": info,
+            }  # fmt: skip

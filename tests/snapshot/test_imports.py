@@ -248,7 +248,7 @@ def test_a_url_with_no_valid_pool_id_names_no_pool(lake: Lake) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "not JSON"),
+        (b"", "the file is empty"),
         (b'{"value": [', "not JSON"),
         (b"<html>", "not JSON"),
         (b'{"id": "a"}\n{"id": "b"}\n', "jq -s . FILE"),

@@ -1,0 +1,285 @@
+"""What saved files hold: pages, bare lists, single nodes and pools, as the API and the CLI print them.
+
+What a file holds is read from its content; the pool from the nodes' urls where they name it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, cast
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import msgspec
+
+from pipeline import schema
+from pipeline.extract.envelope import (
+    MAX_ELEMENTS,
+    Element,
+    Envelope,
+    check_size,
+    check_utf8,
+    shallow,
+)
+from pipeline.flatten import pages, shape
+
+Kind = Literal["nodes", "pools"]
+
+
+class SavedError(Exception):
+    """A file cannot be imported; ``is_usage`` where an option would help."""
+
+    def __init__(self, name: str, problem: str, *, is_usage: bool = False) -> None:
+        super().__init__(f"{name}: {problem}")
+        self.is_usage = is_usage
+
+
+@dataclass(frozen=True)
+class SavedFile:
+    """A file to import: its name, for messages, and its bytes."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of one pool's nodes as the service sends them: read as a downloaded one is."""
+
+    body: bytes
+    envelope: Envelope
+
+
+@dataclass
+class Contents:
+    """What the files hold together."""
+
+    account: str | None = None
+    batch_url: str | None = None
+    pools: list[object] = field(default_factory=list)
+    has_pools: bool = False
+    nodes: dict[str, list[Page | list[object]]] = field(default_factory=dict)
+    """By pool, what its files hold, in order."""
+    unfinished: set[str] = field(default_factory=set)
+    """Pools whose last page had a next link that no file answers."""
+
+
+_GZIP = b"\x1f\x8b"
+_POOL_URL = re.compile(r"/pools/([^/]+)(?:/nodes/[^/]+)?/?")
+_METADATA = re.compile(r"\$metadata#(\w+)")
+_BATCH_HOST = re.compile(r"([a-z0-9]+)\.([a-z0-9-]+)\.batch\.[a-z0-9.]+", re.IGNORECASE)
+
+
+_UTF8_MARK = b"\xef\xbb\xbf"
+
+
+class _Node(Element, gc=False):
+    url: str | None = None
+
+
+class _NodePage(Envelope):
+    value: list[_Node]  # type: ignore[assignment]  # a list of what an envelope lists, and its url
+    metadata: str = msgspec.field(name="odata.metadata", default="")
+
+
+_PAGE = msgspec.json.Decoder(_NodePage)
+
+
+def read(files: Sequence[SavedFile], pool: str | None = None) -> Contents:
+    """Reads the files and says what they hold.
+
+    Args:
+        files: in order; several pages of one pool are one listing.
+        pool: of nodes whose urls do not name it.
+
+    Raises:
+        SavedError: a file is not JSON, is an error body, or nothing says what it holds.
+    """
+    contents = Contents()
+    links: dict[str, int] = {}
+    page_counts: dict[str, int] = {}
+    for file in files:
+        found = _node_page(file, contents)
+        if found is not None:
+            parts: dict[str, Page | list[object]] = {found[0]: found[1]}
+            next_link = found[1].envelope.next_link
+        else:
+            values, metadata, next_link = _elements(file)
+            kind = _kind(file, values, metadata, pool)
+            names = shape.NODE if kind == "nodes" else shape.POOL
+            values = [_with_api_names(value, names) for value in values]
+            _note_account(file, values, metadata, contents)
+            if kind == "pools":
+                contents.has_pools = True
+                contents.pools += values
+                continue
+            by_pool: dict[str, list[object]] = {} if values or pool is None else {pool: []}
+            for value in values:
+                by_pool.setdefault(_pool_of(file, value, pool), []).append(value)
+            parts = {**by_pool}
+        for pool_id, part in parts.items():
+            contents.nodes.setdefault(pool_id, []).append(part)
+            page_counts[pool_id] = page_counts.get(pool_id, 0) + 1
+            links[pool_id] = links.get(pool_id, 0) + (next_link is not None)
+    # The last page of a listing has no link: as many links as pages mean that one is missing.
+    contents.unfinished = {pool for pool, count in page_counts.items() if links[pool] >= count}
+    return contents
+
+
+def _node_page(file: SavedFile, contents: Contents) -> tuple[str, Page] | None:
+    """The pool and the page, of a file that is a page of one pool's nodes as the service sends it.
+
+    None of any other file, and of a page that is odd: what it holds is then found value by value.
+    """
+    body = file.data.removeprefix(_UTF8_MARK)
+    try:
+        check_size(body)
+        check_utf8(body)
+        page = _PAGE.decode(body)
+    except (ValueError, RecursionError):  # of msgspec, of UTF-8, of a page that is too large
+        return None
+    named = _METADATA.search(page.metadata)
+    # A node without a url is none of these: the values decide which pool it is of, or refuse it.
+    starts = {node.url.partition("/nodes/")[0] if node.url else "" for node in page.value}
+    if not named or named[1].lower() != "nodes" or len(starts) != 1:
+        return None
+    start = starts.pop()
+    parts = _split(start)
+    match = _POOL_URL.fullmatch(parts.path) if parts is not None else None
+    if match is None or not pages.is_id(pool_id := unquote(match[1])):
+        return None
+    if len(page.value) > MAX_ELEMENTS:
+        raise SavedError(
+            file.name, f"a page of {len(page.value):,} nodes, more than {MAX_ELEMENTS:,}"
+        )
+    _note_account(file, [{"url": start}], page.metadata, contents)
+    return pool_id, Page(body, cast(Envelope, page))
+
+
+def _elements(file: SavedFile) -> tuple[list[object], str | None, str | None]:
+    """The elements of a file, its odata.metadata and its next link."""
+    if not file.data.strip():
+        raise SavedError(file.name, "the file is empty")
+    try:
+        text = file.data.decode(json.detect_encoding(file.data)).removeprefix("\ufeff")
+        try:
+            value = pages.parse(text)
+        except RecursionError:  # what is nested too deeply costs its node only
+            value = pages.parse(shallow(text.encode()).decode())
+    except (ValueError, RecursionError) as error:
+        raise SavedError(file.name, f"not JSON: {error}{_advice(file.data, error)}") from None
+    if isinstance(value, list):
+        return value, None, None
+    if not isinstance(value, dict):
+        raise SavedError(file.name, "neither an object nor a list")
+    metadata = value.get("odata.metadata")
+    metadata = metadata if isinstance(metadata, str) else None
+    if "value" in value:
+        try:
+            elements, next_link = pages.elements(value)
+        except pages.BadPage as error:
+            raise SavedError(file.name, str(error)) from None
+        return elements, metadata, next_link
+    if "code" in value and "message" in value and "id" not in value:
+        raise SavedError(file.name, f"an error of the service, not a listing: {value['code']}")
+    return [value], metadata, None
+
+
+def _advice(data: bytes, error: Exception) -> str:
+    """What to do with a file that is JSON once it is unpacked, or line by line."""
+    if data.startswith(_GZIP):
+        return "; it is packed with gzip: unpack it first, gunzip FILE"
+    if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
+        return "; values one after another make a list by jq -s . FILE"
+    return ""
+
+
+def _kind(
+    file: SavedFile, values: Sequence[object], metadata: str | None, pool: str | None
+) -> Kind:
+    """Nodes or pools: by the metadata, the urls, or the members' names."""
+    named = _METADATA.search(metadata or "")
+    if named and named[1].lower() in ("nodes", "pools"):
+        return "nodes" if named[1].lower() == "nodes" else "pools"
+    if named:
+        raise SavedError(file.name, f"a listing of {named[1]}: only nodes and pools are imported")
+    for value in values:
+        parts = _split(value.get("url") if isinstance(value, dict) else None)
+        if parts is not None and _POOL_URL.search(parts.path):
+            return "nodes" if "/nodes/" in parts.path else "pools"
+    names = {name for value in values if isinstance(value, dict) for name in value}
+    only_nodes = shape.NODE.members.keys() - shape.POOL.members.keys() - {"startTask"}
+    only_pools = (
+        shape.POOL.members.keys() | {*schema.POOL_CONFIGURATION}
+    ) - shape.NODE.members.keys()
+    as_nodes, as_pools = len(names & only_nodes), len(names & only_pools)
+    if as_nodes > as_pools or (as_nodes == as_pools and pool is not None):
+        return "nodes"
+    if as_pools > as_nodes:
+        return "pools"
+    raise SavedError(
+        file.name,
+        "nothing says whether it holds nodes or pools: name the pool of its nodes with --pool",
+        is_usage=True,
+    )
+
+
+def _with_api_names(value: object, names: shape.Shape) -> object:
+    """The Azure CLI writes some names in another case (publicIpAddress): the API's are put back.
+
+    Only where nothing is lost by it: the API's own name is not there as well.
+    """
+    if isinstance(names, shape.Elements) and isinstance(value, list):
+        return [_with_api_names(element, names.element) for element in value]
+    if not isinstance(names, shape.Members) or type(value) is not dict:
+        return value
+    known = {name.lower(): name for name in names.members}
+    renamed: dict[str, object] = {}
+    for name, x in cast(dict[str, object], value).items():
+        own = known.get(name.lower(), name)
+        if name in names.members or own in value or own in renamed:
+            own = name
+        inner = names.members.get(own)
+        renamed[own] = _with_api_names(x, inner) if inner is not None else x
+    return renamed
+
+
+def _split(url: object) -> SplitResult | None:
+    """A url's parts; None where it is none: ``http://[::1/``."""
+    try:
+        return urlsplit(url) if isinstance(url, str) else None
+    except ValueError:
+        return None
+
+
+def _pool_of(file: SavedFile, value: object, pool: str | None) -> str:
+    parts = _split(value.get("url") if isinstance(value, dict) else None)
+    match = _POOL_URL.search(parts.path) if parts is not None else None
+    if match is not None and pages.is_id(pool_id := unquote(match[1])):
+        return pool_id
+    if pool is None:
+        raise SavedError(
+            file.name, "a node whose url names no pool: name it with --pool", is_usage=True
+        )
+    return pool
+
+
+def _note_account(
+    file: SavedFile, values: Sequence[object], metadata: str | None, contents: Contents
+) -> None:
+    """Which account the urls name; one import is of one account."""
+    urls = [v.get("url") for v in values if isinstance(v, dict)]
+    for url in (metadata, *urls):
+        parts = _split(url)
+        match = _BATCH_HOST.fullmatch(parts.hostname or "") if parts is not None else None
+        if parts is None or match is None:
+            continue
+        account = f"{match[1]}.{match[2]}".lower()
+        if contents.account not in (None, account):
+            problem = f"of the account {account}, another file is of {contents.account}"
+            raise SavedError(file.name, f"{problem}: import them one by one", is_usage=True)
+        contents.account = account
+        # Without a user name and a password: they may stand before the host.
+        contents.batch_url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
