@@ -25,6 +25,8 @@ class Leaf:
 
     column: Column
     misfit: Misfit
+    is_text: bool = False
+    """Whether every ASCII string fits."""
 
     @property
     def arrow(self) -> pa.DataType:
@@ -32,7 +34,7 @@ class Leaf:
         return schema.TEXT if self.column.type == schema.TIME else self.column.type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # each object of the schema is itself
 class Members:
     """An object: its members by name; ``has_table`` where it is a row of a table of its own."""
 
@@ -76,7 +78,9 @@ def members(columns: Iterable[Column]) -> Members:
             assert isinstance(inner, Members), column.path
             place = inner.members
         place[name] = (
-            Elements(members(column.fields)) if column.fields else Leaf(column, _misfit(column))
+            Elements(members(column.fields))
+            if column.fields
+            else Leaf(column, _misfit(column), column.type == schema.TEXT)
         )
     return Members(top)
 

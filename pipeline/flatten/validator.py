@@ -106,6 +106,8 @@ class Validator:
                 if at is not _TOP or name not in self.ignored:
                     self._beside(name, x, member, validation, at)
             elif isinstance(member, shape.Leaf):
+                if type(x) is str and member.is_text and x.isascii():
+                    continue  # most values are
                 if (problem := member.misfit(x)) is not None:
                     validation.problems.append(Problem(at.steps(name), problem))
             elif isinstance(member, shape.Elements):

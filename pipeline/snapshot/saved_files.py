@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -229,21 +230,34 @@ def _kind(
 def _with_api_names(value: object, names: shape.Shape) -> object:
     """The Azure CLI writes some names in another case (publicIpAddress): the API's are put back.
 
-    Only where nothing is lost by it: the API's own name is not there as well.
+    Only where nothing is lost by it: the API's own name is not there as well. Changes ``value``.
     """
-    if isinstance(names, shape.Elements) and isinstance(value, list):
-        return [_with_api_names(element, names.element) for element in value]
+    if isinstance(names, shape.Elements):
+        if isinstance(value, list):
+            value[:] = [_with_api_names(element, names.element) for element in value]
+        return value
     if not isinstance(names, shape.Members) or type(value) is not dict:
         return value
-    known = {name.lower(): name for name in names.members}
+    known = names.members
+    for name, inner in known.items():
+        if not isinstance(inner, shape.Leaf) and (x := value.get(name)):
+            value[name] = _with_api_names(x, inner)
+    if value.keys() <= known.keys():
+        return value
+    own_names = _by_lower_case(names)
     renamed: dict[str, object] = {}
-    for name, x in cast(dict[str, object], value).items():
-        own = known.get(name.lower(), name)
-        if name in names.members or own in value or own in renamed:
-            own = name
-        inner = names.members.get(own)
-        renamed[own] = _with_api_names(x, inner) if inner is not None else x
+    for name, x in value.items():
+        own = own_names.get(name.lower(), name) if name not in known else name
+        if own != name and own not in value and own not in renamed:
+            renamed[own] = _with_api_names(x, known[own])
+        else:
+            renamed[name] = x
     return renamed
+
+
+@lru_cache(maxsize=64)
+def _by_lower_case(of: shape.Members) -> Mapping[str, str]:
+    return {name.lower(): name for name in of.members}
 
 
 def _split(url: object) -> SplitResult | None:

@@ -1,0 +1,83 @@
+"""``import --at-from``: an archive of saved files, a snapshot for each of its moments."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.console import is_watched
+
+if TYPE_CHECKING:
+    from pipeline.snapshot import Outcome, SavedFile
+
+log = logging.getLogger("nodelake")
+PARTIAL, FAILED = 3, 1
+_AHEAD = timedelta(minutes=15)
+
+
+def moments_of(files: Sequence[str], at_from: str) -> Mapping[datetime, list[Path]]:
+    """The archive's files by moment; a usage error where one cannot be told or lies in the future."""
+    from pipeline.snapshot.archive import ArchiveError, by_manifest, by_name, files_of
+
+    try:
+        moments = by_name(files_of(files)) if at_from == "name" else by_manifest(Path(at_from))
+    except ArchiveError as error:
+        raise click.UsageError(str(error)) from None
+    last = max(moments)
+    if last > datetime.now(UTC) + _AHEAD:
+        where = f"{moments[last][0]}: {last:%Y-%m-%d %H:%M:%S}Z"
+        raise click.UsageError(f"{where} lies in the future")
+    return moments
+
+
+def store_all(
+    moments: Mapping[datetime, list[Path]], store: Callable[[list[SavedFile], datetime], Outcome]
+) -> int:
+    """Stores a snapshot for each moment; returns the exit code of all together.
+
+    One that cannot be imported is named and stops no other. What the lake has already is passed over,
+    so that an archive that was cut short is taken up by the same command.
+    """
+    from pipeline.lake import LakeError
+    from pipeline.snapshot import SavedError, SavedFile
+
+    stored = known = failed = partial = 0
+    with _progress(len(moments)) as advance:
+        for at, paths in moments.items():
+            try:
+                outcome = store([SavedFile(str(path), path.read_bytes()) for path in paths], at)
+            except (SavedError, LakeError, OSError) as error:
+                log.error("%s", error, extra={"snapshot_at": f"{at:%Y-%m-%dT%H:%M:%SZ}"})
+                failed += 1
+            else:
+                stored += outcome.is_stored
+                known += not outcome.is_stored
+                partial += outcome.exit_code != 0
+            advance()
+    log.info(
+        "%d snapshots: %d stored, %d already there, %d partial, %d failed",
+        len(moments), stored, known, partial, failed,
+    )  # fmt: skip
+    if failed == len(moments):
+        return FAILED
+    return PARTIAL if failed or partial else 0
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """A bar of moments on a terminal; nothing without one."""
+    if not is_watched():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("importing", total=total)
+        yield lambda: bar.advance(task)
