@@ -64,8 +64,8 @@ def test_a_directory_stands_for_its_json_files(tmp_path: Path) -> None:
     assert [tmp_path / name for name in ("3.json", "a/1.json", "a/b/2.json")] == found
     with pytest.raises(ArchiveError, match="none: no such file"):
         files_of([str(tmp_path / "none")])
-    with pytest.raises(ArchiveError, match="no \\*.json file"):
-        (tmp_path / "empty").mkdir()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ArchiveError, match=r"no \*\.json file"):
         files_of([str(tmp_path / "empty")])
 
 
