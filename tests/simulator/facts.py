@@ -6,7 +6,7 @@ Where the contract is silent, a comment that begins with "Reading:" says how it 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -99,12 +99,17 @@ def stays(node: Node) -> list[Stay]:
     return sorted(made, key=lambda stay: (stay.first_observed_at, stay.since, stay.state))
 
 
+def followed(own: list[Stay]) -> Iterator[tuple[Stay, Stay | None]]:
+    """Each with the one after it; the last with None."""
+    for number, stay in enumerate(own):
+        yield stay, own[number + 1] if number + 1 < len(own) else None
+
+
 def node_states(record: Record) -> Table:
     """Every state a node was listed in. Its start is exact, its end lies between two bounds."""
     made = []
     for node in record.nodes:
-        own = stays(node)
-        for stay, following in zip(own, [*own[1:], None], strict=True):
+        for stay, following in followed(stays(node)):
             ended = following.since if following else node.ended_before
             after = None
             if ended is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from tests.simulator.facts import Stay, Table, machine_of, stays
+from tests.simulator.facts import Stay, Table, followed, machine_of, stays
 from tests.simulator.machines import DAY
 from tests.simulator.record import Node, Record, midnight
 from tests.simulator.runs import TaskRun, task_run_list
@@ -53,7 +53,7 @@ def pieces(node: Node) -> list[Piece]:
         begins = min(begins, own[0].since)
     made = [Piece(UNOBSERVED, begins, own[0].since, False)]
     started = own[0].since
-    for stay, following in zip(own, [*own[1:], None], strict=True):
+    for stay, following in followed(own):
         # A start before that of the state before is taken to be as late as that.
         started = max(started, stay.since)
         if following:

@@ -16,15 +16,16 @@ from tests.simulator.world import World
 _SLACK = timedelta(seconds=3)
 
 
-def _machine(world: World, node: Node) -> list[Machine]:
-    """The machines of an id that a node's rows may be of: several where none told its allocation."""
+def _machines(world: World, node: Node) -> list[Machine]:
+    """The machines that a node's rows showed: several where nothing told them apart."""
+    seen = [row.observed_at + timedelta(milliseconds=500) for row in node.rows]
     return [
         machine
         for pool in world.pools[node.account]
         for machine in pool.machines
         if pool.pool_id == node.pool_id
         and machine.node_id == node.node_id
-        and node.allocation_time in (None, machine.allocated)
+        and any(machine.is_there(moment) for moment in seen)
     ]
 
 
@@ -58,7 +59,7 @@ def true_hours_out_of_bounds(world: World, record: Record, hours: Table) -> list
             group = (day, node.account, node.pool_id, *machine_of(node.rows).values())
             nodes[group] += 1
             first, after = max(begins, midnight(day)), min(ends, midnight(day) + DAY)
-            for machine in _machine(world, node):
+            for machine in _machines(world, node):
                 for state, since, until in _true_spells(machine, first, after):
                     true[*group, state] += until - since
     lines = []
