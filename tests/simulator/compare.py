@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 
 import pyarrow as pa
@@ -171,6 +172,23 @@ def differences(
     if len(lines) > _TOLD:
         lines[_TOLD:] = [f"{name}: and {len(lines) - _TOLD} more"]
     return lines
+
+
+def unequal(one: Table, other: Table) -> list[tuple[Any, Any]]:
+    """The rows of two answers that differ, whatever their order; None where one has fewer."""
+    left = [*other]
+    alone = []
+    for row in one:
+        match = next((each for each in left if _same(row, each)), None)
+        if match is None:
+            alone.append(row)
+        else:
+            left.remove(match)
+    return [*zip_longest(alone, left)]
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one.keys() == other.keys() and all(_alike(one[name], other[name]) for name in one)
 
 
 def _by_key(rows: Table, key: list[str]) -> dict[tuple[Any, ...], Table]:
