@@ -126,7 +126,7 @@ class NodeFlattener:
         """Which nodes of a page are met for the first time in this listing.
 
         Nodes come and go between pages, so an id can come twice: the first is kept. A node without a
-        valid id cannot be told from another: all are kept.
+        valid id cannot be distinguished from another: all are kept.
         """
         met = {node_id for node_id in ids if node_id is not None}
         if len(met) == len(ids) and self._seen.isdisjoint(met):

@@ -56,10 +56,10 @@ def identify(value: dict[str, object], redactor: Redactor, hash_key: bytes | Non
     # Redacted before the enums are lower-cased: a secret is known by its case too.
     redacted = shape.lowered(redactor.json(value, "startTask"), shape.START_TASK)
     assert isinstance(redacted, dict)
-    kept_by_nobody: object = redacted
+    with_nothing_kept: object = redacted
     if redactor.keep_env:
-        kept_by_nobody = shape.lowered(_KEEPS_NOTHING.json(value, "startTask"), shape.START_TASK)
-    definition = _definition(kept_by_nobody)
+        with_nothing_kept = shape.lowered(_KEEPS_NOTHING.json(value, "startTask"), shape.START_TASK)
+    definition = _definition(with_nothing_kept)
     fingerprint = None
     if hash_key is not None:
         unredacted = canonical(shape.lowered(value, shape.START_TASK))

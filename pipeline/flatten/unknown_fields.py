@@ -16,7 +16,7 @@ import pyarrow as pa
 from pipeline.flatten import pages, shape
 from pipeline.flatten.validator import Steps, flaw
 
-#: So many are looked for; a service that names every field anew is read node by node.
+#: So many are looked for; a service that has a new name for every field is read node by node.
 _KNOWN_AT_MOST = 32
 
 
@@ -24,7 +24,7 @@ class UnknownValue(NamedTuple):
     """A value that no column holds, and where it stands.
 
     ``node`` is the place of its node in the page; ``row`` and ``steps`` are as in ``Validation.extra``;
-    ``path`` leads there from the node, every place in a list told as 0.
+    ``path`` leads there from the node, every place in a list written as 0.
     """
 
     node: int
@@ -47,7 +47,7 @@ class UnknownFields:
         for steps in unknown:
             path = _path(steps)
             name = str(path[-1])
-            # By a name with a quote the quotes of a page could not be told.
+            # By a name with a quote the quotes of a page could not be counted.
             is_plain = name.isprintable() and '"' not in name and "\\" not in name and name != ""
             if path in self._paths or path[0] == "startTask" or not is_plain:
                 continue

@@ -59,7 +59,7 @@ def flaw(value: object, depth: int = MAX_DEPTH) -> str | None:
 
 
 class _Place(NamedTuple):
-    """Where an object stands; its steps are told only where something is amiss."""
+    """Where an object stands; its steps are worked out only where something is wrong."""
 
     parent: _Place | None
     step: str | int
@@ -79,7 +79,7 @@ _TOP = _Place(None, "", ())
 
 
 class Validator:
-    """Takes JSON objects apart: what is unknown, what is of the wrong type, what Arrow would not tell.
+    """Takes JSON objects apart: what is unknown, what is of the wrong type, what Arrow would not notice.
 
     ``ignored`` names members of the top object that are neither columns nor unknown.
     """

@@ -99,7 +99,7 @@ class Spark:
         self._made.clear()
 
     def refresh(self) -> None:
-        """Looks at the lake anew."""
+        """Takes a new view of the lake."""
         self._let_go()
         self.seen = self.lake.view()
         self._views = self._catalogue.catalogue(self.seen)
@@ -196,7 +196,7 @@ class Spark:
     def table(self, query: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
         """The answer to a query in DuckDB's SQL as an Arrow table; ``$name`` is bound, never pasted.
 
-        Where history was made anew meanwhile, the lake is looked at anew, once, and asked again.
+        Where history was rebuilt meanwhile, the view is refreshed once and the query asked again.
 
         Raises:
             SparkError: Spark cannot answer it.

@@ -1,6 +1,6 @@
-"""The views of a lake as Spark SQL: what DuckDB is told, read and kept by name.
+"""The views of a lake as Spark SQL: what DuckDB is given, parsed and kept by name.
 
-``query.statements`` is told of files by a token for each table and fact, so that what it makes names
+``query.statements`` is given a token in place of the files of each table and fact, so that what it makes names
 them; Spark is given the files themselves under these names.
 """
 
@@ -45,38 +45,38 @@ class Catalogue:
 
 def catalogue(view: View) -> Catalogue:
     """Every view over these files; nothing is read."""
-    told = Catalogue()
+    found = Catalogue()
     tokens = replace(
         view,
         files={name: (rows_of(name),) for name, files in view.files.items() if files},
         history={name: (history_of(name),) for name, files in view.history.items() if files},
         history_days=(),  # thousands of rows: Spark is given them as a table
         spans=(),
-        older=frozenset(),  # columns that a file lacks are null to a reader that is told the schema
+        older=frozenset(),  # columns that a file lacks are null to a reader that is given the schema
     )
     for statement in query.statements(tokens):
         if not statement.startswith(("comment on", "set variable")):
-            _take(translate.parse(statement), told)
-    return told
+            _take(translate.parse(statement), found)
+    return found
 
 
-def _take(tree: exp.Expression, told: Catalogue) -> None:
+def _take(tree: exp.Expression, found: Catalogue) -> None:
     if isinstance(tree, exp.Drop | exp.Comment):
         return
     if isinstance(tree, exp.Alter):
-        told.queries[tree.args["actions"][0].this.name] = told.queries.pop(tree.this.name)
+        found.queries[tree.args["actions"][0].this.name] = found.queries.pop(tree.this.name)
         return
     if not isinstance(tree, exp.Create):
         raise Untranslatable(f"a statement that makes no view: {tree.sql('duckdb')[:80]}")
     if isinstance(tree.this, exp.Schema):  # a table that others fill: empty until it is given
-        told.queries[tree.this.this.name] = _empty(tree.this)
+        found.queries[tree.this.this.name] = _empty(tree.this)
         return
     body = tree.expression.transform(_files)
     if tree.kind == "MACRO":
         named = tuple(each.name for each in tree.this.expressions)
-        told.macros[tree.this.this.name.lower()] = Macro(named, body)
+        found.macros[tree.this.this.name.lower()] = Macro(named, body)
         return
-    told.queries[tree.this.name] = _lifted(body, told)
+    found.queries[tree.this.name] = _lifted(body, found)
 
 
 def _empty(declared: exp.Schema) -> exp.Expression:
@@ -97,18 +97,18 @@ def _files(node: exp.Expression) -> exp.Expression:
     elif isinstance(first, exp.Array) and len(first.expressions) == 1:
         token = first.expressions[0].name
     else:
-        raise Untranslatable(f"files that are not told: {first.sql('duckdb')[:80]}")
+        raise Untranslatable(f"files without a name: {first.sql('duckdb')[:80]}")
     return exp.to_table(token)
 
 
-def _lifted(body: exp.Expression, told: Catalogue) -> exp.Expression:
+def _lifted(body: exp.Expression, found: Catalogue) -> exp.Expression:
     """The query without the parts that views share: these become views of their own."""
     parts = body.args.get("with_")
     if parts is None:
         return body
     for part in list(parts.expressions):
         if part.alias.startswith(BY_THE_WAY):
-            if told.queries.setdefault(part.alias, part.this) != part.this:
+            if found.queries.setdefault(part.alias, part.this) != part.this:
                 raise Untranslatable(f"{part.alias} is made in two ways")
             part.pop()
     if not parts.expressions:

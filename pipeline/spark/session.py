@@ -25,7 +25,7 @@ LOCAL = "local[*]"
 _TIMEOUT = 5.0
 _PORT = 7077
 
-#: What a session of ours is told. The first three decide what SQL means: a lake's times are UTC, and
+#: The settings of our own session. The first three decide what SQL means: a lake's times are UTC, and
 #: what cannot be reckoned is an error, as it is to DuckDB.
 MEANING = {
     "spark.sql.session.timeZone": "UTC",
@@ -55,7 +55,7 @@ def start(master: str, options: Mapping[str, str] | None = None) -> SparkSession
     ``options`` are Spark's own; ``conf/spark-defaults.conf`` and ``PYSPARK_SUBMIT_ARGS`` hold too.
 
     Raises:
-        SparkError: pyspark or Java is missing, or nobody answers at the master's address.
+        SparkError: pyspark or Java is missing, or no one answers at the master's address.
     """
     need()
     if not _java():

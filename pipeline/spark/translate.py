@@ -13,7 +13,7 @@ from typing import Any
 import sqlglot
 from sqlglot import exp
 
-#: Spark has no infinite time; no service tells a later one than this.
+#: Spark has no infinite time; no service names a later one than this.
 _FOREVER = "9999-12-31 23:59:59.999999+00:00"
 _MICROSECONDS = {"SECOND": 10**6, "MINUTE": 60 * 10**6, "HOUR": 3600 * 10**6}
 
@@ -109,7 +109,7 @@ def _said(tree: exp.Expression) -> exp.Expression:
 
 
 def _time_to_unix(node: exp.Expression) -> exp.Expression:
-    # epoch() tells fractions, unix_timestamp() whole seconds; and DuckDB adds up milliseconds and the
+    # epoch() has fractions, unix_timestamp() whole seconds; and DuckDB adds up milliseconds and the
     # microseconds beyond: one division of all would differ in the last bit
     millis = _call("unix_millis", _cast(node.this.copy(), "timestamptz"))
     beyond = _call("pmod", _micros(node.this), exp.Literal.number(1000))
@@ -165,7 +165,7 @@ def _date_diff(node: exp.Expression) -> exp.Expression:
     return exp.IntDiv(this=apart, expression=exp.Literal.number(_MICROSECONDS[unit]))
 
 
-def _told(what: exp.Expression) -> exp.Expression:
+def _is_known(what: exp.Expression) -> exp.Expression:
     return exp.Not(this=exp.Is(this=exp.Paren(this=what.copy()), expression=exp.Null()))
 
 
@@ -180,7 +180,7 @@ def _filter(node: exp.Expression) -> exp.Expression:
     if not isinstance(node.this, exp.ArgMax | exp.ArgMin) or isinstance(node.this.this, exp.Struct):
         return node
     where = exp.Paren(this=node.args["expression"].this)
-    both = exp.And(this=where, expression=_told(node.this.this))
+    both = exp.And(this=where, expression=_is_known(node.this.this))
     return exp.Filter(this=node.this, expression=exp.Where(this=both))
 
 
