@@ -130,8 +130,8 @@ def read_fast(
     the members in it that the schema does not name and that have a number for a value.
 
     That is: a field the schema does not name, a value of another type, a null or an empty object
-    (Arrow makes no difference between them and missing ones), a node without a valid id, no such envelope. What
-    the start tasks hold is not looked into.
+    (to Arrow these are missing too), a node without a valid id, no such envelope. What the start tasks
+    hold is not looked into.
     """
     try:
         envelope = envelope or prove(body)

@@ -1,7 +1,7 @@
 """The views of a lake as Spark SQL: what DuckDB is given, parsed and kept by name.
 
-``query.statements`` is given a token in place of the files of each table and fact, so that what it makes names
-them; Spark is given the files themselves under these names.
+``query.statements`` is given a token in place of the files of each table and fact; Spark finds the
+files themselves under these names.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ def _extreme(node: exp.Expression) -> exp.Expression:
     # DuckDB passes over rows whose first argument is null, Spark takes the row as it is
     if isinstance(node.this, exp.Struct) or isinstance(node.parent, exp.Filter):
         return node  # _filter sees to those
-    return exp.Filter(this=node.copy(), expression=exp.Where(this=_told(node.this)))
+    return exp.Filter(this=node.copy(), expression=exp.Where(this=_is_known(node.this)))
 
 
 def _filter(node: exp.Expression) -> exp.Expression:
