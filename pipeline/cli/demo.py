@@ -7,7 +7,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -218,6 +218,13 @@ Examples:
     metavar="'KIND K=V …'",
     help="A fault to put in force, with its parameters; repeatable.",
 )
+@click.option(
+    "--refuse-version",
+    "refused_versions",
+    multiple=True,
+    metavar="V",
+    help="An api-version to refuse as unsupported; repeatable.",
+)
 def emulate(
     port: int,
     host: str,
@@ -226,11 +233,12 @@ def emulate(
     speed: float,
     tls: bool,
     faults: tuple[str, ...],
+    refused_versions: tuple[str, ...],
 ) -> None:
     """Serve a made-up Batch account, until Ctrl-C.
 
     Prints the settings that make nodelake (or any Batch client) use it, as export lines. It listens
-    on this machine only, unless --host says otherwise.
+    on this machine only, unless --host says otherwise. Ctrl-C ends it with exit code 0.
     """
     from pipeline.emulator import (
         Emulator,
@@ -247,10 +255,17 @@ def emulate(
     except (FleetFileError, ValueError, OSError) as error:
         raise click.UsageError(str(error)) from None
     living = Fleet(made, seed=seed, start=datetime.now(UTC).replace(microsecond=0))
-    emulator = Emulator(living, account="emulated", faults=ordered, speed=speed or None)
+    emulator = Emulator(
+        living,
+        account="emulated",
+        faults=ordered,
+        speed=speed or None,
+        refused_versions=refused_versions,
+    )
     try:
         served = emulator.serve(port=port, host=host, tls=tls)
-        with served as server:
+        # Ctrl-C is how serving ends: no failure
+        with suppress(KeyboardInterrupt), served as server:
             for name, value in server.settings.items():
                 click.echo(f"export {name}={shlex.quote(value)}")
             for name, value in server.identity_settings.items():
@@ -261,6 +276,7 @@ def emulate(
             log.info("serving a made-up account at %s; Ctrl-C ends it", server.endpoint)
             while True:
                 time.sleep(3600)
+        log.info("stopped")
     except OSError as error:
         raise click.UsageError(f"cannot listen on {host}:{port}: {error.strerror}") from None
 

@@ -53,7 +53,7 @@ def test_bodies_are_chunked_and_errors_are_not(server: Server) -> None:
 def test_connections_are_kept(server: Server) -> None:
     """One connection serves many requests, one after another."""
     host, port = server.endpoint.removeprefix("http://").split(":")
-    request = f"GET /_emulator/ HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    request = f"GET /_emulator/ HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         stream = connection.makefile("rb")
         for _ in range(5):

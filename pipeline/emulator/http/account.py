@@ -1,5 +1,6 @@
 """The account behind the app: its name and keys, its fleet, the faults in force, its clock."""
 
+import threading
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
@@ -48,6 +49,10 @@ class EmulatedAccount:
         self.clock = clock
         self.sleep = sleep
         self.lock = fleet.lock
+        #: names under which the app is served, beside those of loopback
+        self.listens_on: set[str] = set()
+        self.interrupted = threading.Event()  # stops a move of the clock that is under way
+        self.closing = threading.Event()  # a server stops: nothing long may go on
         self._began = clock()
         self._began_at = fleet.now
 

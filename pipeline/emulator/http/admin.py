@@ -1,11 +1,14 @@
-"""The administrative path ``/_emulator/…``: move the clock, set faults, read the truth.
+"""The administrative path ``/_emulator/…``: move the clock, order faults, read the truth log.
 
-It is no part of the Batch service. It takes no key, so it answers loopback clients only.
+It is no part of the Batch service. It takes no key, so it answers only this machine's own tools:
+loopback clients that name a loopback host, and no web page of another origin.
 
 - ``GET /_emulator/``: the fleet's now, its pools and their sizes, the faults in force
-- ``POST /_emulator/advance`` ``{"seconds": 300}`` or ``{"to": "2026-11-02T00:05:00Z"}``
+- ``POST /_emulator/advance`` ``{"seconds": 300}`` or ``{"to": "2026-11-02T00:05:00Z"}``;
+  ``DELETE /_emulator/advance`` stops one that is under way
 - ``GET | POST | DELETE /_emulator/faults``: list, add one (an object), take all away
-- ``POST /_emulator/tokens/revoke``: every bearer token issued so far is good no more
+- ``GET | POST /_emulator/versions`` ``{"refused": ["2024-07-01.20.0"]}``: what is refused
+- ``POST /_emulator/tokens/revoke`` ``{}``: no bearer token issued so far is good any more
 - ``GET /_emulator/truth``: the truth log, one JSON object a line
 """
 
@@ -13,6 +16,7 @@ import ipaddress
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -25,11 +29,16 @@ from .requests import Request
 
 _MOST_BODY = 1 << 20
 _FARTHEST = timedelta(days=366)
+_STEP = timedelta(hours=1)  # other requests are answered between two steps of a long advance
 
 
 class _Advance(msgspec.Struct, forbid_unknown_fields=True):
     seconds: float | None = None
     to: str | None = None
+
+
+class _Versions(msgspec.Struct, forbid_unknown_fields=True):
+    refused: list[str]
 
 
 class _Refusal(Exception):
@@ -41,14 +50,45 @@ class _Refusal(Exception):
 def administer(emulator: EmulatedAccount, environ: dict[str, Any], request: Request) -> Reply:
     """Answer a request on the administrative path; problems come back as {"error": text}."""
     try:
-        if not _is_loopback(request.remote):
-            raise _Refusal(403, "the administrative path answers loopback clients only")
+        _check_caller(emulator, environ, request)
         path = environ.get("PATH_INFO", "")[len("/_emulator") :].strip("/")
         return _answer(emulator, environ, request.method, path)
     except _Refusal as refusal:
         return _json({"error": str(refusal)}, refusal.status)
     except (msgspec.DecodeError, ValueError, OverflowError) as error:
         return _json({"error": str(error)}, 400)
+
+
+def _check_caller(emulator: EmulatedAccount, environ: dict[str, Any], request: Request) -> None:
+    """Raise 403 or 415 unless a tool of this machine asks, not a web page in its browser."""
+    if not _is_loopback(request.remote):
+        raise _Refusal(403, "the administrative path answers loopback clients only")
+    if not _is_own_host(emulator, environ, request):
+        # a page whose name was made to resolve to 127.0.0.1 sends its own name as Host
+        raise _Refusal(403, "the Host header must name the loopback address and port served")
+    origin = request.headers.get("origin")
+    if origin is not None and origin.lower() != request.base.lower():
+        raise _Refusal(403, "cross-origin requests are refused")
+    if request.headers.get("sec-fetch-site", "none").lower() not in ("none", "same-origin"):
+        raise _Refusal(403, "cross-site requests are refused")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.method == "POST" and kind != "application/json":
+        # what an HTML form can send needs no permission from the server: JSON does
+        raise _Refusal(415, "a POST needs Content-Type: application/json")
+
+
+def _is_own_host(emulator: EmulatedAccount, environ: dict[str, Any], request: Request) -> bool:
+    try:
+        host = urlsplit(f"//{request.headers.get('host', '')}")
+        port = host.port
+    except ValueError:
+        return False
+    scheme = environ.get("wsgi.url_scheme", "http")
+    if port is None:
+        port = 443 if scheme == "https" else 80
+    name = (host.hostname or "").lower()
+    is_named = name == "localhost" or name in emulator.listens_on or _is_loopback(name)
+    return is_named and str(port) == str(environ.get("SERVER_PORT"))
 
 
 def _is_loopback(remote: str) -> bool:
@@ -60,13 +100,28 @@ def _is_loopback(remote: str) -> bool:
     return (mapped or address).is_loopback
 
 
+_PATHS = {
+    "": ("GET",),
+    "advance": ("POST", "DELETE"),
+    "faults": ("GET", "POST", "DELETE"),
+    "versions": ("GET", "POST"),
+    "tokens/revoke": ("POST",),
+    "truth": ("GET",),
+}
+
+
 def _answer(emulator: EmulatedAccount, environ: dict[str, Any], method: str, path: str) -> Reply:
+    if path not in _PATHS:
+        raise _Refusal(404, "no such administrative path")
+    if method not in _PATHS[path]:
+        raise _Refusal(405, f"{path or 'the overview'} takes {' or '.join(_PATHS[path])}")
     match (method, path):
-        case ("GET", ""):
-            return _json(_overview(emulator))
         case ("POST", "advance"):
             order = msgspec.json.decode(_body(environ), type=_Advance)
             return _advance(emulator, order)
+        case ("DELETE", "advance"):
+            emulator.interrupted.set()
+            return _json({"now": emulator.fleet.now})
         case ("GET", "faults"):
             return _json(_faults(emulator))
         case ("POST", "faults"):
@@ -75,16 +130,19 @@ def _answer(emulator: EmulatedAccount, environ: dict[str, Any], method: str, pat
         case ("DELETE", "faults"):
             emulator.faults.clear()
             return _json([])
-        case ("POST", "tokens/revoke"):
+        case (_, "versions"):
+            if method == "POST":
+                versions = msgspec.json.decode(_body(environ), type=_Versions)
+                emulator.refused_versions = frozenset(versions.refused)
+            return _json({"refused": sorted(emulator.refused_versions)})
+        case (_, "tokens/revoke"):
             emulator.tokens.revoke()
             return _json({"revoked": True})
-        case ("GET", "truth"):
+        case (_, "truth"):
             with emulator.lock:
                 records = list(emulator.fleet.truth)
             return Reply(200, _lines(records), content_type="application/x-ndjson")
-        case (_, "" | "advance" | "faults" | "tokens/revoke" | "truth"):
-            raise _Refusal(405, f"{method} is not for this path")
-    raise _Refusal(404, "no such administrative path")
+    return _json(_overview(emulator))
 
 
 def _json(document: Any, status: int = 200) -> Reply:
@@ -112,6 +170,7 @@ def _overview(emulator: EmulatedAccount) -> dict[str, Any]:
             "now": fleet.now,
             "seed": fleet.seed,
             "speed": emulator.speed,
+            "refused_versions": sorted(emulator.refused_versions),
             "pools": {
                 pool.id: {"dedicated": len(pool.dedicated), "spot": len(pool.spot)}
                 for pool in fleet.pools()
@@ -128,22 +187,29 @@ def _faults(emulator: EmulatedAccount) -> list[dict[str, Any]]:
 
 
 def _advance(emulator: EmulatedAccount, order: _Advance) -> Reply:
-    with emulator.lock:
-        fleet = emulator.fleet
-        if (order.seconds is None) == (order.to is None):
-            raise ValueError("either 'seconds' or 'to', one of them")
-        if emulator.speed is not None:
-            raise ValueError("the clock runs by itself; start without a speed to move it")
-        to = fleet.now + timedelta(seconds=order.seconds or 0)
-        if order.to is not None:
-            when = read_time(order.to)
-            if when is None:
-                raise ValueError(f"not a time: {order.to!r}")
-            to = when[0]
-        if to - fleet.now > _FARTHEST:
-            raise ValueError("at most a year at once: it takes seconds a month")
-        fleet.advance(to)
-        return _json({"now": fleet.now})
+    """Move the clock in steps; a step that has begun is done whole."""
+    fleet = emulator.fleet
+    if (order.seconds is None) == (order.to is None):
+        raise ValueError("either 'seconds' or 'to', one of them")
+    if emulator.speed is not None:
+        raise ValueError("the clock runs by itself; start without a speed to move it")
+    to = fleet.now + timedelta(seconds=order.seconds or 0)
+    if order.to is not None:
+        when = read_time(order.to)
+        if when is None:
+            raise ValueError(f"not a time: {order.to!r}")
+        to = when[0]
+    if to - fleet.now > _FARTHEST:
+        raise ValueError("at most a year at once: it takes seconds a month")
+    emulator.interrupted.clear()
+    if to < fleet.now:
+        raise ValueError(f"time does not run backwards: {to} is before {fleet.now}")
+    while fleet.now < to:
+        if emulator.interrupted.is_set() or emulator.closing.is_set():
+            raise _Refusal(503, f"stopped at {fleet.now.isoformat()}")
+        with emulator.lock:
+            fleet.advance(max(fleet.now, min(to, fleet.now + _STEP)))
+    return _json({"now": fleet.now})
 
 
 def _lines(records: list[Record]) -> Iterator[bytes]:

@@ -11,6 +11,9 @@ from cheroot import wsgi
 
 from .account import EmulatedAccount
 
+#: Addresses that mean "all of this machine's", and how a client here reaches them.
+_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
+
 
 class Server:
     """A running server; leaving its context stops it.
@@ -38,6 +41,9 @@ class Server:
     def __enter__(self) -> "Server":
         """Bind and serve in background threads."""
         host, port = self._address
+        self.emulator.closing.clear()
+        if host not in _EVERY_ADDRESS:
+            self.emulator.listens_on.add(host.lower())
         _check_free(host, port)
         try:
             server = _quiet_server((host, port), self._app, self._threads)
@@ -50,7 +56,7 @@ class Server:
                 self.ca_file = str(certificate)
             bound = self._start(server)
             shown = f"[{host}]" if ":" in host else host
-            shown = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(shown, shown)  # noqa: S104
+            shown = _EVERY_ADDRESS.get(host, shown)
             self.endpoint = f"{'https' if self._tls else 'http'}://{shown}:{bound}"
             self._identity_endpoint = f"{self.endpoint}/msi/token"
             if self._tls:
@@ -92,6 +98,9 @@ class Server:
         return port
 
     def _stop(self) -> None:
+        self.emulator.closing.set()
+        with self.emulator.lock:  # a move of the clock ends its step, then sees that it is over
+            pass
         for server, thread in self._servers:
             server.stop()
             thread.join(timeout=10)
@@ -116,7 +125,7 @@ class _QuietServer(wsgi.Server):
 
 def _quiet_server(address: tuple[str, int], app: Any, threads: int) -> wsgi.Server:
     """Make a server that keeps quiet about clients that hang up and bodies dropped on order."""
-    return _QuietServer(address, app, numthreads=threads, shutdown_timeout=2)
+    return _QuietServer(address, app, numthreads=threads, shutdown_timeout=5)
 
 
 _KEY_USES = (
