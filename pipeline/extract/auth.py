@@ -22,6 +22,8 @@ from urllib.parse import parse_qs
 
 import httpx
 
+from pipeline.redact import redact_text
+
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken
 
@@ -269,7 +271,7 @@ def _advice(error: Exception) -> str:
     return (
         "could not sign in with Entra: run `az login`, give this machine a managed identity with "
         "a role on the Batch account, or set AZURE_BATCH_ACCESS_KEY to use a key. "
-        f"azure-identity says: {reason[:800]}"
+        f"azure-identity says: {redact_text(reason)[:700]}"
     )
 
 

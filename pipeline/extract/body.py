@@ -22,7 +22,7 @@ from pipeline.extract.envelope import (
     shallow,
 )
 from pipeline.extract.errors import BadResponse
-from pipeline.redact import Redactor
+from pipeline.redact import Redactor, redact_text
 
 T = TypeVar("T")
 
@@ -83,7 +83,9 @@ def read_body(response: httpx.Response, max_bytes: int, check: Callable[[], None
     """
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("gzip", "x-gzip", "identity", ""):
-        raise BadResponse("BadEncoding", f"a body encoded as {encoding[:40]!r} was not asked for")
+        raise BadResponse(
+            "BadEncoding", f"a body encoded as {redact_text(encoding)[:40]!r} was not asked for"
+        )
     if encoding in ("gzip", "x-gzip"):
         return b"".join(_inflate(response.iter_raw(), max_bytes, check))
     return b"".join(_bounded(response.iter_raw(), max_bytes, check))
@@ -205,7 +207,7 @@ def find_error(body: bytes, *, is_refusal: bool = False) -> ErrorBody | None:
     text = re.sub(r"^(?:RequestId|Time):.*$", "", text, flags=re.MULTILINE)
     told = [text, *(_told(each) for each in error.values or () if each is not None)]
     message = "; ".join(" ".join(part.split()) for part in told if part) or "no message"
-    return ErrorBody(error.code[:200], message[:1000], request_id[1][:200] if request_id else None)
+    return ErrorBody(error.code, message, request_id[1] if request_id else None)
 
 
 def _told(detail: _Detail) -> str:
@@ -227,7 +229,7 @@ def error_text(body: bytes) -> str:
     title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
     text = re.sub(r"<(script|style)\b.*?</\1>", " ", text, flags=re.IGNORECASE | re.DOTALL)
     text = title[1] if title else re.sub(r"<[^>]*>", " ", text)
-    return " ".join(text.split())[:200] or "no text"
+    return redact_text(" ".join(text.split()))[:200] or "no text"
 
 
 def strip_bom(body: bytes) -> bytes:

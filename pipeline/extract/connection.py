@@ -396,4 +396,4 @@ def _request_id(response: httpx.Response) -> str | None:
 
 def without_query(url: str) -> str:
     """Return `url` as far as its path, at most 300 characters: fit for messages and logs."""
-    return re.split(r"[?#]", url, maxsplit=1)[0][:300]
+    return redact_text(re.split(r"[?#]", url, maxsplit=1)[0])[:300]

@@ -16,9 +16,13 @@ from __future__ import annotations
 
 from pipeline.redact import redact_text
 
+#: Codes, request ids and messages are cut to these lengths, once they are redacted: a secret across
+#: the cut would be none that a rule knows.
+MAX_CODE, MAX_MESSAGE = 200, 1000
+
 
 class ExtractError(Exception):
-    """Something failed. What the ledger needs to know of it, redacted.
+    """Something failed. What the ledger needs to know of it, redacted and then cut to a length.
 
     `code` is the service's own where it gave one (``PoolNotFound``), else ours (``ReadTimeout``,
     ``HTTP 502``). `url` is without its query. `retry_after_seconds` is what the service asked for.
@@ -39,10 +43,10 @@ class ExtractError(Exception):
         is_transient: bool | None = None,
         retry_after_seconds: float | None = None,
     ) -> None:
-        self.code = redact_text(code)
-        self.message = redact_text(message)
+        self.code = redact_text(code)[:MAX_CODE]
+        self.message = redact_text(message)[:MAX_MESSAGE]
         self.status = status
-        self.request_id = redact_text(request_id) if request_id else request_id
+        self.request_id = redact_text(request_id)[:MAX_CODE] if request_id else request_id
         self.pool_id = pool_id
         self.url = url
         self.retry_after_seconds = retry_after_seconds

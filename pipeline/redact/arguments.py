@@ -32,7 +32,10 @@ _LEADS = tuple(
     )
     for lead, more in (
         (r"vault(?:\.exe)?\s+login(?:\s+-[\w-]+(?:=\S+)?)*", r""),
-        (r"(?:cargo|wandb|stripe|hub|ngc)\s+login(?:\s+--?[\w-]+(?:=\S+)?)*", r""),
+        (
+            r"(?:cargo|wandb|stripe|hub|ngc)\s+login(?:\s+--registry\s+\S+)?(?:\s+--?[\w-]+(?:=\S+)?)*",
+            r"",
+        ),
         (r"(?:snyk|codecov|railway)\s+auth", r""),
         (r"ngrok(?:\.exe)?\s+(?:config\s+add-authtoken|authtoken)", r""),
         (
@@ -41,6 +44,7 @@ _LEADS = tuple(
         ),
         (r"requirepass|masterauth|primaryauth", r""),
         (r"redis-cli(?:\s+-[a-zA-Z]\s+\S+)*\s+auth(?:\s+(?:default|\w+)(?=\s+\S))?", r""),
+        (r"user-secrets\s+set\s+(?!-)\S+", r""),
         (r"wpa_passphrase\s+\S+", r""),
         (r"convertto-securestring(?:\s+-string|\s+-asplaintext|\s+-force)*", r""),
         (r"poetry\s+config\s+http-basic\.\S+\s+\S+", r""),
@@ -87,7 +91,7 @@ def arguments(text: str) -> Iterator[Span]:
 # --- what is sent to a program's stdin ---
 
 _STDIN = re.compile(
-    r"\b(?:echo|printf|write-output)(?:\.exe)?[ \t]+(?:-[neE]+[ \t]+)*(?:%s\S*[ \t]+)?"
+    r"\b(?:echo|printf|write-output)(?:\.exe)?[ \t]+(?:-[neE]+[ \t]+)*(?:\S*%s\S*[ \t]+)?"
     r"(?P<secret>\S+)(?:[ \t]+[^\s|]\S*){0,1}?[ \t]*\|[ \t]*(?=[^\n]{0,400}?(?:-{1,2}password-stdin"
     r"|sudo[ \t]+(?:-\w+[ \t]+)*-\w*S|--with-token|--passphrase-fd|vault[ \t]+login|\bkinit\b|fd:0"
     r"|-pass(?:in)?[ \t]+stdin|cryptsetup|az[ \t]+devops[ \t]+login|docker[ \t]+secret[ \t]+create"
@@ -131,7 +135,7 @@ def _stdin(text: str) -> Iterator[Span]:
 
 
 _USER = re.compile(
-    r"(?:^|(?<=[\s,;&|(\[{]))(?P<flag>-u|--user|--basic|--auth|-a)(?:\s*,\s*|\s+|=)?"
+    r"(?:^|(?<=[\s,;&|(\[{]))(?P<flag>-[a-zA-Z]{0,8}u|--user|--basic|--auth|-a)(?:\s*,\s*|\s+|=)?"
     r"(?P<name>[^\s:\"'/=,]{1,100}):(?P<secret>[^\s]+)"
 )
 
@@ -151,7 +155,11 @@ def _user_arguments(text: str) -> Iterator[Span]:
         if match["flag"] in ("-a", "--auth", "--basic") and not programs & _BASIC:
             continue
         if not programs & _BASIC:
-            if programs & _NO_BASIC or not values.is_secret(value, WEAK):
+            if (
+                match["flag"] not in ("-u", "--user")
+                or programs & _NO_BASIC
+                or not values.is_secret(value, WEAK)
+            ):
                 continue
         elif re.fullmatch(r"\d{1,5}", value) and match["name"].isdigit():
             continue

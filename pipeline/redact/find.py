@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from pipeline.redact import arguments, encoded, gate, rules, shapes, tools
+from pipeline.redact import arguments, encoded, gate, patterns, rules, shapes, tools
 from pipeline.redact.views import View, escapes, hidden, unescaped, words
 from pipeline.schema import REDACTED
 
@@ -90,7 +90,7 @@ class Finder:
         text = view.text
         for rule in (
             rules.pairs,
-            rules.patterns,
+            patterns.patterns,
             tools.commands,
             arguments.arguments,
             shapes.known,

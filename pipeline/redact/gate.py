@@ -31,7 +31,7 @@ _PROGRAMS = (
     r"|sqlldr|rman|expdp|impdp|vault|psexec|paexec|ipmitool|mosquitto|cqlsh|beeline|winrm|mapexec|netexec"
     r"|nxc|snmp|usermod|useradd|adduser|ncftp|rdesktop|hydra|openssl|plink|pscp|psftp|putty|doctl|signtool"
     r"|freerdp|tasklist|taskkill|systeminfo|driverquery|gpresult|getmac|openfiles|eventcreate|certutil"
-    r"|lftp|ngrok|rclone|snyk|codecov|railway|bundle|composer|poetry|alias[^!-~]+set|host[^!-~]+add"
+    r"|lftp|ngrok|rclone|user-secrets|snyk|codecov|railway|bundle|composer|poetry|alias[^!-~]+set|host[^!-~]+add"
     r"|--from-literal|environment-var|kinit|ssh-keygen|cryptsetup|put-parameter|curl|secrets?[^!-~]|sudo|securestring"
 )
 _FORMS = (

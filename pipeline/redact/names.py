@@ -17,7 +17,7 @@ _STRONG = frozenset(
 #: These words are used for other things too: in a text the value has to look like a secret.
 _WEAK = frozenset(
     "key keys credential credentials cred creds signature authorization pass auth auths pat pats pem"
-    " cert certs pw signingkey salt".split()
+    " cert certs pw passe signingkey salt".split()
 )
 #: The same run together with another word: dbpassword, authtoken, storagekey; but no monkey.
 _STRONG_END = re.compile(
@@ -65,7 +65,8 @@ _OF_DATA = frozenset(
 _OF_TEXT = frozenset(
     "unexpected illegal next near current lookahead expected end start eos bos pad unk mask sep cls"
     " max min num total input output prompt completion new generated cancellation first last special"
-    " stop vocab n per invalid_syntax continuation page sync pagination cached reasoning".split()
+    " stop vocab n per bad parse lexer invalid_syntax continuation"
+    " page sync pagination cached reasoning".split()
 )
 #: A name that begins so says whether, not what.
 _WHETHER = frozenset(
@@ -101,7 +102,7 @@ def secrecy(name: str) -> int:
         if last in _ABOUT and _level([last], last) == 0:
             before = _level(found[:-1], "")
             is_kept = last in _SECRET_ALL_THE_SAME and "secret" in found[-2]
-            return level if is_kept and before else 0
+            return WEAK if is_kept and before else 0
         if found[0] in _WHETHER and level and found[0] not in ("invalid", "wrong"):
             return 0
     return level

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 
 from pipeline.redact import values
 from pipeline.redact.names import STRONG, WEAK, secrecy
-from pipeline.redact.views import QUOTED, QUOTED_SPACE, plain
+from pipeline.redact.views import QUOTED, QUOTED_SPACE, SEAM, plain
 
 Span = tuple[int, int]
 _FLAGS = re.IGNORECASE | re.DOTALL
@@ -20,7 +20,8 @@ _FLAGS = re.IGNORECASE | re.DOTALL
 
 _NAME = re.compile(r"[\w$.-]++")
 _SEPARATOR = re.compile(
-    rf"(?:{QUOTED}|[ ]?[\]\"'`)}}*]){{0,3}}\s*+(?P<sign>=>|:=|==?|:(?!//)|->)(?P<space>\s*+)"
+    rf"(?:{QUOTED}|[ ]?[\]\"'`)}}*]){{0,3}}\s*+(?P<sign>=>|:=|==?|:(?!//)|->|\uff1a|\uff1d)"
+    r"(?P<space>\s*+)"
 )
 _FLAG_SPACE = re.compile(rf"(?:{QUOTED})?(?P<comma>\s*+,\s*+|\s++)(?:-\s++)?")
 #: A value ends at a space; and at what begins another pair, or ends a command.
@@ -33,11 +34,12 @@ _VALUE = re.compile(
     ),
     re.IGNORECASE,
 )
-_BLOCK = re.compile(r"[|>][-+0-9]{0,2}[ \t]*+(?:\r?\n(?:[ \t]*+\r?\n)*+)")
+BLOCK = re.compile(r"[|>][-+0-9]{0,2}[ \t]*+(?:\r?\n(?:[ \t]*+\r?\n)*+)")
 _LINE = re.compile(r"(?P<indent>[ \t]*+)(?P<text>[^\r\n]*+)(?:\r?\n|\Z)")
 _PASSPHRASE = re.compile(
     r"[^\s:=,;\"'{}\[\]<>()|&]++(?:[ ][^\s:=,;\"'{}\[\]<>()|&]++){1,8}[ \t]*+(?=\r?\n|\Z)"
 )
+_TYPED = re.compile(r"(?:\[\]|\?|\s*+\|\s*+None)?\s*+=\s*+")
 _PAIRED = {"(": ")", "[": "]", "{": "}"}
 _BEFORE = re.compile(r"(\w+)[ _]\Z|\Z")
 _ASKS = re.compile(
@@ -69,7 +71,7 @@ def pairs(text: str) -> Iterator[Span]:
 
 
 def _is_quoted(letter: str) -> bool:
-    return "\ue000" <= letter <= "\ue0ff"
+    return "\ue000" <= letter < SEAM
 
 
 def _level(text: str, start: int, name: str, is_flag: bool) -> int:
@@ -108,17 +110,17 @@ def _values(
                 return
     else:
         return
-    if separator is not None and separator["sign"] == ":" and name.endswith("-"):
-        return
+    if text[max(0, start - 2) : start] == "${" and text[place : place + 1] in "?+":
+        return  # ${PASSWORD:?is missing}
     yield from _value(text, start, place, level, name, is_prose)
 
 
 def _value(
     text: str, start: int, place: int, level: int, name: str, is_prose: bool
 ) -> Iterator[Span]:
-    block = _BLOCK.match(text, place)
+    block = BLOCK.match(text, place)
     if block is not None:
-        yield from _block(text, start, block.end())
+        yield from block_lines(text, start, block.end())
         return
     first = text[place : place + 1]
     if first in _PAIRED and first:
@@ -147,6 +149,9 @@ def _value(
         return
     span = (place, end)
     value = plain(text[place:end])
+    if values.is_nothing(value) and (typed := _TYPED.match(text, end)):  # token: string = "y"
+        yield from _value(text, start, typed.end(), level, name, is_prose=False)
+        return
     # references may hold spaces: {{ secret }}, ${{ secrets.X }}, $(cat file), <your password>
     if spaced := re.compile(r"(?:\$?\{\{|\$\(|\{%|<(?=\w)|`|ENC\[|!\w++ |\[)").match(text, place):
         closing = {"{": "}", "(": ")", "<": ">", "`": "`", "%": "}", "[": "]"}.get(
@@ -201,7 +206,7 @@ def _enclosed(text: str, place: int) -> Span:
     return place, min(len(text), place + 2000)
 
 
-def _block(text: str, start: int, place: int) -> Iterator[Span]:
+def block_lines(text: str, start: int, place: int) -> Iterator[Span]:
     """The lines of a YAML block: those indented more than its name."""
     line = text.rfind("\n", 0, start) + 1
     indent = len(text[line:start]) - len(text[line:start].lstrip(" \t"))
@@ -220,133 +225,11 @@ def _block(text: str, start: int, place: int) -> Iterator[Span]:
         yield first, end
 
 
-# --- patterns: the group ``secret`` is one ---
-
-_SPACES = rf"(?:\s|{QUOTED_SPACE})"
-_SCHEME = (
-    r"(?:aws4-hmac-sha256|apikey|basic|bearer|bot|digest|dpop|hawk|key|negotiate|ntlm|oauth|sharedkey(?:lite)?"
-    r"|splunk|token|genie-?key)"
-)
-_WORD_END = r"[^\s,;<>\"']"
-_PATTERNS = tuple(
-    re.compile(pattern, _FLAGS)
-    for pattern in (
-        # -----BEGIN RSA PRIVATE KEY----- … , whole or cut off
-        r"-----BEGIN[ \ue020][A-Z0-9 \ue020]*PRIVATE[ \ue020]KEY(?:[ \ue020]BLOCK)?-----"
-        r"(?P<secret>.*?(?:(?=-----END)|\Z))",
-        r"PuTTY-User-Key-File.{0,4000}?Private-Lines:[ ]\d++\s(?P<secret>.*?)(?=Private-MAC|\Z)",
-        # Authorization: Bearer …, authorization = SharedKey name:signature; after a scheme that is not
-        # known two words are masked
-        rf"\bauthorization\W{{0,3}}{_SPACES}*[:=]{_SPACES}*+"
-        rf"(?:{_SCHEME}{_SPACES}++(?P<reference>{_WORD_END}++)|(?!{_SCHEME}(?:{_SPACES}|\Z))"
-        rf"(?P<secret>{_WORD_END}++(?:[ \t]++(?![-/|&]){_WORD_END}++(?![=:]))?))",
-        rf"\b(?:bearer|sharedkey(?:lite)?){_SPACES}++(?P<value>{_WORD_END}++)",
-        rf"\b(?:basic){_SPACES}++(?P<secret>[A-Za-z0-9+/]{{12,}}={{1,2}})",
-        # https://user:password@host
-        r"://[^\s/:@\"'<>?#]*+:(?P<reference>[^\s/\"'<>]+)(?=@)",
-        # jdbc:oracle:thin:user/password@host
-        r"jdbc:oracle:\w++:[^\s/:@]++/(?P<reference>[^\s/\"'<>]+)(?=@)",
-        # https://token@host
-        r"://(?!git@)(?P<user>[^\s/:@\"'<>?#]++)(?=@)",
-        # Cookie: name=y; other=y
-        rf"\bcookie2?\W{{0,2}}\s*+:{_SPACES}*+(?P<secret>[^\r\n\"']++)",
-        # {"name": "DB_PASSWORD", "value": "y"}, <add key="DbPassword" value="y"/>, in either order
-        r"\b(?:name|key|variable|setting|field|header|param(?:eter)?|id)\W{0,2}\s*+[:=]\s*+(?P<name>[\w.:/-]{1,80}+)"
-        r"(?P<gap>[^{}\[\]<>]{0,160}?)\b(?:value|val|content|default)\W{0,2}\s*+[:=]\s*+"
-        r"(?P<paired>[^\s,}\]>]+)",
-        r"\b(?:value|val|content|default)\W{0,2}\s*+[:=]\s*+(?P<paired>[^\s,}\]>]++)"
-        r"(?P<gap>[^{}\[\]<>]{0,160}?)\b(?:name|key|variable|setting|field|header|param(?:eter)?|id)\W{0,2}\s*+[:=]\s*+"
-        r"(?P<name>[\w.:/-]{1,80})",
-        # <password>…</password>, <AdministratorPassword><Value>…</Value>
-        r"<(?P<name>[\w.:-]{1,80})(?:\s[^<>]{0,400})?(?<!/)>\s*+(?:<value>\s*+)?(?P<paired>(?:(?!<).)+)",
-        # ENV DB_PASSWORD y; setx DB_PASSWORD y; aws configure set aws_secret_access_key y
-        r"\b(?:env|setx|setenv|config(?:ure)?\s++set|set-secret|SetEnvironmentVariable|putenv|setProperty"
-        r"|define|ini_set|set_secret|setSecret)"
-        r"[ \t(,]++(?!-)(?P<name>[\w.:/-]{1,80})(?:[ \t]*+,[ \t]*+|[ \t]++)(?![=:|&])(?P<paired>\S+)",
-        # CREATE USER x WITH PASSWORD 'y'; IDENTIFIED BY 'y'; PASSWORD('y')
-        r"\bidentified\s++(?:with\s++\S++\s++)?by\s++(?:password\s++)?(?P<reference>[^\s;,]+)",
-        r"\b(?:create|alter)\s++(?:user|role|login)\b[^;\n]{0,200}?\bpassword\s++(?P<reference>[^\s;,=]+)",
-        r"\bpassword\s?\(\s?(?P<reference>[^\s()]+)\s?\)",
-        # variable "db_password" { default = "y" }
-        r"\bvariable\s++(?P<name>[\w-]{1,80})\s*+\{[^{}]{0,300}?\bdefault\s*+=\s*+(?P<paired>\S+)",
-        # the key of an Azure function in its URL
-        r"[?&\ue026]code=(?P<code>[^\s&\"'<>\ue026]+)",
-        # machine host login me password y
-        r"\b(?:machine\s++\S++|default)\s++login\s++\S++\s++password\s++(?P<secret>\S+)",
-        r"\b(?:login|user|account)\s++\S++\s++password\s++(?P<reference>\S+)",
-        # host:5432:database:user:password
-        r"^[ \t]*+(?:[\w.*-]++):(?:\d{3,5}|\*):[^\s:]++:[^\s:]++:(?P<reference>[^\s:][^\r\n:]*)$",
-    )
-)
-_MULTILINE = re.MULTILINE
-_PATTERNS = (*_PATTERNS[:-1], re.compile(_PATTERNS[-1].pattern, _FLAGS | _MULTILINE))
-
-
-def patterns(text: str) -> Iterator[Span]:
-    """Yields what headers, URLs, markup and statements hold."""
-    for pattern in _PATTERNS:
-        for match in pattern.finditer(text):
-            for group, accepts in _ACCEPTED.items():
-                if group in pattern.groupindex and match[group] is not None:
-                    start, end = match.span(group)
-                    end = trimmed(text, start, end)
-                    if end > start and accepts(match, plain(text[start:end])):
-                        yield start, end
-
-
-def _is_any(_: re.Match[str], value: str) -> bool:
-    return not values.is_reference(value.strip())
-
-
-def _is_literal(_: re.Match[str], value: str) -> bool:
-    return bool(value) and not values.is_reference(value) and not values.is_nothing(value)
-
-
-def _is_bearer(_: re.Match[str], value: str) -> bool:
-    return not (
-        values.is_status(value)
-        or values.is_reference(value)
-        or (values.is_plain(value) and len(value) < 12)
-        or re.match(r"(?:tokens?|auth\w*|scheme|realm|error|header|method)\b", value, re.IGNORECASE)
-    )
-
-
-def _is_user(match: re.Match[str], value: str) -> bool:
-    scheme = re.search(r"[a-z+.-]{1,20}\Z", match.string[: match.start()][-20:].lower())
-    is_web = scheme is not None and scheme.group().endswith(("http", "https"))
-    return not values.is_reference(value) and not (
-        (values.is_plain(value) and (not is_web or len(value) < 24))
-        or (not is_web and len(value) < 24 and not values.is_random(value))
-    )
-
-
-def _is_pair(match: re.Match[str], value: str) -> bool:
-    level = secrecy(match["name"])
-    if re.search(
-        r"\b(?:value|name)\W{0,2}\s*[:=]", match["gap"] if "gap" in match.re.groupindex else ""
-    ):
-        return False
-    return bool(level) and values.is_secret(value.strip(), level, match["name"])
-
-
-def _is_code(_: re.Match[str], value: str) -> bool:
-    return len(value) >= 8 and not value.isdigit() and values.is_secret(value, WEAK)
-
-
-_ACCEPTED = {
-    "secret": _is_any,
-    "reference": _is_literal,
-    "value": _is_bearer,
-    "user": _is_user,
-    "paired": _is_pair,
-    "code": _is_code,
-}
-
 # --- environment arguments ---
 
 # -e NAME=value, --env NAME=value, -eNAME=value, -e=NAME=value, -ite NAME=value
 _ENV = re.compile(
-    r"(?:^|(?<=[\s,;&|(\[{]))(?:(?:-[dit]{0,3}e|--env|--build-arg|--from-literal|--secure-environment-variables"
+    r"(?:^|(?<=[\s,;&|(\[{\ue0ff]))(?:(?:-[dit]{0,3}e|--env|--build-arg|--from-literal|--secure-environment-variables"
     r"|--environment-variables)(?:\s*+[=,]\s*+|\s++)|(?-i:-e(?=[A-Z_])))(?P<pair>[a-z_][\w.-]*+)=(?P<secret>\S+)",
     _FLAGS,
 )
@@ -375,10 +258,7 @@ def _environment_value(text: str, match: re.Match[str]) -> Iterator[Span]:
     start, end = match.span("secret")
     stop = re.compile(r"(?:(?!&&|\|\||;(?:\s|\Z)|\|\s)\S)+").match(text, start)
     end = trimmed(text, start, stop.end() if stop else end)
-    if end > start and not values.is_reference(plain(text[start:end])):
+    value = plain(text[start:end])
+    is_file = values.is_path(value) and match["pair"].lower().endswith(("_file", "_path", "_dir"))
+    if end > start and not (values.is_reference(value) or is_file):
         yield start, end
-
-
-_EQUALS = r"(?:=|%(?:25)*+3d|\\++u003d)"
-#: What leads to the signature of a SAS; the & before it may be written \u0026 or %26.
-SIGNATURE = rf"(?:(?<![a-z0-9])|(?<=u0026)|(?<=%26)|(?<=%2526))sig\s*+{_EQUALS}"

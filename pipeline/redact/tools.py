@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 from pipeline.redact import values
+from pipeline.redact.names import secrecy
 from pipeline.redact.rules import trimmed
 from pipeline.redact.views import plain
 from pipeline.redact.words import Word, secret_in
@@ -83,7 +85,7 @@ _TOOL = re.compile(
     r"|adduser|mkpasswd|ncftp\w+|rdesktop|hydra|openssl|plink|pscp|psftp|putty|doctl|mysql\w*|mycli|mytop|maria\w+(?:-\w+)?"
     r"|xtrabackup|7z\w*|rar|unrar|winrar|arj|schtasks|signtool|[wx]freerdp3?|sdl-freerdp|tasklist|taskkill|systeminfo|driverquery"
     r"|gpresult|getmac|openfiles|eventcreate|htpasswd|net1?|smb\w+|rpcclient|winexe|wmic|wbinfo|cadaver|sqlplus|sqlldr|rman|exp|imp"
-    r"|expdp|impdp|login|nuget|dotnet|certutil|vault|kubectl|lftp|keytool|isql|curl)(?:\.exe)?(?=[\s,]|\Z)",
+    r"|expdp|impdp|rclone|az|login|nuget|dotnet|certutil|vault|kubectl|lftp|keytool|isql|curl)(?:\.exe)?(?=[\s,]|\Z)",
     re.IGNORECASE,
 )
 
@@ -262,6 +264,20 @@ def _kubectl(words: list[Word]) -> Iterator[Span]:
                 yield from secret_in(target, match.end())
 
 
+def _az(words: list[Word]) -> Iterator[Span]:
+    """az sql server create -u me -p password; elsewhere -p is a plan or a path"""
+    if any(word.text in ("-u", "--username", "--admin-user", "--user") for word in words):
+        yield from _flag(words, "-p ")
+
+
+def _rclone(words: list[Word]) -> Iterator[Span]:
+    """rclone config create remote sftp pass password"""
+    if words[0].text == "config":
+        for name, word in pairwise(words):
+            if secrecy(name.text):
+                yield from secret_in(word, 0)
+
+
 def _lftp(words: list[Word]) -> Iterator[Span]:
     for index, word in enumerate(words[:-1]):
         if word.text == "-u" and "," in words[index + 1].text:
@@ -292,5 +308,7 @@ _HANDLERS: dict[str, Callable[[list[Word]], Iterator[Span]]] = {
     "vault": _vault,
     "kubectl": _kubectl,
     "lftp": _lftp,
+    "az": _az,
+    "rclone": _rclone,
     "curl": _curl,
 }

@@ -11,7 +11,7 @@ from pipeline.schema import REDACTED
 _NAME = r"[A-Za-z_][\w.-]*+"
 _REFERENCE = (
     r"(?:"
-    r"\$\{\{[^}]*+\}\}|\$\{[#!]?\w++(?:[-:][-?+]?)?\}|\$\{(?:env|file|secrets?|var|vault|ssm|cf|self)[:.][^}\s]*+\}"
+    r"\$\{\{[^}]*+\}\}|\$\{[#!]?\w++(?:[-:][-?+]?|:?\?[^}]*+)?\}|\$\{(?:env|file|secrets?|var|vault|ssm|cf|self)[:.][^}\s]*+\}"
     r"|\$\([^()]*+(?:\([^()]*+\)[^()]*+)*+\)"
     r"|\$\{?env:\w++\}?|\$[A-Za-z_]\w*+(?:\.\w++|\[[^\]\s]*+\])*+|\$[0-9@*#?]"
     r"|%%?[A-Za-z_]\w*+(?:\(\w*+\))?%?%|%\(\w++\)s|![A-Za-z_]\w*+!"
@@ -24,7 +24,9 @@ _POINTERS = re.compile(
     r"@Microsoft\.KeyVault\(.*|arn:aws[\w-]*:.*|op://.*|vault:[\w/.-]++(?:\#[\w.-]*+)?|kv:.*|secretref:.*"
     r"|(?:env|file|fd|var|ssm|sops):\S*|valueFrom|!(?:Ref|Sub|GetAtt|vault|secret|reference)\b.*"
     r"|secretsmanager:.*|projects/[^/]++/secrets/.*|ENC\[.*|\*+|\.{3,}|\u2026|x{3,}|X{3,}|\?+|-+"
-    r"|<[\w .:/-]*+>|(?:your|my|the|insert|enter|some|example|replace|change)[-_ ][\w -]*+"
+    r"|(?:Optional|Union|List|SecretStr|Annotated)\[.*|SIG[A-Z]{2,6}[0-9]?|id=[\w.-]++(?:,.*)?|type=\w++,.*"
+    r"|(?:\.[*+]|\\[SwWd]|\[\^|\(\.).*"
+    r"|<[\w .:/-]*+>|(?:your|my|the|insert|enter|some|example|replace|change)[-_ ][a-z_ -]*+"
     r"|<?(?:hidden|masked|redacted|removed|omitted|filtered|sensitive|not[ -]shown|unset|unknown)>?",
     re.IGNORECASE | re.DOTALL,
 )
@@ -67,13 +69,17 @@ _FILE = re.compile(
     re.IGNORECASE,
 )
 _NUMBER = re.compile(
-    r"[-+]?\d{1,6}(?:\.\d+)?(?:%|ms|s|m|h|d|[kmg]i?b?)?[,.)]*|\d+/\d+", re.IGNORECASE
+    r"0x[0-9a-fA-F]{1,16}|"
+    r"[-+]?\d{1,6}(?:\.\d+)?(?:%|ms|s|m|h|d|[kmg]i?b?)?[,.)]*|\d+/\d+",
+    re.IGNORECASE,
 )
 # id, customerId, deps-v1, user:name, ubuntu-22.04, SIGTERM; but not hunter2 nor Xy9
 _PIECE = r"(?:[A-Z]?[a-z]{2,}(?:[A-Z][a-z]+)*|[A-Z]{2,}|[a-zA-Z]|[vV]?\d{1,3}|20\d\d|[xX](?:64|86))"
 _PLAIN = re.compile(rf"{_PIECE}(?:[-_./:@,+ #]{{1,2}}{_PIECE})*+[-_./:,;!?)]*")
 _LETTERS = re.compile(r"[^\W\d]+(?:[-_. ][^\W\d]+)*")
 _UUID = re.compile(r"\{?[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\}?")
+_COUNTED = ("token", "tokens", "sig", "cookies", "secrets", "passwords", "jwt")
+_SERVER = re.compile(r"(?:localhost|[\w-]+(?:\.[\w-]+)+)(?::\d{2,5})?|[A-Za-z][\w-]*:\d{2,5}")
 _MAX_PLAIN = 48
 
 
@@ -145,7 +151,9 @@ def is_number(value: str) -> bool:
 
 def is_nothing(value: str) -> bool:
     """Returns whether a value says that there is none, or only whether there is one."""
-    return value.lower().rstrip(",.;)") in _NOTHING
+    return value.lower().rstrip(",.;:)}]") in _NOTHING or (
+        len(value) < 3 and not any(map(str.isalnum, value))
+    )
 
 
 def is_status(value: str) -> bool:
@@ -157,9 +165,11 @@ def is_secret(value: str, level: int, name: str = "") -> bool:
     """Returns whether a value under a name of that secrecy is a secret."""
     if not level or is_nothing(value) or is_reference(value):
         return False
-    if is_path(value):
-        return False
+    if is_path(value) or value.rstrip(",;:)}]").lower() == name.lower().rsplit(".", 1)[-1]:
+        return False  # password=password: a variable of its name
     if level == STRONG:
-        is_count = name.lower().endswith(("token", "tokens", "sig")) and is_number(value)
-        return not is_count
+        lower = name.lower()
+        is_count = lower.endswith(_COUNTED) and is_number(value)
+        is_server = lower.endswith(("dsn", "string", "str")) and bool(_SERVER.fullmatch(value))
+        return not (is_count or is_server)
     return not (is_number(value) or is_plain(value) or is_code(value))

@@ -16,8 +16,12 @@ _SPECIAL = " \t\r\n\v\f\u00a0;&|<>,(){}[]\"'`"
 _HIDDEN = {ord(letter): 0xE000 + ord(letter) for letter in _SPECIAL}
 _SHOWN = {code: letter for letter, code in _HIDDEN.items()}
 _ANY_SPECIAL = re.compile(f"[{re.escape(_SPECIAL)}]")
+#: Stands between a quoted space and a letter that is not quoted, as where quotes stand in quotes: a name
+#: may begin here.
+SEAM = "\ue0ff"
+_SHOWN[ord(SEAM)] = 0x2060
 #: A special letter that was quoted, for patterns.
-QUOTED = f"[{''.join(map(chr, _SHOWN))}]"
+QUOTED = f"[{''.join(map(chr, _HIDDEN.values()))}]"
 QUOTED_SPACE = (
     f"[{''.join(chr(_HIDDEN[ord(letter)]) for letter in ' ' + chr(9) + chr(10) + chr(160))}]"
 )
@@ -209,8 +213,11 @@ def words(
         read.quotes.append((start, end if is_closed else end + 1))
         _add_inside(read, pieces, kind or "", opens, closes, is_windows)
         group.append((opens, closes, kind or ""))
-        if text[end : end + 1] in _ENDS_WORD:
+        following = text[end : end + 1]
+        if following in _ENDS_WORD:
             read.add(pieces, " ", end, end)
+        elif following.isalnum() and text[closes - 1].isspace():
+            read.add(pieces, SEAM, end, end)
     if not pieces and end == 0:
         return view, []
     if end < len(text):

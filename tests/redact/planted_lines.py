@@ -167,7 +167,9 @@ def _wrapped(of: random.Random) -> Iterator[Planted]:
     yield Planted("wrapped", f"powershell -EncodedCommand {code}", (code,))
     code = base64.b64encode(f'{{"password": "{secret}"}}'.encode()).decode()
     yield Planted("wrapped", f"settings: {code}", (code,))
-    yield Planted("wrapped", quote(f"https://x/?a=1&sig={secret}", safe=""), (secret,))
+    yield Planted(
+        "wrapped", quote(f"https://x/?a=1&sig={secret}", safe=""), (quote(secret, safe=""),)
+    )
     yield Planted("wrapped", html.escape(f'<add password="{secret}"/>'), (secret,))
     yield Planted("wrapped", json.dumps(json.dumps({"a": {"password": secret}})), (secret,))
     key = "\n".join(_random(of, string.ascii_letters + string.digits, 64) for _ in range(4))

@@ -1,0 +1,156 @@
+"""What headers, URLs, markup and statements hold: one pattern a format, over a view of words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from pipeline.redact import rules, values
+from pipeline.redact.names import WEAK, secrecy
+from pipeline.redact.views import QUOTED_SPACE, plain
+
+Span = tuple[int, int]
+_FLAGS = re.IGNORECASE | re.DOTALL
+
+_EQUALS = r"(?:=|%(?:25)*+3d|\\++u003d)"
+#: What leads to the signature of a SAS; the & before it may be written \u0026 or %26.
+SIGNATURE = rf"(?:(?<![a-z0-9])|(?<=u0026)|(?<=%26)|(?<=%2526))sig\s*+{_EQUALS}"
+
+# --- patterns: the group ``secret`` is one ---
+
+_SPACES = rf"(?:\s|{QUOTED_SPACE})"
+_SCHEME = (
+    r"(?:aws4-hmac-sha256|apikey|basic|bearer|bot|digest|dpop|hawk|key|negotiate|ntlm|oauth|sharedkey(?:lite)?"
+    r"|splunk|token|genie-?key)"
+)
+_WORD_END = r"[^\s,;<>\"']"
+_PATTERNS = tuple(
+    re.compile(pattern, _FLAGS)
+    for pattern in (
+        # -----BEGIN RSA PRIVATE KEY----- … , whole or cut off
+        r"-----BEGIN[ \ue020][A-Z0-9 \ue020]*PRIVATE[ \ue020]KEY(?:[ \ue020]BLOCK)?-----"
+        r"(?P<secret>.*?(?:(?=-----END)|\Z))",
+        r"PuTTY-User-Key-File.{0,4000}?Private-Lines:[ ]\d++\s(?P<secret>.*?)(?=Private-MAC|\Z)",
+        # Authorization: Bearer …, authorization = SharedKey name:signature; after a scheme that is not
+        # known two words are masked
+        rf"\bauthorization\W{{0,3}}{_SPACES}*[:=]{_SPACES}*+"
+        rf"(?:{_SCHEME}{_SPACES}++(?P<reference>{_WORD_END}++)|(?!{_SCHEME}(?:{_SPACES}|\Z))"
+        rf"(?P<secret>{_WORD_END}++(?:[ \t]++(?![-/|&]){_WORD_END}++(?![=:]))?))",
+        rf"\b(?:bearer|sharedkey(?:lite)?){_SPACES}++(?P<value>{_WORD_END}++)",
+        rf"\b(?:basic){_SPACES}++(?P<secret>[A-Za-z0-9+/]{{12,}}={{1,2}})",
+        # https://user:password@host
+        r"://[^\s/:@\"'<>?#]*+:(?P<reference>[^\s/\"'<>]+)(?=@)",
+        # jdbc:oracle:thin:user/password@host
+        r"jdbc:oracle:\w++:[^\s/:@]++/(?P<reference>[^\s/\"'<>]+)(?=@)",
+        # https://token@host
+        r"://(?!git@)(?P<user>[^\s/:@\"'<>?#]++)(?=@)",
+        # Cookie: name=y; other=y
+        rf"\bcookie2?\W{{0,2}}\s*+:{_SPACES}*+(?P<secret>[^\r\n\"']++)",
+        # {"name": "DB_PASSWORD", "value": "y"}, <add key="DbPassword" value="y"/>, in either order
+        r"\b(?:name|key|variable|setting|field|header|param(?:eter)?|id)\W{0,2}\s*+[:=]\s*+(?P<name>[\w.:/-]{1,80}+)"
+        r"(?P<gap>[^{}\[\]<>]{0,160}?)\b(?:value|val|content|default)\W{0,2}\s*+[:=]\s*+"
+        r"(?P<paired>[|>][-+0-9]{0,2}(?=[ \t]*+\r?\n)|[^\s,}\]>]+)",
+        r"\b(?:value|val|content|default)\W{0,2}\s*+[:=]\s*+(?P<paired>[^\s,}\]>]++)"
+        r"(?P<gap>[^{}\[\]<>]{0,160}?)\b(?:name|key|variable|setting|field|header|param(?:eter)?|id)\W{0,2}\s*+[:=]\s*+"
+        r"(?P<name>[\w.:/-]{1,80})",
+        # <password>…</password>, <AdministratorPassword><Value>…</Value>
+        r"<(?P<name>[\w.:-]{1,80})(?:\s[^<>]{0,400})?(?<!/)>\s*+(?:<value>\s*+)?(?P<paired>(?:(?!<).)+)",
+        # <entry key="db.password">…</entry>, <setting name="ApiSecret"><value>…</value>
+        r"<[\w.:-]{1,40}\s[^<>]{0,100}?\b(?:name|key|id)\s?=\s?(?P<name>[\w.:/-]{1,80}+)[^<>]{0,300}(?<!/)>\s*+"
+        r"(?:<value>\s*+)?(?P<paired>(?:(?!<).)+)",
+        # reg add HKLM\x /v DefaultPassword /d y
+        r"/v\s++(?P<name>[\w.-]{1,80}+)[^\n]{0,80}?\s/d\s++(?P<paired>\S+)",
+        # the password is y
+        r"\b(?:password|passphrase|passcode|token|secret|(?:api|access|account)\skey)\s(?:is|was|to):?\s++"
+        r"(?P<said>\S+)",
+        # ENV DB_PASSWORD y; setx DB_PASSWORD y; aws configure set aws_secret_access_key y
+        r"\b(?:env|setx|setenv|config(?:ure)?\s++set|set-secret|SetEnvironmentVariable|putenv|setProperty"
+        r"|define|ini_set|set_secret|setSecret)"
+        r"[ \t(,]++(?!-)(?P<name>[\w.:/-]{1,80})(?:[ \t]*+,[ \t]*+|[ \t]++)(?![=:|&])(?P<paired>\S+)",
+        # CREATE USER x WITH PASSWORD 'y'; IDENTIFIED BY 'y'; PASSWORD('y')
+        r"\bidentified\s++(?:with\s++\S++\s++)?by\s++(?:password\s++)?(?P<reference>[^\s;,]+)",
+        r"\b(?:create|alter)\s++(?:user|role|login)\b[^;\n]{0,200}?\bpassword\s++(?P<reference>[^\s;,=]+)",
+        r"\bpassword\s?\(\s?(?P<reference>[^\s()]+)\s?\)",
+        # variable "db_password" { default = "y" }
+        r"\bvariable\s++(?P<name>[\w-]{1,80})\s*+\{[^{}]{0,300}?\bdefault\s*+=\s*+(?P<paired>\S+)",
+        # the key of an Azure function in its URL
+        r"[?&\ue026]code=(?P<code>[^\s&\"'<>\ue026]+)",
+        # machine host login me password y
+        r"\b(?:machine\s++\S++|default)\s++login\s++\S++\s++password\s++(?P<secret>\S+)",
+        r"\b(?:login|user|account)\s++\S++\s++password\s++(?P<reference>\S+)",
+        # host:5432:database:user:password
+        r"^[ \t]*+(?:[\w.*-]++):(?:\d{3,5}|\*):[^\s:]++:[^\s:]++:(?P<reference>[^\s:][^\r\n:]*)$",
+    )
+)
+_MULTILINE = re.MULTILINE
+_PATTERNS = (*_PATTERNS[:-1], re.compile(_PATTERNS[-1].pattern, _FLAGS | _MULTILINE))
+
+
+def patterns(text: str) -> Iterator[Span]:
+    """Yields what headers, URLs, markup and statements hold."""
+    for pattern in _PATTERNS:
+        for match in pattern.finditer(text):
+            for group, accepts in _ACCEPTED.items():
+                if group in pattern.groupindex and match[group] is not None:
+                    start, end = match.span(group)
+                    if block := group == "paired" and rules.BLOCK.match(text, start):
+                        if secrecy(match["name"]):
+                            yield from rules.block_lines(text, start, block.end())
+                        continue
+                    end = rules.trimmed(text, start, end)
+                    if end > start and accepts(match, plain(text[start:end])):
+                        yield start, end
+
+
+def _is_any(_: re.Match[str], value: str) -> bool:
+    return not values.is_reference(value.strip())
+
+
+def _is_literal(_: re.Match[str], value: str) -> bool:
+    return bool(value) and not values.is_reference(value) and not values.is_nothing(value)
+
+
+def _is_bearer(_: re.Match[str], value: str) -> bool:
+    return not (
+        values.is_status(value)
+        or values.is_reference(value)
+        or (values.is_plain(value) and len(value) < 12)
+        or re.match(r"(?:tokens?|auth\w*|scheme|realm|error|header|method)\b", value, re.IGNORECASE)
+    )
+
+
+def _is_user(match: re.Match[str], value: str) -> bool:
+    scheme = re.search(r"[a-z+.-]{1,20}\Z", match.string[: match.start()][-20:].lower())
+    is_web = scheme is not None and scheme.group().endswith(("http", "https"))
+    return not values.is_reference(value) and not (
+        (values.is_plain(value) and (not is_web or len(value) < 24))
+        or (not is_web and len(value) < 24 and not values.is_random(value))
+    )
+
+
+def _is_pair(match: re.Match[str], value: str) -> bool:
+    level = secrecy(match["name"])
+    if re.search(
+        r"\b(?:value|name)\W{0,2}\s*[:=]", match["gap"] if "gap" in match.re.groupindex else ""
+    ):
+        return False
+    return bool(level) and values.is_secret(value.strip(), level, match["name"])
+
+
+def _is_said(_: re.Match[str], value: str) -> bool:
+    return not values.is_status(value) and values.is_secret(value.rstrip(".,;!?"), WEAK)
+
+
+def _is_code(_: re.Match[str], value: str) -> bool:
+    return len(value) >= 8 and not value.isdigit() and values.is_secret(value, WEAK)
+
+
+_ACCEPTED = {
+    "secret": _is_any,
+    "reference": _is_literal,
+    "value": _is_bearer,
+    "user": _is_user,
+    "paired": _is_pair,
+    "said": _is_said,
+    "code": _is_code,
+}
