@@ -22,6 +22,8 @@ import msgspec
 __all__ = ["DEFAULT_API_VERSION", "Account", "ConfigError", "Limits", "Secret", "Settings", "load"]
 
 DEFAULT_API_VERSION = "2024-07-01.20.0"
+#: The api-versions that nodelake knows, oldest first; as text they sort so.
+API_VERSIONS = ("2024-02-01.19.0", DEFAULT_API_VERSION, "2025-06-01", "2026-10-01")
 DEFAULT_LAKE = "data/lake"
 DEFAULT_FILE = "nodelake.toml"
 
@@ -211,8 +213,11 @@ def load(
         found[account.label] = account
     if own := _account_from_environ(environ, file):
         found.setdefault(own.label, own)
-    if api_version is not None:
-        _check_api_version(api_version, "--api-version")
+    where = "--api-version"
+    if api_version is None and (api_version := environ.get("NODELAKE_API_VERSION")):
+        where = "NODELAKE_API_VERSION"
+    if api_version:
+        _check_api_version(api_version, where)
         found = {
             label: replace(account, api_version=api_version) for label, account in found.items()
         }

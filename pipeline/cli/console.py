@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.snapshot.listing import Watch
+    from pipeline.snapshot.progress import ProgressListener
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -84,7 +84,7 @@ class _JsonLines(logging.Formatter):
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Watch | None]:
+def progress(title: str) -> Iterator[ProgressListener | None]:
     """A bar of pools and a count of nodes on a terminal; nothing without one."""
     if not is_watched():
         yield None

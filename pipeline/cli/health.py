@@ -102,6 +102,7 @@ def status(
         rows = _with_holdings(connection, rows)
         show(rows, form)
         ages = _ages(connection, rows)
+    _name_refused_versions(rows)
     absent = [name for name in accounts if not any(is_of(each, (name,)) for each in ages)]
     for name in absent:
         say(f"{escape(name)}: the lake has no snapshot of it")
@@ -115,6 +116,17 @@ def status(
         told = "has no stored snapshot" if age is None else f"last stored {age:.0f} minutes ago"
         say(f"{escape(account)}: {told}, more than {max_age:g} allowed")
     return CHECK_FAILED if late or absent else 0
+
+
+def _name_refused_versions(rows: pa.Table) -> None:
+    """Names the accounts whose configured api-version the service refuses."""
+    for row in rows.select(["account", "api_version", "refused_api_version"]).to_pylist():
+        if row["refused_api_version"] is not None:
+            say(
+                f"{escape(row['account'])}: the service refuses the configured api-version "
+                f"{escape(row['refused_api_version'])}; it was recorded in "
+                f"{escape(row['api_version'])}: set api_version to that"
+            )
 
 
 def _of_accounts(rows: pa.Table, accounts: tuple[str, ...]) -> pa.Table:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.extract.client import BatchClient
-    from pipeline.extract.connection import Figures, Page
+    from pipeline.extract.connection import Page
     from pipeline.extract.errors import (
         AuthFailed,
         BadResponse,
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
         ExtractError,
         ServiceError,
         TransportFailed,
+        TurnOver,
         UntrustedLink,
     )
+    from pipeline.extract.figures import Figures
+    from pipeline.extract.listing import Pages
 
 __all__ = [
     "AuthFailed",
@@ -29,12 +32,20 @@ __all__ = [
     "ExtractError",
     "Figures",
     "Page",
+    "Pages",
     "ServiceError",
     "TransportFailed",
+    "TurnOver",
     "UntrustedLink",
 ]
 
-_MODULES = {"BatchClient": "client", "Figures": "connection", "Page": "connection"}
+_MODULES = {
+    "BatchClient": "client",
+    "Figures": "figures",
+    "Page": "connection",
+    "Pages": "listing",
+    "Turn": "turns",
+}
 
 
 def __getattr__(name: str) -> Any:

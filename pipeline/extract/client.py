@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from types import TracebackType
-from urllib.parse import quote, urljoin
+from typing import TypeVar
+from urllib.parse import quote
 
 import httpx
 
 from pipeline.config import Account, Limits
 from pipeline.extract import auth
-from pipeline.extract.body import read_listing, read_single
-from pipeline.extract.connection import Connection, Figures, Page, without_query
-from pipeline.extract.errors import AuthFailed, ExtractError, UntrustedLink
+from pipeline.extract.body import read_single
+from pipeline.extract.connection import Connection, Page
+from pipeline.extract.errors import AuthFailed, ExtractError, ServiceError
+from pipeline.extract.figures import Figures
+from pipeline.extract.listing import Pages
+from pipeline.extract.versions import NO_USAGE_METRICS, UNTIL_2025, is_refused, newer_than
+
+logger = logging.getLogger("nodelake.extract")
+T = TypeVar("T")
 
 # service.md: /nodecounts gives at most 10 a page; no request may take longer than 30 seconds.
 NODE_COUNTS_PAGE_SIZE = 10
@@ -25,8 +34,8 @@ MAX_TIMEOUT_SECONDS = 30
 class BatchClient:
     """The read operations of one Batch account, for many threads.
 
-    A listing is an iterator of pages that fetches the next one when asked, so memory is bounded
-    by pages in flight. The deadline (`limits.deadline_seconds` unless given) covers all that the
+    A listing is an iterator of pages (`Pages`) that fetches the next one when asked, so memory is
+    bounded by pages in flight. The deadline (`limits.deadline_seconds` unless given) covers all that the
     client does and runs from the moment it is made; use it as a context manager.
 
     `local_now` is the clock that observations are corrected from; signing has the machine's own,
@@ -52,7 +61,9 @@ class BatchClient:
     ) -> None:
         self.account = account
         self.limits = limits or account.limits
+        #: The api-version that is asked in: a newer one once the service has refused this.
         self.api_version = api_version or account.api_version
+        self._lock = threading.Lock()
         if deadline_seconds is None:
             deadline_seconds = self.limits.deadline_seconds
         self._connection = Connection(
@@ -93,21 +104,37 @@ class BatchClient:
     @property
     def figures(self) -> Figures:
         """What this client has done so far."""
-        return self._connection.figures
+        return self._connection.tally.figures
 
-    def pools(self) -> Iterator[Page]:
+    @property
+    def typical_seconds(self) -> float | None:
+        """How long an answer took of late: the median; None before the first."""
+        return self._connection.tally.typical_seconds
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the deadline."""
+        return self._connection.seconds_left
+
+    def turn(self, seconds: float, is_wanted: Callable[[], bool]) -> AbstractContextManager[None]:
+        """Within it, what this thread asks raises TurnOver after `seconds`, if then `is_wanted`.
+
+        A listing goes on from the page it was at when its `next` is called again.
+        """
+        return self._connection.turn(seconds, is_wanted)
+
+    def pools(self) -> Pages:
         """Every pool of the account."""
-        return self._listing("/pools", {"maxresults": str(self.limits.page_size)})
+        return self._pages("/pools", {"maxresults": str(self.limits.page_size)})
 
     def pool(self, pool_id: str) -> Page:
         """One pool."""
-        url = self._url(f"/pools/{_segment(pool_id)}")
-        return self._connection.get(url, read_single, pool_id)
+        return self._one(f"/pools/{_segment(pool_id)}", {}, pool_id)
 
-    def nodes(self, pool_id: str) -> Iterator[Page]:
+    def nodes(self, pool_id: str) -> Pages:
         """Every node of a pool."""
         params = {"maxresults": str(self.limits.page_size)}
-        return self._listing(f"/pools/{_segment(pool_id)}/nodes", params, pool_id)
+        return self._pages(f"/pools/{_segment(pool_id)}/nodes", params, pool_id)
 
     def node(
         self, pool_id: str, node_id: str, *, select: Sequence[str] = (), timeout: int | None = None
@@ -119,76 +146,108 @@ class BatchClient:
         if select:
             params["$select"] = ",".join(select)
         if timeout is not None:
-            params["timeout"] = str(timeout)
-        url = self._url(f"/pools/{_segment(pool_id)}/nodes/{_segment(node_id)}", params)
-        return self._connection.get(url, read_single, pool_id)
+            params["timeout" if self.api_version < UNTIL_2025 else "timeOut"] = str(timeout)
+        return self._one(f"/pools/{_segment(pool_id)}/nodes/{_segment(node_id)}", params, pool_id)
 
-    def node_counts(self, pool_id: str | None = None) -> Iterator[Page]:
+    def _one(self, path: str, params: Mapping[str, str], pool_id: str) -> Page:
+        return self.answered(
+            lambda: self._connection.get(self._url(path, params), read_single, pool_id)
+        )
+
+    def supported_images(self) -> Pages:
+        """Every image of virtual machines that the service supports."""
+        return self._pages("/supportedimages", {"maxresults": str(self.limits.page_size)})
+
+    def file_size(self, pool_id: str, node_id: str, path: str, *, attempts: int = 2) -> int:
+        """Return the bytes that a file on a node has; a failure has no code, for HEAD has no body."""
+        url = self._url(_file_path(pool_id, node_id, path))
+        return self._connection.size_of(url, pool_id, attempts)
+
+    def file_part(
+        self,
+        pool_id: str,
+        node_id: str,
+        path: str,
+        first: int,
+        last: int,
+        *,
+        attempts: int = 2,
+        max_bytes: int = 1 << 20,
+    ) -> tuple[bytes, datetime]:
+        """Return the bytes from `first` to `last` (inclusive) of a file on a node, and when.
+
+        A service that knows no ranges answers the whole file: of at most `max_bytes`.
+        """
+        url = self._url(_file_path(pool_id, node_id, path))
+        return self._connection.part_of(url, first, last, pool_id, attempts, max_bytes)
+
+    def node_counts(self, pool_id: str | None = None) -> Pages:
         """Nodes by state, of every pool or of one. They lag: a soft check only (service.md)."""
         params = {"maxresults": str(min(NODE_COUNTS_PAGE_SIZE, self.limits.page_size))}
         if pool_id is not None:
             params["$filter"] = "poolId eq '{}'".format(pool_id.replace("'", "''"))
-        return self._listing("/nodecounts", params, pool_id)
+        return self._pages("/nodecounts", params, pool_id)
 
-    def usage_metrics(self, start: datetime, end: datetime) -> Iterator[Page]:
+    def usage_metrics(self, start: datetime, end: datetime) -> Pages:
         """Core-hours by pool and VM size, in 30-minute steps; `end` at least two hours ago."""
         if start.tzinfo is None or end.tzinfo is None:
             raise ValueError("start and end need a time zone")
-        params = {
-            "starttime": start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "endtime": end.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "maxresults": str(self.limits.page_size),
-        }
-        return self._listing("/poolusagemetrics", params)
+        since, until = (
+            each.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for each in (start, end)
+        )
+
+        def url() -> str:
+            version = self.api_version
+            if version >= NO_USAGE_METRICS:
+                raise ExtractError(
+                    "NoUsageMetrics",
+                    f"the api-version {version} has no usage metrics: Microsoft removed them. "
+                    "An older one may still have them: --api-version 2025-06-01",
+                )
+            names = {"starttime" if version < UNTIL_2025 else "startTime": since, "endtime": until}
+            size = {"maxresults": str(self.limits.page_size)}
+            return self._url("/poolusagemetrics", names | size)
+
+        return Pages(self, self._connection, url, None)
 
     def _url(self, path: str, params: Mapping[str, str] | None = None) -> str:
         query = {"api-version": self.api_version, **(params or {})}
         text = "&".join(f"{name}={quote(value, safe=',')}" for name, value in query.items())
         return f"{self.account.endpoint}{path}?{text}"
 
-    def _listing(
-        self, path: str, params: Mapping[str, str], pool_id: str | None = None
-    ) -> Iterator[Page]:
-        url: str | None = self._url(path, params)
-        seen: set[str] = set()
-        while url is not None:
-            if url in seen or len(seen) >= self.limits.max_pages:
-                raise UntrustedLink(
-                    "EndlessListing",
-                    f"the listing does not end: after {len(seen)} pages there is a nextLink"
-                    + (" that was followed before" if url in seen else " still"),
-                    pool_id=pool_id,
-                    url=without_query(url),
-                )
-            seen.add(url)
-            pages = [self._connection.get(url, read_listing, pool_id)]
-            told = replace(pages[0], body=b"", envelope=None)
-            yield pages.pop()  # whoever takes it lets go of its megabytes when it likes
-            url = self._follow(told, pool_id)
+    def _pages(self, path: str, params: Mapping[str, str], pool_id: str | None = None) -> Pages:
+        return Pages(self, self._connection, lambda: self._url(path, params), pool_id)
 
-    def _follow(self, page: Page, pool_id: str | None) -> str | None:
-        """The page's nextLink, verbatim: its $skiptoken is partly percent-encoded.
+    def answered(self, ask: Callable[[], T]) -> T:
+        """What `ask` returns, asked again in a newer api-version while the service refuses this one.
 
-        Raises UntrustedLink where it leaves the account's scheme, host and port: the account's
-        credentials would go there.
+        Microsoft retires versions under a run that was set up years ago: the next newer version
+        that is known goes on, for everything that is asked from then on.
         """
-        if page.next_link is None:
-            return None
-        try:
-            link = urljoin(self.account.endpoint + "/", page.next_link)
-            url = httpx.URL(link)
-            is_own = auth.origin(url) == auth.origin(self.account.endpoint) and not url.userinfo
-        except (httpx.InvalidURL, ValueError):
-            link, is_own = page.next_link, False
-        if not is_own:
-            raise UntrustedLink(
-                "UntrustedLink",
-                f"a nextLink leaves the account's own address: {without_query(link)}",
-                request_id=page.request_id,
-                pool_id=pool_id,
-                url=without_query(page.url),
-            )
-        return link
+        while True:
+            version = self.api_version
+            try:
+                return ask()
+            except ServiceError as error:
+                if not is_refused(error) or not self._go_on_after(version):
+                    raise
+
+    def _go_on_after(self, refused: str) -> bool:
+        """Moves to the next newer api-version, once for all threads; False where there is none."""
+        with self._lock:
+            if self.api_version != refused:
+                return True  # another thread did it
+            newer = newer_than(refused)
+            if newer is None:
+                return False
+            self.api_version = newer
+        logger.warning(
+            "%s: the service refuses the api-version %s; going on with %s",
+            self.account.label,
+            refused,
+            newer,
+        )
+        return True
 
 
 def _sign_in(account: Account, credential: auth.Credential | None) -> httpx.Auth:
@@ -201,6 +260,12 @@ def _sign_in(account: Account, credential: auth.Credential | None) -> httpx.Auth
         )
     except auth.AuthError as error:
         raise AuthFailed("AuthFailed", str(error)) from None
+
+
+def _file_path(pool_id: str, node_id: str, path: str) -> str:
+    # As the official client has it: the slashes escaped, and the path signed as it is sent.
+    file = quote(path, safe="")
+    return f"/pools/{_segment(pool_id)}/nodes/{_segment(node_id)}/files/{file}"
 
 
 def _segment(name: str) -> str:

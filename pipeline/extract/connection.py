@@ -8,20 +8,21 @@ from __future__ import annotations
 import logging
 import re
 import socket
-import ssl
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
 
+import httpcore
 import httpx
 import tenacity
 
-from pipeline import __version__
-from pipeline.config import ConfigError, Limits
-from pipeline.extract import auth
+from pipeline.config import Limits
+from pipeline.extract import answers, auth
 from pipeline.extract import body as bodies
 from pipeline.extract.envelope import Envelope
 from pipeline.extract.errors import (
@@ -32,17 +33,20 @@ from pipeline.extract.errors import (
     ExtractError,
     ServiceError,
     TransportFailed,
+    TurnOver,
 )
-from pipeline.redact import redact_text
+from pipeline.extract.figures import Tally
+from pipeline.extract.http_client import http_client
+from pipeline.extract.turns import SLICE_SECONDS, Turn, read_in_slices
 
 logger = logging.getLogger("nodelake.extract")
 
 THROTTLING_STATUSES = frozenset({429, 503})
-TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 # The same under status 200: an error object where a page should be.
 TRANSIENT_CODES = frozenset({"InternalError", "OperationTimedOut", "ServerBusy", "TooManyRequests"})
-# Full jitter: between 0 and 1, 2, 4 … 30 seconds, so that many clients do not come back together.
-BACKOFF = tenacity.wait_random_exponential(multiplier=1, max=30)
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,8 @@ class Page:
     """One checked answer of the service.
 
     `body` is the JSON as sent, decompressed; `next_link` stands as the page has it; `observed_at`
-    is the service's clock: its Date header, else our clock corrected by the skew seen so far.
+    is the service's clock: its Date header, else our clock corrected by the skew seen so far. A
+    Date more than a day from our clock is not believed: then it is our clock.
     `envelope` is what the check of a listing made of `body`, unless its elements are odd.
     """
 
@@ -60,22 +65,6 @@ class Page:
     request_id: str | None
     url: str
     envelope: Envelope | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What a client has done so far.
-
-    `requests` counts everything sent, `retries` and second signings too; `throttled` the answers
-    429 and 503; `bytes_received` bodies on the wire, compressed. `clock_skew_seconds` is the
-    service's clock less ours, None before the first dated answer.
-    """
-
-    requests: int = 0
-    retries: int = 0
-    throttled: int = 0
-    bytes_received: int = 0
-    clock_skew_seconds: float | None = None
 
 
 class Connection:
@@ -94,21 +83,35 @@ class Connection:
         sleep: Callable[[float], None] | None,
     ) -> None:
         self._limits = limits
-        self._local_now = local_now
         self._monotonic = monotonic
         self._deadline_seconds = deadline_seconds
         self._ends_at = monotonic() + deadline_seconds
         self._cancelled = threading.Event()
-        self._sleep = sleep or tenacity.sleep_using_event(self._cancelled)
+        self._sleep = sleep or self._wait
         self._lock = threading.Lock()
-        self._figures = Figures()
+        self.tally = Tally(local_now)
+        self._of_thread = threading.local()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-        self._http = _http_client(endpoint, sign_in, limits, transport)
+        self._http = http_client(endpoint, sign_in, limits, transport)
         self._http.event_hooks = {"request": [self._before_request]}
         # Timeouts bound the silence between two bytes; this ends an answer that only trickles.
         self._alarm = threading.Timer(deadline_seconds, self._shut_sockets)
         self._alarm.daemon = True
         self._alarm.start()
+
+    @contextmanager
+    def turn(self, seconds: float, is_wanted: Callable[[], bool]) -> Iterator[None]:
+        """Makes what this thread asks within end in TurnOver after `seconds`, if then `is_wanted`."""
+        self._of_thread.turn = Turn(self._monotonic() + seconds, is_wanted)
+        try:
+            yield
+        finally:
+            self._of_thread.turn = None
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the deadline."""
+        return self._ends_at - self._monotonic()
 
     def close(self) -> None:
         """Cancel what is under way and close the sockets."""
@@ -121,39 +124,88 @@ class Connection:
         self._cancelled.set()
         self._shut_sockets()
 
-    @property
-    def figures(self) -> Figures:
-        """The figures at this moment."""
-        with self._lock:
-            return self._figures
-
-    def get(self, url: str, read: Callable[[bytes], bodies.Told], pool_id: str | None) -> Page:
+    def get(
+        self,
+        url: str,
+        read: Callable[[bytes], bodies.Told],
+        pool_id: str | None,
+        tries: int = 0,
+    ) -> Page:
         """Return the answer to a GET, once `read` takes its body for whole.
 
-        As many tries as limits and deadline allow, for what another try may heal. Where the wait
-        for it would pass the deadline, the service's own error is raised at once: it is worth more
-        than a DeadlineExceeded later.
+        As many tries as limits and deadline allow, less `tries`, for what another try may heal.
+        Where the wait for it would pass the deadline, the service's own error is raised at once: it
+        is worth more than a DeadlineExceeded later. Raises TurnOver once this thread's turn is over.
         """
+
+        def page(response: httpx.Response, observed_at: datetime) -> Page:
+            body = bodies.read_body(response, self._limits.max_page_bytes, self._check_time)
+            body = bodies.strip_bom(body)
+            told = self._check_body(body, read, response, observed_at)
+            request_id = answers.request_id(response)
+            return Page(body, told.next_link, observed_at, request_id, url, told.envelope)
+
+        return self._ask("GET", url, {}, page, pool_id, tries)
+
+    def size_of(self, url: str, pool_id: str, attempts: int) -> int:
+        """Return the Content-Length that a HEAD answers."""
+
+        def size(response: httpx.Response, observed_at: datetime) -> int:
+            text = response.headers.get("Content-Length", "")
+            if not re.fullmatch(r"[0-9]{1,18}", text):
+                raise BadResponse("NoLength", "the answer to HEAD tells no length")
+            return int(text)
+
+        return self._ask("HEAD", url, {}, size, pool_id, self._limits.attempts - attempts)
+
+    def part_of(
+        self, url: str, first: int, last: int, pool_id: str, attempts: int, max_bytes: int
+    ) -> tuple[bytes, datetime]:
+        """Return the bytes from `first` to `last` of a file, and when; at most `max_bytes`."""
+
+        def part(response: httpx.Response, observed_at: datetime) -> tuple[bytes, datetime]:
+            return bodies.read_body(response, max_bytes, self._check_time), observed_at
+
+        headers = {"ocp-range": f"bytes={first}-{last}", "Accept": "application/octet-stream"}
+        return self._ask("GET", url, headers, part, pool_id, self._limits.attempts - attempts)
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        finish: Callable[[httpx.Response, datetime], T],
+        pool_id: str | None,
+        tries: int,
+    ) -> T:
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_is_transient),
-            wait=_seconds_to_wait,
-            stop=self._is_last,
+            retry=tenacity.retry_if_exception(answers.is_transient),
+            wait=answers.seconds_to_wait,
+            stop=lambda state: self._is_last(state, tries),
             before_sleep=self._note_retry,
             sleep=self._sleep,
             reraise=True,
         )
-        return retrying(self._try, url, read, pool_id)
+        answer: T = retrying(self._try, method, url, headers, finish, pool_id)
+        return answer
 
-    def _is_last(self, state: tenacity.RetryCallState) -> bool:
+    def _is_last(self, state: tenacity.RetryCallState, tries: int) -> bool:
         return (
-            state.attempt_number >= self._limits.attempts
+            state.attempt_number + tries >= self._limits.attempts
             or self._monotonic() + state.upcoming_sleep >= self._ends_at
         )
 
-    def _try(self, url: str, read: Callable[[bytes], bodies.Told], pool_id: str | None) -> Page:
+    def _try(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        finish: Callable[[httpx.Response, datetime], T],
+        pool_id: str | None,
+    ) -> T:
         failure: ExtractError
         try:
-            return self._exchange(url, read)
+            return self._exchange(method, url, headers, finish)
         except ExtractError as error:
             failure = error
         except auth.AuthError as error:
@@ -161,7 +213,7 @@ class Connection:
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
             failure = TransportFailed(
                 type(error).__name__,
-                _without_bytes(str(error)) or "no answer",
+                answers.without_bytes(str(error)) or "no answer",
                 # What is wrong with a certificate stays wrong.
                 is_transient="CERTIFICATE_VERIFY_FAILED" not in str(error),
             )
@@ -174,48 +226,57 @@ class Connection:
         failure.__cause__ = failure.__context__ = None
         raise failure.with_traceback(None)
 
-    def _exchange(self, url: str, read: Callable[[bytes], bodies.Told]) -> Page:
+    def _exchange(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        finish: Callable[[httpx.Response, datetime], T],
+    ) -> T:
         self._check_time()
         left = self._ends_at - self._monotonic()
         silence = min(self._limits.read_timeout_seconds, left)
         connect = min(self._limits.connect_timeout_seconds, left)
         request = self._http.build_request(
-            "GET",
+            method,
             url,
+            headers=headers,
             timeout=httpx.Timeout(connect=connect, read=silence, write=silence, pool=left),
             extensions={"trace": self._trace},
         )
         started_at = self._monotonic()
         response = self._http.send(request, stream=True)
         try:
-            observed_at = self._observe(response)
-            if response.status_code != 200:
-                raise self._service_error(response)
-            body = bodies.read_body(response, self._limits.max_page_bytes, self._check_time)
-            body = bodies.strip_bom(body)
-            told = self._check_body(body, read, response)
+            observed_at = self.tally.observe(response)
+            is_part = response.status_code == 206 and "ocp-range" in headers
+            if response.status_code != 200 and not is_part:
+                raise self._service_error(response, observed_at)
+            answer = finish(response, observed_at)
         except BadResponse as error:
-            error.status, error.request_id = response.status_code, _request_id(response)
+            error.status, error.request_id = response.status_code, answers.request_id(response)
             raise
         finally:
             response.close()
-            with self._lock:
-                received = self._figures.bytes_received + response.num_bytes_downloaded
-                self._figures = replace(self._figures, bytes_received=received)
+            self.tally.count("bytes_received", response.num_bytes_downloaded)
             logger.debug(
                 "answered",
                 extra={
                     "url": without_query(url),
                     "status": response.status_code,
-                    "request_id": _request_id(response),
+                    "request_id": answers.request_id(response),
                     "bytes_received": response.num_bytes_downloaded,
                     "seconds": round(self._monotonic() - started_at, 3),
                 },
             )
-        return Page(body, told.next_link, observed_at, _request_id(response), url, told.envelope)
+        self.tally.note_seconds(self._monotonic() - started_at)
+        return answer
 
     def _check_body(
-        self, body: bytes, read: Callable[[bytes], bodies.Told], response: httpx.Response
+        self,
+        body: bytes,
+        read: Callable[[bytes], bodies.Told],
+        response: httpx.Response,
+        now: datetime,
     ) -> bodies.Told:
         try:
             return read(body)
@@ -225,61 +286,37 @@ class Connection:
                 raise
             # An error object under status 200.
             is_transient = error.code in TRANSIENT_CODES
-            raise self._told_error(error, response, is_transient) from refusal
+            raise answers.service_error(error, response, now, is_transient) from refusal
 
-    def _service_error(self, response: httpx.Response) -> ServiceError:
-        status = response.status_code
-        if status in THROTTLING_STATUSES:
-            with self._lock:
-                self._figures = replace(self._figures, throttled=self._figures.throttled + 1)
+    def _service_error(self, response: httpx.Response, now: datetime) -> ServiceError:
+        if response.status_code in THROTTLING_STATUSES:
+            self.tally.count("throttled")
         try:
             body = bodies.read_body(response, bodies.MAX_ERROR_BYTES, self._check_time)
         except (BadResponse, httpx.HTTPError, httpx.StreamError):
             body = b""  # the status says enough
-        error = bodies.find_error(body, is_refusal=True) or bodies.ErrorBody(
-            f"HTTP {status}", bodies.error_text(body), None
-        )
-        return self._told_error(error, response, status in TRANSIENT_STATUSES)
+        return answers.refusal(body, response, now)
 
-    def _told_error(
-        self, error: bodies.ErrorBody, response: httpx.Response, is_transient: bool
-    ) -> ServiceError:
-        # A refusal may quote the signature or the token that it refuses.
-        sent = re.split("[ :]", response.request.headers.get("Authorization", ""))[-1]
-        return ServiceError(
-            error.code,
-            error.message.replace(sent, "[redacted]") if sent else error.message,
-            status=response.status_code,
-            request_id=_request_id(response) or error.request_id,
-            is_transient=is_transient,
-            retry_after_seconds=self._retry_after(response),
-        )
-
-    def _retry_after(self, response: httpx.Response) -> float | None:
-        """Seconds as Retry-After has them, or until its date by the response's own clock."""
-        text = response.headers.get("Retry-After", "").strip()
-        if re.fullmatch(r"[0-9]{1,18}", text):
-            return float(text)
-        until = auth.http_date(text)
-        if until is None:
-            return None
-        return max((until - self._observe(response)).total_seconds(), 0.0)
-
-    def _observe(self, response: httpx.Response) -> datetime:
-        """The service's clock at this answer, in UTC; notes how far it is from ours."""
-        date = auth.http_date(response.headers.get("Date", ""))
-        local = self._local_now()
-        with self._lock:
-            if date is not None:
-                skew = (date - local).total_seconds()
-                self._figures = replace(self._figures, clock_skew_seconds=skew)
-                return date
-            return local + timedelta(seconds=self._figures.clock_skew_seconds or 0.0)
+    def _wait(self, seconds: float) -> None:
+        """Waits; ends early, with an error, by cancel or where a turn ends."""
+        ends_at = self._monotonic() + seconds
+        while (left := ends_at - self._monotonic()) > 0:
+            self._cancelled.wait(min(left, SLICE_SECONDS))
+            if (ended := self._ended()) is not None:
+                ended.retry_after_seconds = max(ends_at - self._monotonic(), 0)
+                raise ended
 
     def _note_retry(self, state: tenacity.RetryCallState) -> None:
-        with self._lock:
-            self._figures = replace(self._figures, retries=self._figures.retries + 1)
+        turn: Turn | None = getattr(self._of_thread, "turn", None)
         error = state.outcome and state.outcome.exception()
+        if turn is not None and turn.is_over(self._monotonic() + state.upcoming_sleep):
+            raise TurnOver(
+                "TurnOver",
+                f"others are asked while this waits: {error}",
+                retry_after_seconds=state.upcoming_sleep,
+                tries=state.attempt_number,
+            )
+        self.tally.count("retries")
         if isinstance(error, ExtractError):
             logger.warning(
                 "retrying",
@@ -297,8 +334,7 @@ class Connection:
     def _before_request(self, request: httpx.Request) -> None:
         """Called by httpx for everything it sends, a second signing too."""
         request.headers["client-request-id"] = str(uuid.uuid4())  # not signed
-        with self._lock:
-            self._figures = replace(self._figures, requests=self._figures.requests + 1)
+        self.tally.count("requests")
 
     # The end: by deadline or by `cancel`
 
@@ -309,6 +345,9 @@ class Connection:
             return DeadlineExceeded(
                 "DeadlineExceeded", f"the deadline of {self._deadline_seconds:g} seconds has passed"
             )
+        turn: Turn | None = getattr(self._of_thread, "turn", None)
+        if turn is not None and turn.is_over(self._monotonic()):
+            return TurnOver("TurnOver", "the listing is slow, and others wait")
         return None
 
     def _check_time(self) -> None:
@@ -319,7 +358,9 @@ class Connection:
         """Told by httpcore of each step: https://www.encode.io/httpcore/extensions/#trace."""
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             stream = info["return_value"]
-            opened = stream.get_extra_info("socket")  # type: ignore[attr-defined]
+            assert isinstance(stream, httpcore.NetworkStream)
+            read_in_slices(stream, self._check_time)
+            opened = stream.get_extra_info("socket")
             if isinstance(opened, socket.socket):
                 with self._lock:
                     self._sockets.add(opened)
@@ -337,61 +378,6 @@ class Connection:
                 socket.socket.shutdown(opened, socket.SHUT_RDWR)
             except OSError:
                 continue  # closed already
-
-
-def _http_client(
-    endpoint: str, sign_in: httpx.Auth, limits: Limits, transport: httpx.BaseTransport | None
-) -> httpx.Client:
-    url = httpx.URL(endpoint)
-    try:
-        return httpx.Client(
-            auth=sign_in,
-            headers={
-                "Accept": "application/json;odata=minimalmetadata",
-                "Accept-Encoding": "gzip",
-                "User-Agent": f"nodelake/{__version__}",
-                "return-client-request-id": "true",
-            },
-            # The environment's proxy may be the only way out; to ourselves it is none: httpx asks
-            # it for 127.0.0.1 too unless NO_PROXY says otherwise. SSL_CERT_FILE holds for both;
-            # plain http needs no certificates, which take 18 ms to load.
-            trust_env=not auth.is_loopback(url.host),
-            verify=httpx.create_ssl_context()
-            if url.scheme == "https" and transport is None
-            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-            limits=httpx.Limits(
-                max_connections=limits.connections,
-                max_keepalive_connections=limits.connections,
-            ),
-            transport=transport,
-        )
-    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
-        # SSL_CERT_FILE is not there, or a proxy is of a kind or form that httpx does not know.
-        raise ConfigError(
-            "the environment's certificates or proxies cannot be used: "
-            + redact_text(f"{type(error).__name__}: {error}")
-        ) from None
-
-
-def _without_bytes(message: str) -> str:
-    """A message of h11's without the bytes it quotes: they may be the body of another answer."""
-    return re.sub(r"bytearray\(.*", "…", message, flags=re.DOTALL)
-
-
-def _is_transient(error: BaseException) -> bool:
-    return isinstance(error, ExtractError) and error.is_transient
-
-
-def _seconds_to_wait(state: tenacity.RetryCallState) -> float:
-    error = state.outcome and state.outcome.exception()
-    if isinstance(error, ExtractError) and error.retry_after_seconds is not None:
-        return error.retry_after_seconds
-    return BACKOFF(state)
-
-
-def _request_id(response: httpx.Response) -> str | None:
-    value: str | None = response.headers.get("request-id")
-    return value
 
 
 def without_query(url: str) -> str:

@@ -7,6 +7,7 @@
   x TransportFailed    no whole answer: refused, dropped, silent for too long
   x AuthFailed         no credentials could be had
   x DeadlineExceeded   the client's time is over
+  x TurnOver           a listing is slow and others wait: ask again later
   x Cancelled          `BatchClient.cancel` was called
 
 None of them is chained to an exception of httpx: those hold the request, and so its credentials.
@@ -89,6 +90,19 @@ class AuthFailed(ExtractError):
 
 class DeadlineExceeded(ExtractError):
     """The client's overall deadline has passed."""
+
+
+class TurnOver(ExtractError):
+    """A listing is slow and others wait; the same page may be asked for again.
+
+    Not before `retry_after_seconds`, if that is not None. `tries` is how often it was asked for.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, retry_after_seconds: float | None = None, tries: int = 1
+    ) -> None:
+        super().__init__(code, message, retry_after_seconds=retry_after_seconds)
+        self.tries = tries
 
 
 class Cancelled(ExtractError):

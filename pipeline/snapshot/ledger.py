@@ -28,6 +28,7 @@ class Ledger:
     scope: Literal["account", "pools"]
     batch_url: str | None = None
     api_version: str | None = None
+    configured_api_version: str | None = None
     status: Listing = "failed"
     pool_listing: Listing = "failed"
     pool_listing_started_at: datetime | None = None

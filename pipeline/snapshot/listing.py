@@ -1,4 +1,4 @@
-"""The pages of a run: pools listed, nodes read side by side, flattened and written as they come.
+"""The listing run: pools listed, nodes read side by side, flattened and written as they come.
 
 Connections and processors work at the same time: while some pages are flattened, others are on their
 way. How many are in memory depends on how many connections and processors there are, not on the fleet.
@@ -9,42 +9,25 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
 
 import pyarrow as pa
 
-from pipeline.extract import BatchClient, Cancelled, ExtractError, Page
+from pipeline.extract import BatchClient, Cancelled, ExtractError, Page, TurnOver
 from pipeline.flatten import NodeFlattener, pool_rows
 from pipeline.flatten.columns import Report
 from pipeline.flatten.pages import BadPage, read_page
 from pipeline.flatten.unknown_fields import UnknownFields
-from pipeline.redact import Redactor, redact_text
+from pipeline.redact import Redactor
+from pipeline.snapshot.failure import Failure, check_link
 from pipeline.snapshot.ledger import Ledger, Listing, bare_pool, pool_tables
+from pipeline.snapshot.progress import NullListener, ProgressListener
+from pipeline.snapshot.rounds import Rounds
 
 log = logging.getLogger("nodelake.snapshot")
-
-
-class Watch(Protocol):
-    """Who watches a run: told of each step as it is done, from any thread."""
-
-    def pools_listed(self, pools: int) -> None:
-        """So many pools are known of now."""
-
-    def nodes_read(self, pool_id: str, nodes: int) -> None:
-        """Another page of a pool is done, with so many nodes."""
-
-    def pool_done(self, pool_id: str, listing: Listing) -> None:
-        """A pool's listing has ended."""
-
-
-class _Nobody:
-    def pools_listed(self, pools: int) -> None: ...
-
-    def nodes_read(self, pool_id: str, nodes: int) -> None: ...
-
-    def pool_done(self, pool_id: str, listing: Listing) -> None: ...
 
 
 class Writer(Protocol):
@@ -62,9 +45,23 @@ def note_figures(ledger: Ledger, client: BatchClient) -> None:
     ledger.requests, ledger.retries = figures.requests, figures.retries
     ledger.throttled, ledger.bytes_received = figures.throttled, figures.bytes_received
     ledger.clock_skew_seconds = figures.clock_skew_seconds
+    ledger.api_version = client.api_version  # a newer one, where the service refused the first
 
 
-class Reading:
+#: However short a listing's share of the time is, its turn is as long as this.
+_LEAST_TURN_SECONDS = 2.0
+
+
+@dataclass
+class _NodeListing:
+    """The listing of one pool's nodes, and how far it has come."""
+
+    flattener: NodeFlattener
+    pages: Iterator[Page]
+    row: dict[str, object]
+
+
+class ListingRun:
     """The steps of one run; the ledger is filled as they are done."""
 
     def __init__(
@@ -74,20 +71,21 @@ class Reading:
         writer: Writer,
         redactor: Redactor | None,
         hash_key: bytes | None,
-        watch: Watch | None,
+        progress: ProgressListener | None,
     ) -> None:
         self.ledger = ledger
         self.client = client
         self.writer = writer
         self.redactor = redactor or Redactor()
         self.hash_key = hash_key
-        self.watch = watch or _Nobody()
+        self.progress = progress or NullListener()
         self.pools: dict[str, dict[str, object]] = {}
         self._reports: list[Report] = []
         self._unknown_fields = UnknownFields()
         self._processors = processors()
         self._free = threading.Semaphore(self._processors)
         self._is_over = False
+        self._is_listed = False
 
     def read(self, wanted: Sequence[str]) -> None:
         """Lists the pools, then the nodes of each side by side, and sums up."""
@@ -97,21 +95,19 @@ class Reading:
             self._list_pools()
         found = [pool_id for pool_id, row in self.pools.items() if "listing" not in row]
         found.sort(key=lambda pool_id: _nodes_expected(self.pools[pool_id]), reverse=True)
-        self.watch.pools_listed(len(found))
+        self.progress.pools_listed(len(found))
         # Who waits for a processor leaves its connection to another.
         readers = min(self.client.limits.connections + self._processors, len(found) + 1)
+        self._rounds = Rounds([self._listing_of(pool_id) for pool_id in found], readers)
         with (
             ThreadPoolExecutor(self._processors, "flatten") as self._flattening,
-            ThreadPoolExecutor(readers, "nodelake") as reading,
+            ThreadPoolExecutor(readers + 1, "nodelake") as reading,
         ):
             try:
                 counting = reading.submit(self._count_nodes)
-                waiting = {counting, *(reading.submit(self._list_nodes, each) for each in found)}
-                while waiting:
-                    # Without a timeout it would hold Ctrl-C and SIGTERM back until it ends.
-                    done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
-                    for each in done:
-                        each.result()
+                self._rounds.run(self._list_nodes, reading)
+                self._is_listed = True
+                counting.result()
             except BaseException:
                 self._is_over = True
                 self.client.cancel()  # what the readers wait for ends now
@@ -127,10 +123,10 @@ class Reading:
         try:
             for page in self.client.pools():
                 values, next_link = read_page(page.body)
-                _check_link(page, next_link)
+                check_link(page, next_link)
                 self._add_pools(page, values)
         except (ExtractError, BadPage) as error:
-            failure = _Failure.of(error)
+            failure = Failure.of(error)
             ledger.pool_listing = "partial" if self.pools else "failed"
             ledger.error_code, ledger.error_message, ledger.request_id = failure
             log.error(
@@ -151,7 +147,7 @@ class Reading:
                 self._add_pools(page, _the_pool(page, pool_id))
             except (ExtractError, BadPage) as error:
                 self.pools[pool_id] = bare_pool(self.ledger.origin, pool_id) | {"nodes_listed": 0}
-                self._fail(self.pools[pool_id], _Failure.of(error), "failed")
+                self._fail(self.pools[pool_id], Failure.of(error), "failed")
                 self.ledger.pool_listing = "partial"
 
     def _add_pools(self, page: Page, values: Sequence[object]) -> None:
@@ -162,12 +158,7 @@ class Reading:
             # A page is no point in time: a pool that came twice is kept once, the first.
             self.pools.setdefault(str(row["pool_id"]), row)
 
-    def _list_nodes(self, pool_id: str) -> None:
-        """One pool's nodes: a page is flattened and written while the next is on its way.
-
-        The next one is asked for when a processor has taken this one up, so that the bodies in memory
-        are bounded by the readers and the processors.
-        """
+    def _listing_of(self, pool_id: str) -> _NodeListing:
         flattener = NodeFlattener(
             self.ledger.origin,
             pool_id,
@@ -175,33 +166,64 @@ class Reading:
             hash_key=self.hash_key,
             unknown_fields=self._unknown_fields,
         )
-        row = self.pools[pool_id]
+        return _NodeListing(flattener, self.client.nodes(pool_id), self.pools[pool_id])
+
+    def _turn_seconds(self) -> float:
+        """A listing's share of the time that is left, half of it: so all get a second turn.
+
+        Never less than ten usual answers take: else a slow service would finish no page at all.
+        """
+        rounds = self._rounds
+        share = self.client.seconds_left * rounds.workers / max(rounds.unfinished, 1) / 2
+        return max(share, 10 * (self.client.typical_seconds or 1.0), _LEAST_TURN_SECONDS)
+
+    def _list_nodes(self, listing: _NodeListing) -> float | None:
+        """Lists a pool's nodes: None once it is done, else how long it has to wait for its next turn."""
         failure = None
+        try:
+            with self.client.turn(self._turn_seconds(), self._rounds.is_any_waiting):
+                self._read_pages(listing)
+        except TurnOver as error:
+            return error.retry_after_seconds or 0.0
+        except (ExtractError, BadPage) as error:
+            failure = Failure.of(error)
+        self._close_listing(listing, failure)
+        return None
+
+    def _read_pages(self, listing: _NodeListing) -> None:
+        """Reads page after page: one is flattened and written while the next is on its way.
+
+        The next one is asked for when a processor has taken this one up, so that the bodies in memory
+        are bounded by the readers and the processors.
+        """
         under_way: Future[None] | None = None
         try:
-            try:
-                for page in self.client.nodes(pool_id):
-                    if under_way:
-                        under_way.result()
-                    self._free.acquire()
-                    under_way = self._flattening.submit(self._keep, flattener, row, page)
-                    del page  # a body of megabytes
-            finally:
+            for page in listing.pages:
                 if under_way:
                     under_way.result()
-        except (ExtractError, BadPage) as error:
-            failure = _Failure.of(error)
+                self._free.acquire()
+                under_way = self._flattening.submit(
+                    self._keep, listing.flattener, listing.row, page
+                )
+                del page  # a body of megabytes
+        finally:
+            if under_way:
+                under_way.result()
+
+    def _close_listing(self, listing: _NodeListing, failure: Failure | None) -> None:
+        """Says in the pool's row how its listing went."""
+        flattener, row = listing.flattener, listing.row
         missing = flattener.report.missing_ids
         if failure is None and missing:
-            failure = _Failure("NodeWithoutId", f"nodes without a valid id: {missing}", None)
+            failure = Failure("NodeWithoutId", f"nodes without a valid id: {missing}", None)
         row["nodes_listed"] = flattener.nodes
-        listing: Listing = "complete"
+        state: Listing = "complete"
         if failure is not None:
-            listing = "partial" if "listing_finished_at" in row else "failed"
-            self._fail(row, failure, listing)
-        row["listing"] = listing
+            state = "partial" if "listing_finished_at" in row else "failed"
+            self._fail(row, failure, state)
+        row["listing"] = state
         self._reports.append(flattener.report)
-        self.watch.pool_done(pool_id, listing)
+        self.progress.pool_done(flattener.pool_id, state)
 
     def _keep(self, flattener: NodeFlattener, row: dict[str, object], page: Page) -> None:
         """Flattens and writes a page, then frees the processor."""
@@ -210,15 +232,15 @@ class Reading:
                 raise Cancelled("Cancelled", "the run was cancelled")
             before = flattener.nodes
             tables, next_link = flattener.page(page.body, page.observed_at, page.envelope)
-            _check_link(page, next_link)
+            check_link(page, next_link)
             self.writer.write(tables)
             row["listing_started_at"] = row.get("listing_started_at") or page.observed_at
             row["listing_finished_at"] = page.observed_at
-            self.watch.nodes_read(flattener.pool_id, flattener.nodes - before)
+            self.progress.nodes_read(flattener.pool_id, flattener.nodes - before)
         finally:
             self._free.release()
 
-    def _fail(self, row: dict[str, object], failure: _Failure, listing: Listing) -> None:
+    def _fail(self, row: dict[str, object], failure: Failure, listing: Listing) -> None:
         row["listing"] = listing
         row["error_code"], row["error_message"], row["request_id"] = failure
         log.error(
@@ -231,16 +253,18 @@ class Reading:
         )
 
     def _count_nodes(self) -> None:
-        """What /nodecounts tells of each pool; it lags, so a failure of it is no failure of the run."""
+        """Notes what /nodecounts counts in each pool; it lags, so its failure is none of the run."""
         try:
             only = next(iter(self.pools)) if len(self.pools) == 1 else None
-            for page in self.client.node_counts(only):
-                for value in read_page(page.body)[0]:
-                    pool_id, nodes = _counted(value)
-                    if pool_id in self.pools:
-                        self.pools[pool_id]["nodes_counted"] = nodes
+            # The listings are what the run is for: once they are done, this is waited for no longer.
+            with self.client.turn(0, lambda: self._is_listed):
+                for page in self.client.node_counts(only):
+                    for value in read_page(page.body)[0]:
+                        pool_id, nodes = _counted(value)
+                        if pool_id in self.pools:
+                            self.pools[pool_id]["nodes_counted"] = nodes
         except (ExtractError, BadPage) as error:
-            failure = _Failure.of(error)
+            failure = Failure.of(error)
             log.warning("no node counts: %s: %s", failure.code, failure.message)
 
     def _sum_up(self) -> None:
@@ -265,20 +289,6 @@ class Reading:
             ledger.request_id = failed["request_id"]  # type: ignore[assignment]  # str or None
 
 
-class _Failure(NamedTuple):
-    """Why a listing ended early."""
-
-    code: str
-    message: str
-    request_id: str | None
-
-    @classmethod
-    def of(cls, error: ExtractError | BadPage) -> _Failure:
-        if isinstance(error, ExtractError):
-            return cls(error.code, error.message, error.request_id)
-        return cls("BadPage", redact_text(str(error)), None)
-
-
 def processors() -> int:
     """How many pages are flattened at once: more would only wait for each other, and hold memory."""
     if hasattr(os, "sched_getaffinity"):
@@ -299,12 +309,6 @@ def _the_pool(page: Page, pool_id: str) -> list[object]:
     if [str(each).lower() for each in ids] != [pool_id.lower()]:
         raise BadPage("not the pool that was asked for")
     return values
-
-
-def _check_link(page: Page, next_link: str | None) -> None:
-    """The link that was followed is the one the page has: else a page would be lost silently."""
-    if (page.next_link or None) != (next_link or None):
-        raise BadPage("its odata.nextLink reads differently the second time")
 
 
 def _counted(value: object) -> tuple[str | None, int | None]:

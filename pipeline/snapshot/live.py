@@ -21,7 +21,8 @@ from pipeline.flatten.columns import Origin
 from pipeline.lake import Lake, LakeError, new_snapshot_id
 from pipeline.redact import Redactor, redact_text
 from pipeline.snapshot.ledger import Ledger
-from pipeline.snapshot.listing import Reading, Watch, note_figures
+from pipeline.snapshot.listing import ListingRun, note_figures
+from pipeline.snapshot.progress import ProgressListener
 
 log = logging.getLogger("nodelake.snapshot")
 
@@ -56,7 +57,7 @@ def run(
     redactor: Redactor | None = None,
     hash_key: bytes | None = None,
     dry_run: bool = False,
-    watch: Watch | None = None,
+    watch: ProgressListener | None = None,
 ) -> Outcome:
     """Takes one snapshot of one account.
 
@@ -82,20 +83,21 @@ def run(
         started_at = clock()
         origin = Origin(account.label, new_snapshot_id(started_at), started_at)
         ledger = Ledger(origin, started_at, "live", "pools" if pools else "account")
-        ledger.batch_url, ledger.api_version = account.endpoint, client.api_version
+        ledger.batch_url = account.endpoint
+        ledger.api_version = ledger.configured_api_version = client.api_version
         try:
             if dry_run:
-                Reading(ledger, client, _Unwritten(), redactor, hash_key, watch).read(pools)
+                ListingRun(ledger, client, _Unwritten(), redactor, hash_key, watch).read(pools)
                 return Outcome(ledger.row(clock()), False)
             with lake.writer(origin.snapshot_id, account.label) as writer:
-                Reading(ledger, client, writer, redactor, hash_key, watch).read(pools)
+                ListingRun(ledger, client, writer, redactor, hash_key, watch).read(pools)
                 finished_at = clock()
                 writer.commit(ledger.table(finished_at))
         except BaseException as error:
             client.cancel()
             note_figures(ledger, client)
             if not dry_run and not lake.is_committed(origin.snapshot_id):
-                _note_failure(lake, ledger, clock, error)
+                note_failure(lake, ledger, clock, error)
             raise
         return Outcome(ledger.row(finished_at), True)
 
@@ -113,7 +115,7 @@ class _Unwritten:
                 self.rows[name] += table.num_rows
 
 
-def _note_failure(lake: Lake, ledger: Ledger, clock: Clock, error: BaseException) -> None:
+def note_failure(lake: Lake, ledger: Ledger, clock: Clock, error: BaseException) -> None:
     """A ledger row for a run that ended without its data, under an id of its own.
 
     Some data files of the run may have their names already; under its id they would be read.

@@ -7,23 +7,27 @@ It proves nothing about nodes, and takes no lock: fetching the same days twice a
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from pipeline.config import Account
-from pipeline.extract import BatchClient, ExtractError
+from pipeline.extract import BatchClient, ExtractError, ServiceError
 from pipeline.flatten import usage_rows
 from pipeline.flatten.columns import Origin
 from pipeline.flatten.pages import BadPage, read_page
-from pipeline.lake import Lake, LakeError, SnapshotWriter, new_snapshot_id
-from pipeline.redact import Redactor, redact_text
+from pipeline.lake import Lake, SnapshotWriter, new_snapshot_id
+from pipeline.redact import Redactor
+from pipeline.snapshot.failure import Failure, check_link
 from pipeline.snapshot.ledger import Ledger
-from pipeline.snapshot.live import Clock, Outcome, utc_now
+from pipeline.snapshot.listing import note_figures
+from pipeline.snapshot.live import Clock, Outcome, note_failure, utc_now
 
 log = logging.getLogger("nodelake.usage")
 
 #: The service tells core-hours so late: it refuses to be asked for what is younger (service.md).
 DELAY = timedelta(hours=2)
+
+#: Answers of a service that has the operation no more, or not for this account.
+_NOT_THERE = frozenset({404, 405, 410, 501})
 
 Days = list[tuple[datetime, datetime]]
 
@@ -78,19 +82,20 @@ def fetch(
     started_at = clock()
     origin = Origin(account.label, new_snapshot_id(started_at), started_at)
     ledger = Ledger(origin, started_at, "usage", "account")
-    ledger.batch_url, ledger.api_version = account.endpoint, client.api_version
+    ledger.batch_url = account.endpoint
+    ledger.api_version = ledger.configured_api_version = client.api_version
     try:
         with lake.writer(origin.snapshot_id, account.label) as writer:
             _read(ledger, client, writer, days, redactor or Redactor())
-            _note_figures(ledger, client)
+            note_figures(ledger, client)
             ledger.rows = dict(writer.rows)
             finished_at = clock()
             writer.commit(ledger.table(finished_at))
     except BaseException as error:
         client.cancel()
-        _note_figures(ledger, client)
+        note_figures(ledger, client)
         if not lake.is_committed(origin.snapshot_id):
-            _note_failure(lake, ledger, clock, error)
+            note_failure(lake, ledger, clock, error)
         raise
     return Outcome(ledger.row(finished_at), True)
 
@@ -104,44 +109,17 @@ def _read(
         for start, end in days:
             for page in client.usage_metrics(start, end):
                 values, next_link = read_page(page.body)
-                if (page.next_link or None) != (next_link or None):
-                    raise BadPage("its odata.nextLink reads differently the second time")
+                check_link(page, next_link)
                 rows = usage_rows(values, ledger.origin, redactor, ledger.report)
                 writer.write({"pool_usage": rows})
                 is_any_read = True
     except (ExtractError, BadPage) as error:
-        if isinstance(error, ExtractError):
-            ledger.error_code, ledger.request_id = error.code, error.request_id
-            message = error.message
-        else:
-            ledger.error_code, message = "BadPage", redact_text(str(error))
+        failure = Failure.of(error)
+        ledger.error_code, message, ledger.request_id = failure
+        if isinstance(error, ServiceError) and error.status in _NOT_THERE:
+            message = f"this account has no usage metrics in {client.api_version}: {message}"
         ledger.error_message = f"from {start:%Y-%m-%d} on: {message}"
         ledger.status = "partial" if is_any_read else "failed"
         log.error("core-hours %s: %s", ledger.error_message, ledger.error_code)
     else:
         ledger.status = "partial" if ledger.report.malformed else "complete"
-
-
-def _note_figures(ledger: Ledger, client: BatchClient) -> None:
-    figures = client.figures
-    ledger.requests, ledger.retries = figures.requests, figures.retries
-    ledger.throttled, ledger.bytes_received = figures.throttled, figures.bytes_received
-    ledger.clock_skew_seconds = figures.clock_skew_seconds
-
-
-def _note_failure(lake: Lake, ledger: Ledger, clock: Clock, error: BaseException) -> None:
-    """A ledger row for a run that ended without its data, under an id of its own."""
-    origin = replace(ledger.origin, snapshot_id=new_snapshot_id(ledger.origin.snapshot_at))
-    failed = replace(
-        ledger,
-        origin=origin,
-        status="failed",
-        error_code=type(error).__name__ if isinstance(error, Exception) else "Interrupted",
-        error_message=redact_text(str(error) or type(error).__name__),
-        rows={},
-    )
-    try:
-        with lake.writer(origin.snapshot_id, origin.account) as writer:
-            writer.commit(failed.table(clock()))
-    except LakeError as refusal:
-        log.error("the failed run left no ledger row: %s", refusal)

@@ -3,12 +3,14 @@
 -- columns:  account, last_stored_at, age_minutes, last_run_at, last_status, snapshots_24h,
 --           failed_24h, pools, pools_failed, nodes, malformed, duplicates, unknown_fields,
 --           unknown_enum_values, last_error_at, last_error, errors_24h, interval_minutes,
---           coverage_24h, longest_gap_minutes_24h
+--           coverage_24h, longest_gap_minutes_24h, api_version, refused_api_version
 -- traps:    last_stored_at is the last run that stored anything; last_run_at counts failed runs
 --           too. The 24 hours are those before the account's last run. unknown_fields names what
 --           the last stored run met and no column holds: it stands in extra_json. coverage_24h
 --           is the share of runs that stored anything of those to be expected: one each
 --           interval_minutes, the median time between two runs. Null where there was but one.
+--           api_version is the one that the last run of the service was answered in;
+--           refused_api_version the one that was configured, where the service refused it.
 with live as (
     select * from snapshots where source in ('live', 'import')
 ),
@@ -111,6 +113,19 @@ errors as (
 ),
 last_status as (
     select account, max_by(status, snapshot_id) as last_status from live group by account
+),
+-- In which version the last run was answered that was answered at all.
+versions as (
+    select
+        account,
+        max_by(api_version, snapshot_id) as api_version,
+        max_by(
+            case when configured_api_version <> api_version then configured_api_version else '' end,
+            snapshot_id
+        ) as refused_api_version
+    from live
+    where source = 'live' and status <> 'failed'
+    group by account
 )
 select
     last_runs.account,
@@ -139,7 +154,9 @@ select
             least(1, paced.stored_24h / (round(paced.minutes / paced.interval_minutes) + 1)), 4
         )
     end as coverage_24h,
-    round(longest.longest_gap_minutes_24h, 1) as longest_gap_minutes_24h
+    round(longest.longest_gap_minutes_24h, 1) as longest_gap_minutes_24h,
+    versions.api_version,
+    nullif(versions.refused_api_version, '') as refused_api_version
 from last_runs
 join last_status on last_status.account = last_runs.account
 join recent on recent.account = last_runs.account
@@ -148,4 +165,5 @@ left join errors on errors.account = last_runs.account
 left join causes_24h on causes_24h.account = last_runs.account
 left join paced on paced.account = last_runs.account
 left join longest on longest.account = last_runs.account
+left join versions on versions.account = last_runs.account
 order by last_runs.account;

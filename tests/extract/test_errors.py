@@ -263,3 +263,27 @@ def test_the_tree_of_errors():
         assert isinstance(error, ExtractError)
         assert "Code: words (pool p, request-id r)" == str(error)
         assert (None, None, None) == (error.status, error.url, error.retry_after_seconds)
+
+
+@pytest.mark.parametrize("before", [980, 990, 995, 1000])
+def test_a_secret_across_the_cut_is_masked_before_it(before):
+    """Messages are cut to a thousand characters: what is left of a secret is no secret any more."""
+    secret = "AccountKey=" + "Zm9vYmFyYmF6cXV4" * 5 + "=="
+    error = ExtractError("x", "a" * (before - 1) + " " + secret)
+    assert len(error.message) <= 1000
+    assert "Zm9v" not in error.message
+
+
+@pytest.mark.parametrize("before", [960, 990, 995])
+def test_a_service_s_secret_across_the_cut_is_masked(connect, before):
+    """The same of an error's body, of one that is no JSON, and of its code."""
+    secret = "SharedAccessKey=" + "Zm9vYmFyYmF6cXV4" * 5 + "=="
+    text = "a" * (before - 1) + " " + secret
+    for body in (
+        json.dumps({"code": "X", "message": {"value": text}}).encode(),
+        ("<html>" + "b" * 185 + " " + secret).encode(),
+        json.dumps({"code": "c" * 190 + " " + secret, "message": {"value": "m"}}).encode(),
+    ):
+        client, _ = connect(answer(400, body))
+        error = failure_of(client.pools)
+        assert "Zm9v" not in f"{error} {error.code} {error.message}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 
@@ -152,3 +153,24 @@ def test_imports_are_light():
     )
 
     assert "False" == result.stdout.strip()
+
+
+@pytest.mark.parametrize("days", [-2, -1.001, 1.001, 40, 2_900_000])
+def test_a_date_far_from_ours_is_not_believed(connect, caplog, days):
+    """The local clock is taken, the skew is told, and there is one warning for the whole client."""
+    far = NOW + timedelta(days=days)
+    headers = {"Date": format_datetime(far, usegmt=True)}
+    client, _ = connect(answer(**headers), answer(**headers), answer())
+    seen = [page.observed_at for _ in range(3) for page in client.pools()]
+    assert seen == [NOW] * 3
+    assert client.figures.clock_skew_seconds == pytest.approx((far - NOW).total_seconds(), abs=1)
+    assert len([r for r in caplog.records if "clock" in r.getMessage()]) == 1
+
+
+@pytest.mark.parametrize("days", [-0.999, -0.01, 0.01, 0.999])
+def test_a_date_within_a_day_is_the_service_s_clock(connect, days):
+    """And corrects the local clock where an answer has none."""
+    near = (NOW + timedelta(days=days)).replace(microsecond=0)
+    client, _ = connect(answer(Date=format_datetime(near, usegmt=True)), answer())
+    seen = [page.observed_at for _ in range(2) for page in client.pools()]
+    assert seen == [near, near]

@@ -53,7 +53,7 @@ def test_no_more_pages_are_flattened_at_once_than_there_are_processors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each takes memory beside its page; the others wait as they came."""
-    monkeypatch.setattr(reading, "_processors", lambda: 2)
+    monkeypatch.setattr(reading, "processors", lambda: 2)
     at_once, most, lock = 0, 0, threading.Lock()
     flatten = NodeFlattener.page
 

@@ -12,7 +12,7 @@ import httpx
 import pyarrow as pa
 import pytest
 
-from pipeline import query, snapshot
+from pipeline import cli, config, query, snapshot
 from pipeline.extract import Page
 from pipeline.lake import Lake, Locked, SnapshotWriter
 from tests.service import START, Service, make_service, one, rows, small_fleet
@@ -511,3 +511,49 @@ def test_an_interrupt_right_after_the_commit_is_no_failed_run(
         service.run(lake)
     assert [row["status"] for row in rows(lake, "from snapshots")] == ["complete"]
     assert len(rows(lake, "from nodes")) == sum(SIZES.values())
+
+
+def test_a_refused_version_is_recorded_by_the_next_newer_one(
+    service: Service,
+    lake: Lake,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The fleet is whole, exit 0; ledger, log and ``status`` say what answered."""
+    service.emulator.refused_versions = frozenset({"2024-02-01.19.0", "2024-07-01.20.0"})
+    outcome = service.run(lake)
+    assert outcome.exit_code == 0
+    assert listed(lake) == HEALTHY
+    ledger = one(lake, "from snapshots")
+    assert (ledger["api_version"], ledger["configured_api_version"]) == (
+        "2025-06-01",
+        "2024-07-01.20.0",
+    )
+    assert [r for r in caplog.records if "refuses the api-version" in r.getMessage()]
+    assert cli.run(["status", "--lake", str(lake), "--format", "json"]) == 0
+    printed = capfd.readouterr()
+    assert '"refused_api_version": "2024-07-01.20.0"' in printed.out
+    assert "refuses the configured api-version 2024-07-01.20.0" in printed.err
+    assert "2025-06-01" in printed.err
+
+
+def test_a_version_that_is_taken_is_named_by_no_warning(
+    service: Service, lake: Lake, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An account in order is not accused."""
+    service.run(lake)
+    assert cli.run(["status", "--lake", str(lake), "--format", "json"]) == 0
+    printed = capfd.readouterr()
+    assert '"refused_api_version": null' in printed.out
+    assert "api-version" not in printed.err
+
+
+@pytest.mark.parametrize("version", config.API_VERSIONS)
+def test_every_version_is_recorded_without_an_unknown_field(lake: Lake, version: str) -> None:
+    """What a version sends is what the schema names."""
+    service = make_service()
+    with service.client(api_version=version) as client:
+        outcome = snapshot.run(service.account, lake, client, clock=lambda: START)
+    assert (outcome.exit_code, outcome.row["unknown_fields"]) == (0, 0)
+    assert outcome.row["api_version"] == version

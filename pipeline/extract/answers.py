@@ -1,0 +1,78 @@
+"""What an answer that is no page says: the service's error, and when to ask again."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+import httpx
+import tenacity
+
+from pipeline.extract import auth
+from pipeline.extract import body as bodies
+from pipeline.extract.errors import ExtractError, ServiceError
+
+TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+# Full jitter: between 0 and 1, 2, 4 … 30 seconds, so that many clients do not come back together.
+BACKOFF = tenacity.wait_random_exponential(multiplier=1, max=30)
+
+
+def refusal(body: bytes, response: httpx.Response, now: datetime) -> ServiceError:
+    """The error that an answer with a status other than 200, and this body, is."""
+    status = response.status_code
+    error = bodies.find_error(body, is_refusal=True) or bodies.ErrorBody(
+        f"HTTP {status}", bodies.error_text(body), None
+    )
+    return service_error(error, response, now, status in TRANSIENT_STATUSES)
+
+
+def service_error(
+    error: bodies.ErrorBody, response: httpx.Response, now: datetime, is_transient: bool
+) -> ServiceError:
+    """The error that the service words so."""
+    # A refusal may quote the signature or the token that it refuses.
+    sent = re.split("[ :]", response.request.headers.get("Authorization", ""))[-1]
+    return ServiceError(
+        error.code,
+        error.message.replace(sent, "[redacted]") if sent else error.message,
+        status=response.status_code,
+        request_id=request_id(response) or error.request_id,
+        is_transient=is_transient,
+        retry_after_seconds=_retry_after(response, now),
+    )
+
+
+def _retry_after(response: httpx.Response, now: datetime) -> float | None:
+    """Seconds as Retry-After has them, or until its date by the response's own clock, else `now`."""
+    text = response.headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"[0-9]{1,18}", text):
+        return float(text)
+    until = auth.http_date(text)
+    date = auth.http_date(response.headers.get("Date", ""))
+    if until is None:
+        return None
+    return max((until - (date or now)).total_seconds(), 0.0)
+
+
+def request_id(response: httpx.Response) -> str | None:
+    """The service's id of a request."""
+    value: str | None = response.headers.get("request-id")
+    return value
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether another try may help."""
+    return isinstance(error, ExtractError) and error.is_transient
+
+
+def seconds_to_wait(state: tenacity.RetryCallState) -> float:
+    """Until the next try: what the service asks for, else more from try to try."""
+    error = state.outcome and state.outcome.exception()
+    if isinstance(error, ExtractError) and error.retry_after_seconds is not None:
+        return error.retry_after_seconds
+    return BACKOFF(state)
+
+
+def without_bytes(message: str) -> str:
+    """A message of h11's without the bytes it quotes: they may be the body of another answer."""
+    return re.sub(r"bytearray\(.*", "…", message, flags=re.DOTALL)

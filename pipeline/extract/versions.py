@@ -1,0 +1,28 @@
+"""The api-versions of the service, as far as the client differs by them."""
+
+from __future__ import annotations
+
+from pipeline.config import API_VERSIONS
+from pipeline.extract.errors import ServiceError
+
+#: From this version on some query parameters are spelt otherwise: timeOut, startTime.
+UNTIL_2025 = "2025-06-01"
+#: This version has no /poolusagemetrics any more. Versions sort as text.
+NO_USAGE_METRICS = "2026-10-01"
+
+#: What the service says of a version that it no longer, or does not yet, know.
+_REFUSALS = frozenset({"unsupportedrequestversion", "unsupportedapiversion"})
+
+
+def is_refused(error: ServiceError) -> bool:
+    """Whether the service refuses the api-version as such, and not the request."""
+    if error.status != 400:
+        return False
+    # The code that is documented; or the one of any bad parameter, if it names this one.
+    is_parameter = error.code.lower() == "invalidqueryparametervalue"
+    return error.code.lower() in _REFUSALS or (is_parameter and "api-version" in error.message)
+
+
+def newer_than(version: str) -> str | None:
+    """The next newer version that is known; None where there is none."""
+    return next((known for known in API_VERSIONS if known > version), None)
