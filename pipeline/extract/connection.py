@@ -38,6 +38,7 @@ from pipeline.extract.errors import (
 from pipeline.extract.figures import Tally
 from pipeline.extract.http_client import http_client
 from pipeline.extract.turns import SLICE_SECONDS, Turn, read_in_slices
+from pipeline.redact import redact_text
 
 logger = logging.getLogger("nodelake.extract")
 

@@ -14,7 +14,6 @@ from pipeline.extract import auth
 from pipeline.extract.body import read_listing
 from pipeline.extract.connection import Connection, Page, without_query
 from pipeline.extract.errors import TurnOver, UntrustedLink
-from pipeline.redact import redact_text
 
 T = TypeVar("T")
 
@@ -102,7 +101,7 @@ class Pages(Iterator[Page]):
         if not is_own:
             raise UntrustedLink(
                 "UntrustedLink",
-                "a nextLink leaves the account's own address: " + without_query(redact_text(whole)),
+                "a nextLink leaves the account's own address: " + without_query(whole),
                 request_id=page.request_id,
                 pool_id=self._pool_id,
                 url=without_query(page.url),
