@@ -120,6 +120,8 @@ class Account:
     key_env: str | None = None
     """The variable that holds the key; None means Entra."""
     api_version: str = DEFAULT_API_VERSION
+    capture_start_task_output: bool = False
+    """Keep the end of what failed start tasks wrote."""
     authority_host: str | None = None
     limits: Limits = field(default_factory=Limits)
 
@@ -173,6 +175,7 @@ class _AccountEntry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     label: str | None = None
     key_env: str | None = None
     api_version: str | None = None
+    capture_start_task_output: bool | None = None
     authority_host: str | None = None
     limits: dict[str, Any] = {}
 
@@ -180,6 +183,7 @@ class _AccountEntry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class _File(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     lake: str | None = None
     api_version: str | None = None
+    capture_start_task_output: bool = False
     accounts: list[_AccountEntry] = []
     limits: Limits = Limits()
 
@@ -341,6 +345,11 @@ def _account(entry: _AccountEntry, file: _File, environ: Mapping[str, str], wher
         key=Secret(key) if key else None,
         key_env=entry.key_env,
         api_version=api_version,
+        capture_start_task_output=(
+            file.capture_start_task_output
+            if entry.capture_start_task_output is None
+            else entry.capture_start_task_output
+        ),
         authority_host=entry.authority_host or environ.get("AZURE_AUTHORITY_HOST") or None,
         limits=limits,
     )

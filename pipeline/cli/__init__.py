@@ -28,6 +28,7 @@ from pipeline.cli import (
     prices,
     questions,
     schedule,
+    usage,
 )
 from pipeline.cli.console import say, set_up_logging
 
@@ -62,6 +63,7 @@ def nodelake(context: click.Context, verbose: bool, lake: str | None, config: st
 
 for command in (
     *collect.COMMANDS,
+    *usage.COMMANDS,
     *maintenance.COMMANDS,
     *answers.COMMANDS,
     *questions.COMMANDS,

@@ -1,4 +1,4 @@
-"""The commands that fill a lake: snapshot, import, usage."""
+"""The commands that fill a lake with nodes: snapshot, import."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ import click
 from pipeline.cli.console import is_watched, progress
 from pipeline.cli.options import (
     account_option,
+    api_version_option,
     lake_option,
     number,
     open_lake,
@@ -57,7 +59,12 @@ Examples:
     help="All of an account's run ends within this time [240].",
 )
 @_keep_env
-@click.option("--api-version", metavar="V", help="REST api-version [2024-07-01.20.0].")
+@api_version_option
+@click.option(
+    "--capture-start-task-output",
+    is_flag=True,
+    help="Keep the end of what start tasks wrote that failed since the last snapshot.",
+)
 @lake_option
 def snapshot(
     accounts: tuple[str, ...],
@@ -66,6 +73,7 @@ def snapshot(
     deadline: float | None,
     keep_env: tuple[str, ...],
     api_version: str | None,
+    capture_start_task_output: bool,
     lake: str | None,
 ) -> int:
     """Record every node of every pool, once.
@@ -82,6 +90,8 @@ def snapshot(
     codes = []
     for account in wanted:
         try:
+            if capture_start_task_output:
+                account = replace(account, capture_start_task_output=True)
             outcome, seconds = _snapshot(account, into, chosen, pools, dry_run, deadline, keep_env)
             _close(outcome, seconds, dry_run)
             codes.append(outcome.exit_code)
@@ -94,7 +104,7 @@ def snapshot(
             # one account's trouble must not keep the others from being recorded
             log.error("%s: %s", account.label, error, extra={"account": account.label})
             codes.append(1)
-    return together(codes)
+    return combined_exit_code(codes)
 
 
 def _share_memory() -> None:
@@ -111,7 +121,7 @@ def _share_memory() -> None:
         mallopt(-8, os.cpu_count() or 1)  # M_ARENA_MAX of malloc.h
 
 
-def together(codes: list[int]) -> int:
+def combined_exit_code(codes: list[int]) -> int:
     """The exit code of several accounts: 0 all complete, 4 all locked, 1 none stored, else 3."""
     if len(set(codes)) == 1:
         return codes[0]
@@ -145,6 +155,7 @@ def _snapshot(
             hash_key=chosen.hash_key.reveal().encode() if chosen.hash_key else None,
             dry_run=dry_run,
             watch=watch,
+            capture_start_task_output=account.capture_start_task_output,
         )
     return outcome, time.monotonic() - begun
 
@@ -314,87 +325,4 @@ def _past(option: str, at: datetime) -> datetime:
     return at
 
 
-def _day(option: str, text: str) -> date:
-    """A day of the command line: YYYY-MM-DD."""
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
-    except ValueError:
-        problem = f"{text!r} is no day, such as 2026-11-21"
-        raise click.BadParameter(problem, param_hint=option) from None
-
-
-@click.command(
-    epilog="""\b
-Examples:
-  nodelake usage --from 2026-11-01 --to 2026-11-21
-  nodelake usage --from 2026-11-20 --to 2026-11-21 --account render.westeurope"""
-)
-@click.option("--from", "first", required=True, metavar="D", help="First day (UTC), YYYY-MM-DD.")
-@click.option(
-    "--to", "end", required=True, metavar="D", help="Day after the last one; over by two hours."
-)
-@account_option
-@click.option(
-    "--deadline",
-    type=click.FloatRange(min=0.001, max=86_400),
-    metavar="SECONDS",
-    help="All of an account's run ends within this time [240].",
-)
-@lake_option
-def usage(
-    first: str, end: str, accounts: tuple[str, ...], deadline: float | None, lake: str | None
-) -> int:
-    """Fetch core-hours as the service counts them, into pool_usage.
-
-    One snapshot of source usage, which tells nothing of nodes. Fetching days again is harmless:
-    pool_usage shows the latest.
-    """
-    from pipeline.lake import Lake
-    from pipeline.snapshot import usage as core_hours
-
-    try:
-        days = core_hours.days_between(_day("--from", first), _day("--to", end), datetime.now(UTC))
-    except core_hours.RangeError as error:
-        raise click.BadParameter(str(error), param_hint="--to") from None
-    chosen = settings(lake, accounts)
-    wanted = chosen.require_accounts()
-    into = Lake(chosen.lake)
-    codes = []
-    for account in wanted:
-        try:
-            codes.append(_usage(account, into, days, deadline))
-        except Exception as error:
-            if len(wanted) == 1:
-                raise
-            log.error("%s: %s", account.label, error, extra={"account": account.label})
-            codes.append(1)
-    return together(codes)
-
-
-def _usage(
-    account: Account, lake: Lake, days: list[tuple[datetime, datetime]], deadline: float | None
-) -> int:
-    from pipeline.extract import BatchClient
-    from pipeline.snapshot import usage as core_hours
-
-    begun = time.monotonic()
-    with BatchClient(account, deadline_seconds=deadline) as client:
-        outcome = core_hours.fetch(account, lake, client, days)
-    row, seconds = outcome.row, round(time.monotonic() - begun, 2)
-    if is_watched():
-        log.info(
-            "%s: %s: %d days, %s rows, %s requests, %.1f s: %s",
-            *(row["account"], row["status"], len(days), row["pool_usage_rows"]),
-            *(row["requests"], seconds, row["snapshot_id"]),
-        )
-        return outcome.exit_code
-    names = (
-        "account snapshot_id status pool_usage_rows requests retries malformed unknown_fields "
-        "error_code"
-    ).split()
-    figures = {name: row[name] for name in names}
-    log.info("usage", extra=figures | {"days": len(days), "seconds": seconds})
-    return outcome.exit_code
-
-
-COMMANDS = (snapshot, import_, usage)
+COMMANDS = (snapshot, import_)

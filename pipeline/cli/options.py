@@ -54,6 +54,15 @@ def pool_option(command: Command) -> Command:
     )(command)
 
 
+def api_version_option(command: Command) -> Command:
+    """Adds --api-version."""
+    return click.option(
+        "--api-version",
+        metavar="V",
+        help="REST api-version; a newer one where the service refuses it [2024-07-01.20.0].",
+    )(command)
+
+
 def number(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
     """A number of an option that is one: nan lies within every range, and no time passes it."""
     if value is not None and math.isnan(value):

@@ -68,6 +68,10 @@ class Page:
     envelope: Envelope | None = field(default=None, repr=False)
 
 
+#: For files: their own length, not that of a packed answer.
+_AS_IT_IS = {"Accept": "application/octet-stream", "Accept-Encoding": "identity"}
+
+
 class Connection:
     """GET with everything around it, for many threads over one `httpx.Client`."""
 
@@ -157,7 +161,7 @@ class Connection:
                 raise BadResponse("NoLength", "the answer to HEAD tells no length")
             return int(text)
 
-        return self._ask("HEAD", url, {}, size, pool_id, self._limits.attempts - attempts)
+        return self._ask("HEAD", url, _AS_IT_IS, size, pool_id, self._limits.attempts - attempts)
 
     def part_of(
         self, url: str, first: int, last: int, pool_id: str, attempts: int, max_bytes: int
@@ -167,7 +171,7 @@ class Connection:
         def part(response: httpx.Response, observed_at: datetime) -> tuple[bytes, datetime]:
             return bodies.read_body(response, max_bytes, self._check_time), observed_at
 
-        headers = {"ocp-range": f"bytes={first}-{last}", "Accept": "application/octet-stream"}
+        headers = {"ocp-range": f"bytes={first}-{last}", **_AS_IT_IS}
         return self._ask("GET", url, headers, part, pool_id, self._limits.attempts - attempts)
 
     def _ask(

@@ -26,6 +26,7 @@ from pipeline.snapshot.failure import Failure, check_link
 from pipeline.snapshot.ledger import Ledger, Listing, bare_pool, pool_tables
 from pipeline.snapshot.progress import NullListener, ProgressListener
 from pipeline.snapshot.rounds import Rounds
+from pipeline.snapshot.start_task_output import FailedRuns
 
 log = logging.getLogger("nodelake.snapshot")
 
@@ -72,6 +73,7 @@ class ListingRun:
         redactor: Redactor | None,
         hash_key: bytes | None,
         progress: ProgressListener | None,
+        failed_runs: FailedRuns | None = None,
     ) -> None:
         self.ledger = ledger
         self.client = client
@@ -79,6 +81,7 @@ class ListingRun:
         self.redactor = redactor or Redactor()
         self.hash_key = hash_key
         self.progress = progress or NullListener()
+        self.failed_runs = failed_runs
         self.pools: dict[str, dict[str, object]] = {}
         self._reports: list[Report] = []
         self._unknown_fields = UnknownFields()
@@ -234,6 +237,8 @@ class ListingRun:
             tables, next_link = flattener.page(page.body, page.observed_at, page.envelope)
             check_link(page, next_link)
             self.writer.write(tables)
+            if self.failed_runs is not None:
+                self.failed_runs.add(tables["nodes"])
             row["listing_started_at"] = row.get("listing_started_at") or page.observed_at
             row["listing_finished_at"] = page.observed_at
             self.progress.nodes_read(flattener.pool_id, flattener.nodes - before)

@@ -18,11 +18,13 @@ import pyarrow as pa
 from pipeline.config import Account
 from pipeline.extract import BatchClient
 from pipeline.flatten.columns import Origin
-from pipeline.lake import Lake, LakeError, new_snapshot_id
+from pipeline.lake import Lake, LakeError, SnapshotWriter, date_of, new_snapshot_id
 from pipeline.redact import Redactor, redact_text
+from pipeline.snapshot import images
 from pipeline.snapshot.ledger import Ledger
 from pipeline.snapshot.listing import ListingRun, note_figures
 from pipeline.snapshot.progress import ProgressListener
+from pipeline.snapshot.start_task_output import FailedRuns, capture, failed_before
 
 log = logging.getLogger("nodelake.snapshot")
 
@@ -58,6 +60,7 @@ def run(
     hash_key: bytes | None = None,
     dry_run: bool = False,
     watch: ProgressListener | None = None,
+    capture_start_task_output: bool = False,
 ) -> Outcome:
     """Takes one snapshot of one account.
 
@@ -71,6 +74,8 @@ def run(
         hash_key: key of ``start_task_fingerprint``; null without.
         dry_run: reads all, writes nothing, takes no lock.
         watch: is told of progress.
+        capture_start_task_output: keep the end of what start tasks wrote that failed since the
+            account's last snapshot.
 
     Raises:
         lake.Locked: another run has the account's lock; nothing was done.
@@ -85,12 +90,24 @@ def run(
         ledger = Ledger(origin, started_at, "live", "pools" if pools else "account")
         ledger.batch_url = account.endpoint
         ledger.api_version = ledger.configured_api_version = client.api_version
+        redactor = redactor or Redactor()
+        failed_runs = FailedRuns() if capture_start_task_output else None
         try:
             if dry_run:
                 ListingRun(ledger, client, _Unwritten(), redactor, hash_key, watch).read(pools)
                 return Outcome(ledger.row(clock()), False)
             with lake.writer(origin.snapshot_id, account.label) as writer:
-                ListingRun(ledger, client, writer, redactor, hash_key, watch).read(pools)
+                listing = ListingRun(ledger, client, writer, redactor, hash_key, watch, failed_runs)
+                listing.read(pools)
+                if ledger.status != "failed":
+                    if not pools:
+                        _add_images(lake, ledger, client, writer, redactor)
+                    if failed_runs is not None:
+                        new = failed_runs.since(failed_before(lake, account.label))
+                        output = capture(client, new, redactor, origin)
+                        writer.write({"start_task_output": output})
+                    ledger.rows = dict(writer.rows)
+                    note_figures(ledger, client)
                 finished_at = clock()
                 writer.commit(ledger.table(finished_at))
         except BaseException as error:
@@ -100,6 +117,16 @@ def run(
                 note_failure(lake, ledger, clock, error)
             raise
         return Outcome(ledger.row(finished_at), True)
+
+
+def _add_images(
+    lake: Lake, ledger: Ledger, client: BatchClient, writer: SnapshotWriter, redactor: Redactor
+) -> None:
+    """Adds the supported images to the first snapshot of an account and day."""
+    origin = ledger.origin
+    if not images.are_stored(lake, origin.account, date_of(origin.snapshot_id)):
+        rows = images.fetch(client, origin, redactor, ledger.report)
+        writer.write({"supported_images": rows})
 
 
 class _Unwritten:

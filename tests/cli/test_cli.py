@@ -299,9 +299,9 @@ def test_a_deadline_ends_a_run(capsys: pytest.CaptureFixture[str], emulator: Emu
 )
 def test_the_exit_code_of_several_accounts(codes: list[int], together: int) -> None:
     """0 all complete, 4 all locked, 1 none stored, else 3."""
-    from pipeline.cli.collect import together as joined
+    from pipeline.cli.collect import combined_exit_code
 
-    assert joined(codes) == together
+    assert combined_exit_code(codes) == together
 
 
 def test_several_accounts_are_recorded_one_by_one(

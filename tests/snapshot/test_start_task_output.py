@@ -1,0 +1,239 @@
+"""The output of failed start tasks: fetched once, of few nodes, redacted, and never at a run's cost."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from pipeline import snapshot
+from pipeline.emulator import PLANTED_LOG_SECRETS, FleetConfig
+from pipeline.emulator.config import PoolConfig, Resize, StartTask
+from pipeline.emulator.fleet.node_files import node_files
+from pipeline.lake import Lake
+from pipeline.redact import Redactor, redact_text
+from pipeline.snapshot import start_task_output as output
+from tests.service import Service, make_service, rows
+
+#: What a real log holds beside its text.
+ROW_KEYS = "pool_id, node_id, allocation_time, start_time"
+
+
+def failing(**nodes: int) -> FleetConfig:
+    """Pools that grow from nothing and whose start tasks all fail, without a retry."""
+    task = StartTask(failure_rate=1.0, retry_limit=0, seconds=5.0)
+    return FleetConfig(
+        pools=tuple(
+            PoolConfig(
+                id=pool,
+                dedicated=0,
+                resizes=(Resize(after_hours=0.02, dedicated=count),),
+                start_task=task,
+            )
+            for pool, count in nodes.items()
+        )
+    )
+
+
+def failed_service(hours: float = 0.3, **nodes: int) -> Service:
+    """An account twenty minutes old, its start tasks failed."""
+    service = make_service(failing(**(nodes or {"alpha": 6, "beta": 3})))
+    fleet = service.emulator.fleet
+    fleet.advance(fleet.now + timedelta(hours=hours))
+    return service
+
+
+def truth(service: Service) -> dict[tuple[str, str, datetime], dict[str, bytes]]:
+    """The files of every node whose start task failed, by pool, node and start of the run."""
+    fleet = service.emulator.fleet
+    found = {}
+    for pool in fleet.pools():
+        for node in fleet.nodes(pool):
+            info = node.start_task_info
+            if info is None or info.failure is None:
+                continue
+            files = {file.path: file.content for file in node_files(node, fleet.now_micros)}
+            began = datetime.fromtimestamp(info.started_at // 1_000_000, UTC)
+            began += timedelta(microseconds=info.started_at % 1_000_000)
+            found[pool.plan.config.id, node.id, began] = {
+                name: content
+                for name in ("stdout", "stderr")
+                if (content := files.get(f"startup/{name}.txt")) is not None
+            }
+    return found
+
+
+def stored(lake: Lake | Path) -> list[dict[str, Any]]:
+    """Every row of the table."""
+    return rows(lake, "from start_task_output order by pool_id, node_id, file")
+
+
+def test_both_files_of_every_failed_node_are_stored_redacted(tmp_path: Path) -> None:
+    """Their last 4 KiB as they are on the node, but for secrets; and how large they are."""
+    service = failed_service()
+    assert service.run(Lake(tmp_path), capture_start_task_output=True).exit_code == 0
+    expected = truth(service)
+    found = stored(tmp_path)
+    assert len(expected) >= 5
+    assert {(r["pool_id"], r["node_id"], r["start_time"]) for r in found} == {*expected}
+    assert len(found) == 2 * len(expected)
+    for row in found:
+        files = expected[row["pool_id"], row["node_id"], row["start_time"]]
+        if row["file"] not in files:
+            assert (row["error_code"], row["text"]) == ("FileNotFound", None)
+            continue
+        whole = files[row["file"]]
+        text = redact_text(whole.decode("utf-8", "backslashreplace"))
+        assert row["text"] == text[-len(row["text"]) :]
+        assert row["bytes"] == len(whole)
+        assert row["is_truncated"] == (len(whole) > 4096)
+        assert row["is_truncated"] or row["text"] == text
+        assert len(row["text"].encode()) <= 4096
+        assert row["error_code"] is None
+        assert not [secret for secret in PLANTED_LOG_SECRETS if secret in row["text"]]
+    assert any("[redacted]" in (row["text"] or "") for row in found)
+    assert any("\\xe9" in (row["text"] or "") for row in found)
+    assert any(row["is_truncated"] for row in found)
+    ledger = rows(tmp_path, "from snapshots")[0]
+    assert ledger["start_task_output_rows"] == len(found)
+
+
+def test_a_run_is_captured_once(tmp_path: Path) -> None:
+    """The next snapshot fetches what failed since, and nothing else."""
+    service, lake = failed_service(), Lake(tmp_path)
+    service.run(lake, capture_start_task_output=True)
+    first = {(r["pool_id"], r["node_id"], r["start_time"]) for r in stored(lake)}
+    service.run(lake, capture_start_task_output=True)
+    assert len(stored(lake)) == 2 * len(first)
+    fleet = service.emulator.fleet
+    fleet.advance(
+        fleet.now + timedelta(hours=30)
+    )  # nodes are rebooted: their start tasks run again
+    service.run(lake, capture_start_task_output=True)
+    later = {(r["pool_id"], r["node_id"], r["start_time"]) for r in stored(lake)} - first
+    assert later
+    assert later == {*truth(service)} - first
+    together = f"select count(*) as n from start_task_output group by {ROW_KEYS}, file"
+    assert {row["n"] for row in rows(lake, together)} == {1}
+
+
+def test_without_the_flag_no_file_is_asked_for(tmp_path: Path) -> None:
+    """It is off by default."""
+    service = failed_service()
+    asked: list[str] = []
+    transport = service.emulator.transport()
+
+    class Noting(httpx.BaseTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            asked.append(request.url.path)
+            return transport.handle_request(request)
+
+    with service.client(transport=Noting()) as client:
+        snapshot.run(
+            service.account, Lake(tmp_path), client, clock=lambda: service.emulator.fleet.now
+        )
+    assert asked
+    assert not [path for path in asked if "/files" in path]
+    assert stored(tmp_path) == []
+
+
+def test_of_many_nodes_twenty_are_asked_pools_in_turn(tmp_path: Path) -> None:
+    """A storm costs no more than twenty nodes, and hides no other pool's failure."""
+    service = failed_service(storm=40, other=2)
+    service.run(Lake(tmp_path), capture_start_task_output=True)
+    found = {(row["pool_id"], row["node_id"]) for row in stored(tmp_path)}
+    assert len(found) == 20
+    assert len([pool for pool, _ in found if pool == "other"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "requests"),
+    [
+        ("node_unusable", "NodeStateUnusable", 2),
+        ("node_not_found", "NodeNotFound", 2),
+        ("file_not_found", "FileNotFound", 4),
+    ],
+)
+def test_a_node_that_refuses_costs_its_rows_only(
+    tmp_path: Path, kind: str, code: str, requests: int
+) -> None:
+    """The run is complete; the rows say why; what is the node's is not asked for twice."""
+    service = failed_service(alpha=3)
+    plain = service.run(Lake(tmp_path / "without")).row["requests"]
+    service.fault(kind, route="file")
+    outcome = service.run(Lake(tmp_path / "with"), capture_start_task_output=True)
+    assert outcome.exit_code == 0
+    found = stored(tmp_path / "with")
+    assert {row["error_code"] for row in found} == {code}
+    assert {row["text"] for row in found} == {None}
+    assert outcome.row["requests"] == plain + requests * len(found) / 2
+    assert outcome.row["error_code"] is None
+
+
+def test_nothing_is_fetched_by_a_dry_run_or_after_a_failed_one(tmp_path: Path) -> None:
+    """A dry run touches no lake; a service that does not answer is not asked for files."""
+    service = failed_service()
+    service.run(Lake(tmp_path / "dry"), capture_start_task_output=True, dry_run=True)
+    assert not (tmp_path / "dry").exists()
+    service.fault("forbidden", route="pools")
+    outcome = service.run(Lake(tmp_path / "failed"), capture_start_task_output=True)
+    assert outcome.exit_code == 1
+    assert outcome.row["start_task_output_rows"] == 0
+
+
+@pytest.mark.parametrize("over", [0, 1, 7, 40, 60, 4000])
+def test_a_secret_across_the_cut_is_masked_whole(over: int) -> None:
+    """What is kept begins in the middle of a key: the key was masked before it was cut."""
+    secret = b"AccountKey=" + b"Zm9vYmFyYmF6cXV4" * 5 + b"==\n"
+    kept = output._readable(secret + b"x" * (output.TAIL_BYTES - over), Redactor())
+    assert "Zm9v" not in kept
+    assert kept.endswith("x")
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", ""),
+        (b"caf\xc3\xa9\n", "café\n"),
+        (b"caf\xe9\n", "caf\\xe9\n"),
+        (b"\xff\xfe\x00a", "\\xff\\xfe\x00a"),
+        ("é".encode() * 4096, "é" * 2048),
+        (b"a" + "é".encode() * 4096, "é" * 2048),
+        ("é".encode() * 4096 + b"a", "é" * 2047 + "a"),
+    ],
+)
+def test_what_is_no_utf8_is_readable(data: bytes, text: str) -> None:
+    """Bytes that are no character read \\xNN; half a character at the cut is left out."""
+    assert output._readable(data, Redactor()) == text
+
+
+def test_a_service_without_ranges_answers_the_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end is kept all the same."""
+    service = failed_service(alpha=4)
+    transport = service.emulator.transport()
+
+    class Deaf(httpx.BaseTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            if "ocp-range" in request.headers:
+                monkeypatch.setattr(output, "TAIL_BYTES", 100)
+                monkeypatch.setattr(output, "_BEFORE_BYTES", 10)
+                big = b"y" * 5000 + b"the end"
+                return httpx.Response(200, stream=httpx.ByteStream(big))
+            return transport.handle_request(request)
+
+    with service.client(transport=Deaf()) as client:
+        snapshot.run(
+            service.account,
+            Lake(tmp_path),
+            client,
+            clock=lambda: service.emulator.fleet.now,
+            capture_start_task_output=True,
+        )
+    texts = [row["text"] for row in stored(tmp_path) if row["text"]]
+    assert texts
+    assert all(text.endswith("the end") for text in texts)
