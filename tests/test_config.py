@@ -142,6 +142,37 @@ class TestSources:
         assert "2025-06-01" == load(path, ENVIRON).accounts[0].api_version
         [account] = load(path, ENVIRON, api_version="2026-10-01").accounts
         assert "2026-10-01" == account.api_version
+        environ = ENVIRON | {"NODELAKE_API_VERSION": "2024-02-01.19.0"}
+        assert "2024-02-01.19.0" == load(path, environ).accounts[0].api_version
+        [account] = load(path, environ, api_version="2026-10-01").accounts
+        assert "2026-10-01" == account.api_version
+        with pytest.raises(ConfigError, match="NODELAKE_API_VERSION"):
+            load(None, ENVIRON | {"NODELAKE_API_VERSION": "newest"})
+
+    def test_capture_of_start_task_output(self):
+        """Off, unless the file says so; an account of it may say otherwise."""
+        assert not load(None, ENVIRON).accounts[0].capture_start_task_output
+        accounts = """
+            [[accounts]]
+            endpoint = "one.eastus.batch.azure.com"
+            [[accounts]]
+            endpoint = "two.eastus.batch.azure.com"
+            capture_start_task_output = {}
+            """
+        captured = {
+            (top, own): [
+                account.capture_start_task_output
+                for account in load(write(f"{top}{accounts.format(own)}"), {}).accounts
+            ]
+            for top in ("", "capture_start_task_output = true")
+            for own in ("true", "false")
+        }
+        assert captured == {
+            ("", "true"): [False, True],
+            ("", "false"): [False, False],
+            ("capture_start_task_output = true", "true"): [True, True],
+            ("capture_start_task_output = true", "false"): [True, False],
+        }
 
     def test_which_file(self):
         """--config, else NODELAKE_CONFIG, else nodelake.toml here; a named one has to be there."""

@@ -61,7 +61,7 @@ def test_a_complete_run_stores_every_node_of_every_pool(service: Service, lake: 
     for table in ("pools", "nodes", "start_tasks", "recent_tasks", "node_errors"):
         assert one(lake, f"select count(*) as n from {table}")["n"] == ledger[f"{table}_rows"]
     # 3 pages of alpha, one each of beta and gamma, the pools, the counts; then nothing is sent twice
-    assert ledger["requests"] == 3 + 1 + 1 + 1 + 1
+    assert ledger["requests"] == 3 + 1 + 1 + 1 + 1 + 3  # the last three are the images
     assert ledger["retries"] == 0
 
 
