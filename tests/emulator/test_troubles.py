@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,11 +20,13 @@ from pipeline.emulator import (
     Resize,
     ResizeError,
     Shortage,
+    load_fleet_config,
 )
 
 from .client import Client
 from .conftest import START
 
+FLEETS = Path(__file__).resolve().parents[2] / "data" / "fleets"
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 
@@ -181,3 +184,35 @@ def test_a_large_fleet_shows_errors_too() -> None:
     fleet.advance(START + 2 * HOUR)
     (pool,) = Client(Emulator(fleet)).items("/pools")
     assert ["AccountCoreQuotaReached"] == [error["code"] for error in pool["resizeErrors"]]
+
+
+def test_the_demo_has_a_quota_error_and_formula_errors() -> None:
+    """In the demo's afternoon a pool is eight nodes short for four hours; formulas fail at times."""
+    fleet = Fleet(seed=7, start=START)
+    fleet.advance(START + 24 * HOUR)
+    (error,) = fleet.truth.resize_errors
+    assert ("simulation-spot", "AccountCoreQuotaReached", 8) == (
+        error.pool_id, error.code, error.dedicated_short
+    )  # fmt: skip
+    assert {"render"} == {error.pool_id for error in fleet.truth.autoscale_errors}
+
+
+@pytest.mark.parametrize("seed", [1, 7, 23])
+def test_the_fleet_of_shortages(seed: int) -> None:
+    """Each pool of shortages.toml shows what its comment says, and the healthy one nothing."""
+    fleet = Fleet(load_fleet_config(FLEETS / "shortages.toml"), seed=seed, start=START)
+    fleet.advance(START + 24 * HOUR)
+    resizes = {(e.pool_id, e.code) for e in fleet.truth.resize_errors}
+    assert {
+        ("quota", "AccountCoreQuotaReached"),
+        ("capacity", "AllocationFailed"),
+        ("timeout", "AllocationTimedout"),
+    } == resizes
+    assert all(error.ended_at is not None for error in fleet.truth.resize_errors)
+    formulas = [(e.pool_id, e.code, e.evaluations) for e in fleet.truth.autoscale_errors]
+    assert [
+        ("formula", "InsufficientSampleData", 8),
+        ("formula", "AutoScalingFormulaEvaluationError", 4),
+    ] == formulas
+    by_id = {pool.id: pool for pool in fleet.pools()}
+    assert 40 == len(by_id["quota"].dedicated)

@@ -8,6 +8,7 @@ from ..config import (
     PoolConfig,
     Rates,
     Resize,
+    Shortage,
     StartTask,
     Storm,
     Work,
@@ -38,6 +39,12 @@ def _demo_pools() -> tuple[PoolConfig, ...]:
             task_slots=2,
             work=Work(task_minutes=22.0, gang_every_hours=6.0, gang_size=6),
             rates=Rates(preemptions=0.6),
+            # Somebody asks for eight more dedicated nodes, gets none for four hours, and gives up.
+            resizes=(
+                Resize(after_hours=14.0, dedicated=16),
+                Resize(after_hours=18.0, dedicated=8),
+            ),
+            shortages=(Shortage(after_hours=14.0, hours=4.0, dedicated=8),),
             odd_nodes=OddNodes(flapping=1),
             preemption_wave_hours=(3.5, 13.25),
             preemption_wave_share=0.25,
