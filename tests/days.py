@@ -20,6 +20,20 @@ LATER = datetime(2026, 11, 25, 12, tzinfo=UTC)
 ACCOUNT = "render.westeurope"
 
 
+class NoFacts:
+    """A builder of history that builds none: for tests of the files alone."""
+
+    FACTS = ()
+
+    def windows(self, connection: query.Connection, account: str) -> dict[date, set[str]]:
+        """None."""
+        return {}
+
+    def build_day(self, connection: query.Connection, account: str, day: date) -> tuple[()]:
+        """None."""
+        return ()
+
+
 def table(name: str, rows: Iterable[dict[str, Any]]) -> pa.Table:
     """Rows of a table under its schema."""
     return pa.Table.from_pylist([*rows], schema.TABLES[name].schema)

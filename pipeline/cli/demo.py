@@ -87,8 +87,7 @@ def demo(seed: int, snapshots: int, day: datetime | None, lake: str | None) -> N
     from pipeline.cli.output import show
     from pipeline.cli.pictures import write_report
     from pipeline.lake import Lake
-    from pipeline.maintain import compaction as compact
-    from pipeline.query import history
+    from pipeline.maintain import compact
 
     into = Lake(lake or _shared_lake() or _DEMO_LAKE)
     _make_fresh(into)
@@ -100,7 +99,7 @@ def demo(seed: int, snapshots: int, day: datetime | None, lake: str | None) -> N
     click.echo(f"{snapshots} snapshots, {nodes:,} node rows, in {seconds:.0f} s: {_size(into)}")
     begun = time.monotonic()
     # Nothing reads this lake yet, so what compaction replaces need not stay.
-    compact.compact(into, grace=timedelta(0), history=history)
+    compact(into, grace=timedelta(0))
     seconds = time.monotonic() - begun
     click.echo(f"compacted, history made, in {seconds:.0f} s: {_size(into)} in {_shown(into)}")
     with query.connect(into) as connection:

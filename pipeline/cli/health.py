@@ -99,7 +99,7 @@ def status(
     with connect(lake) as connection:
         warn_of_nothing(connection)
         rows = _of_accounts(connection.ask("status"), accounts)
-        rows = _with_holdings(connection, rows)
+        rows = _with_usage(connection, rows)
         show(rows, form)
         ages = _ages(connection, rows)
     _name_refused_versions(rows)
@@ -160,16 +160,16 @@ def _ages(connection: Connection, rows: pa.Table) -> dict[str, float | None]:
     return ages
 
 
-def _with_holdings(connection: Connection, rows: pa.Table) -> pa.Table:
+def _with_usage(connection: Connection, rows: pa.Table) -> pa.Table:
     """The rows of ``status``, and beside each what the lake holds of its account."""
     import pyarrow as pa
 
-    from pipeline.maintain.lake_usage import ZONES, Holdings, holdings
+    from pipeline.maintain.lake_usage import ZONES, LakeUsage, lake_usage
 
     ids = connection.table("select snapshot_id, account from snapshots").to_pydict()
     accounts = dict(zip(ids["snapshot_id"], ids["account"], strict=True))
-    held = holdings(connection.lake, connection.view, accounts, datetime.now(UTC))
-    each = [held.get(account, Holdings()) for account in rows["account"].to_pylist()]
+    usage = lake_usage(connection.lake, connection.view, accounts, datetime.now(UTC))
+    each = [usage.get(account, LakeUsage()) for account in rows["account"].to_pylist()]
     for zone in ZONES:
         for what in ("files", "bytes"):
             values = pa.array([getattr(one, what)[zone] for one in each], pa.int64())

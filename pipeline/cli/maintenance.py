@@ -53,14 +53,11 @@ def compact(through: date | None, grace: float, lake: str | None) -> int:
     after a crash: run it again. Exit codes: 0 done, 3 some day stays open (it is named), 1 failed, 4
     another compaction is at work.
     """
-    from pipeline.maintain import compaction
-    from pipeline.query import history as facts
+    from pipeline.maintain import compact as run
 
     into = open_lake(lake)
     begun = time.monotonic()
-    report = compaction.compact(
-        into, through=through, grace=timedelta(minutes=grace), history=facts
-    )
+    report = run(into, through=through, grace=timedelta(minutes=grace))
     figures = {
         "days": report.days,
         "late": report.late,
@@ -108,19 +105,14 @@ def expire(compacted: int | None, history: int | None, lake: str | None) -> int:
     An expired day takes no import any more. Exit codes: 0 done, 3 something old was kept (with the
     reason), 1 failed, 4 a compaction is at work.
     """
-    from pipeline.maintain import sweep
-    from pipeline.query import history as facts
+    from pipeline.maintain import expire as run
 
     if compacted is None and history is None:
         raise click.UsageError("nothing to expire: give --compacted DAYS, --history DAYS, or both")
     into = open_lake(lake)
     begun = time.monotonic()
-    report = sweep.expire(
-        into,
-        today=datetime.now(UTC).date(),
-        compacted_days=compacted,
-        history_days=history,
-        history=facts,
+    report = run(
+        into, clock=lambda: datetime.now(UTC), compacted_days=compacted, history_days=history
     )
     figures = {
         "days": report.days,
@@ -137,7 +129,7 @@ def expire(compacted: int | None, history: int | None, lake: str | None) -> int:
 
 def _warn_of_nothing(lake: Lake) -> None:
     """Says so where a lake holds, and ever held, nothing: its name may be mistyped."""
-    if not (lake.landed("snapshots") or any(lake.places("compacted/snapshots")) or lake.marks()):
+    if lake.view().is_empty:
         log.warning("no snapshots in %s", lake)
 
 

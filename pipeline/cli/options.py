@@ -124,5 +124,5 @@ def pools_like(connection: Connection, pool: str | None = None) -> list[str]:
 
 def warn_of_nothing(connection: Connection) -> None:
     """Says so where a lake holds nothing at all: no rows may be no trouble, or a name mistyped."""
-    if not connection.view.count and not connection.view.history_days:
+    if connection.view.is_empty:
         logging.getLogger("nodelake").warning("no snapshots in %s", connection.lake)

@@ -1,26 +1,25 @@
-"""A lake of Parquet files: its layout, its writer, its committed state."""
+"""A lake of Parquet files: its layout, its writer, its committed state; the protocol is in README.md."""
 
-from pipeline.lake.lake import (
-    FACTS_FROM,
+from pipeline.lake.catalog import ListingSpan, View
+from pipeline.lake.lake import Lake
+from pipeline.lake.paths import (
     ID,
-    Changed,
-    Lake,
-    LakeError,
-    ListingSpan,
-    Locked,
-    Missing,
-    Place,
-    Refused,
-    SnapshotWriter,
-    View,
+    LakeFile,
+    OldLayout,
     compacted_key,
     date_of,
     history_key,
     is_snapshot_id,
     late_stem,
-    make_directories,
     new_snapshot_id,
 )
+from pipeline.lake.watermark import Refused
+from pipeline.lake.writer import SnapshotWriter
+from pipeline.storage import Changed, LakeError, Locked, Missing
+from pipeline.storage.disk import make_directories
+
+#: The tables whose rows facts are built from, beside the ledger.
+FACTS_FROM = ("pools", "nodes", "recent_tasks", "node_errors")
 
 __all__ = [
     "FACTS_FROM",
@@ -28,10 +27,11 @@ __all__ = [
     "Changed",
     "Lake",
     "LakeError",
+    "LakeFile",
     "ListingSpan",
     "Locked",
     "Missing",
-    "Place",
+    "OldLayout",
     "Refused",
     "SnapshotWriter",
     "View",

@@ -57,7 +57,7 @@ def sorted_rows(
     """
     try:
         yield from _ahead(_sorted_rows(storage, table, files, budget_bytes))
-    except Damaged:
+    except (Damaged, MemoryError):
         raise
     except (LakeError, pa.ArrowException) as error:
         raise Damaged(str(error)) from error
@@ -83,8 +83,8 @@ def _sorted_rows(
     for key, expected in files:
         rows, found = survey(storage, key)
         if expected is not None and rows != expected:
-            told = f"the ledger says {expected} rows, the file has {rows}"
-            raise Damaged(f"{storage.url(key)}: {told}")
+            differ = f"the ledger says {expected} rows, the file has {rows}"
+            raise Damaged(f"{storage.url(key)}: {differ}: restore it from a backup")
         total += rows
         values.update(found)
     keys = table.order[:2]
@@ -146,12 +146,12 @@ def _gather(
     for key, _ in files:
         rows = _conform(read(storage, key, names, dictionaries=texts), columns)
         if lowest is not None or limit is not None:
-            place = _range_key(rows, keys)
+            ranged = _range_key(rows, keys)
             chosen = pa.scalar(True)
             if lowest is not None:
-                chosen = pc.greater_equal(place, lowest)
+                chosen = pc.greater_equal(ranged, lowest)
             if limit is not None:
-                chosen = pc.and_(chosen, pc.less(place, limit))
+                chosen = pc.and_(chosen, pc.less(ranged, limit))
             rows = rows.filter(chosen)
         waiting.append(rows)
         if len(waiting) == _FILES_TOGETHER:
@@ -232,7 +232,7 @@ def _encoding(field: pa.Field) -> str | None:
         return "DELTA_LENGTH_BYTE_ARRAY"
     if field.name in _GROWING:
         return "DELTA_BINARY_PACKED"
-    # zstd writes a time that stands in many rows once; a dictionary has it once, and its index for each
+    # zstd writes a time of many rows once; a dictionary has it once, and its index for each
     return "PLAIN" if pa.types.is_timestamp(field.type) else None
 
 
@@ -240,7 +240,7 @@ class DayFile(TableFile):
     """A compacted file: each table written to it is a row group.
 
     Its texts come dictionary-encoded, and are written so: nobody spells them out to hash them again.
-    A reader is told the plain types of ``columns``.
+    A reader sees the plain types of ``columns``.
     """
 
     def _open(self, columns: pa.Schema, distinct: Collection[str]) -> pq.ParquetWriter:
@@ -265,7 +265,7 @@ class DayFile(TableFile):
             use_dictionary=[path for path, encoding in paths.items() if encoding is None],
             column_encoding={path: encoding for path, encoding in paths.items() if encoding},
             dictionary_pagesize_limit=_DICTIONARY_BYTES,
-            # a page ends by its bytes: sorted columns compress by what stands far above
+            # a page ends by its bytes: sorted columns compress by values far above
             max_rows_per_page=ROWS_OF_A_DAY_FILE,
             # the least and greatest of any other text tells a reader nothing
             write_statistics=[
@@ -274,9 +274,10 @@ class DayFile(TableFile):
                 if field.name in keys or not (field.type == schema.TEXT or _is_list(field))
             ],
             store_schema=False,
+            write_page_checksum=True,
         )
-        told = base64.b64encode(columns.serialize().to_pybytes())
-        writer.add_key_value_metadata({**(columns.metadata or {}), b"ARROW:schema": told})
+        plain = base64.b64encode(columns.serialize().to_pybytes())
+        writer.add_key_value_metadata({**(columns.metadata or {}), b"ARROW:schema": plain})
         return writer
 
     def write(self, rows: pa.Table) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -70,6 +69,7 @@ class TableFile:
             compression_level=1,
             use_dictionary=[leaf for field in recurring for leaf in leaves(field)],
             column_encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED"),
+            write_page_checksum=True,
         )
 
     def write(self, rows: pa.Table) -> None:
@@ -156,7 +156,9 @@ def read(
         footer = pq.read_metadata(source)
         there = {footer.schema.column(i).path for i in range(footer.num_columns)}
         encoded = [name for name in dictionaries if name in there]  # an older schema lacks some
-        file = pq.ParquetFile(source, metadata=footer, read_dictionary=encoded)
+        file = pq.ParquetFile(
+            source, metadata=footer, read_dictionary=encoded, page_checksum_verification=True
+        )
         there = set(file.schema_arrow.names)
         wanted = None if columns is None else [name for name in columns if name in there]
         # of a few columns a second thread takes longer to wake than to read
@@ -186,28 +188,22 @@ def read_names(storage: Storage, key: str) -> set[str]:
 
 
 def read_metadata(storage: Storage, key: str) -> dict[bytes, bytes]:
-    """What the footer of a file tells beside its columns. Raises as ``read``."""
+    """The footer's key-value pairs. Raises as ``read``."""
     with storage.open(key) as source, _read_errors(storage, key):
         return pq.read_metadata(source).metadata or {}
 
 
-def read_range(storage: Storage, key: str, column: str) -> tuple[datetime, datetime] | None:
-    """The least and the greatest time of a column by the footer; None where it has no value.
+def verify(storage: Storage, key: str) -> pq.FileMetaData:
+    """The footer of a file whose pages all have the checksums that were written with them.
 
-    Raises as ``read``; ValueError where the footer does not tell.
+    Raises as ``read``.
     """
-    ends: list[datetime] = []
     with storage.open(key) as source, _read_errors(storage, key):
-        footer = pq.read_metadata(source)
-    number = {footer.schema.column(i).path: i for i in range(footer.num_columns)}.get(column)
-    for group in range(footer.num_row_groups) if number is not None else ():
-        part = footer.row_group(group).column(number)
-        found = part.statistics
-        if found is not None and found.has_min_max:
-            ends += [found.min, found.max]
-        elif found is None or found.null_count != part.num_values:
-            raise ValueError(f"{key}: the footer tells no range of {column}")
-    return (min(ends), max(ends)) if ends else None
+        file = pq.ParquetFile(source, page_checksum_verification=True)
+        rows = sum(file.read_row_group(n).num_rows for n in range(file.num_row_groups))
+        if rows != file.metadata.num_rows:
+            raise pa.ArrowInvalid(f"{rows} rows where the footer says {file.metadata.num_rows}")
+        return file.metadata
 
 
 @contextlib.contextmanager
@@ -217,8 +213,10 @@ def _read_errors(storage: Storage, key: str) -> Iterator[None]:
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise Missing(f"{storage.url(key)}: the file is missing") from None
-        told = str(error).split("\n")[0]
+        if isinstance(error, MemoryError):
+            raise
+        detail = str(error).split("\n")[0]
         raise LakeError(
-            f"{storage.url(key)}: cannot be read as Parquet ({told}): bring it back from a backup, "
+            f"{storage.url(key)}: cannot be read as Parquet ({detail}): restore it from a backup, "
             "or move it out of the lake to go on without it"
         ) from error

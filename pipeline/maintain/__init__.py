@@ -1,6 +1,6 @@
-"""Upkeep of a lake: days closed, history built, old data expired."""
+"""Maintenance of a lake: days closed, history built, old data expired."""
 
 from pipeline.maintain.compaction import compact
-from pipeline.maintain.sweep import expire
+from pipeline.maintain.expiry import expire
 
 __all__ = ["compact", "expire"]

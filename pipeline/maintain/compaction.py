@@ -5,30 +5,29 @@ Every step leaves a lake that reads the same; what a killed compaction left undo
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from datetime import UTC, date, datetime, timedelta
 
 from pipeline import schema
-from pipeline.lake import Lake, compacted_key, late_stem
-from pipeline.lake.committed import Held
+from pipeline.lake import Lake, LakeFile, compacted_key, late_stem
+from pipeline.lake.catalog import DATA
 from pipeline.lake.day_file import Damaged, DayFile, sorted_rows
-from pipeline.maintain.history import Remake
-from pipeline.maintain.sweep import sweep_account, sweep_nobodys
+from pipeline.lake.manifest import final_until
+from pipeline.lake.paths import end_of, landing_key, refuse_old_layout
+from pipeline.lake.watermark import read_watermark, read_watermarks
+from pipeline.maintain.history import MEMORY_ADVICE, FactBuilder, HistoryBuild
+from pipeline.maintain.sweep import sweep_account, sweep_orphans
 from pipeline.storage import Changed, Entry, LakeError, Lock, Locked, Missing
-
-if TYPE_CHECKING:
-    from pipeline.lake import Place
-    from pipeline.maintain.history import History
 
 log = logging.getLogger("nodelake.compact")
 
 #: After midnight: the deadline of the last snapshot, and a quarter of an hour for clocks and disks.
 CLOSES_AFTER = timedelta(seconds=240) + timedelta(minutes=15)
-#: What readers may still hold a file for, after it was replaced.
+#: What readers may still need a file for, after it was replaced.
 GRACE = timedelta(minutes=60)
 
 
@@ -64,123 +63,111 @@ def utc_now() -> datetime:
 
 def closes_at(day: date) -> datetime:
     """When a day is closed: no run that began in it can still be going."""
-    return datetime.combine(day + timedelta(days=1), time(), UTC) + CLOSES_AFTER
+    return end_of(day) + CLOSES_AFTER
 
 
 def compact(
     lake: Lake,
     *,
     clock: Callable[[], datetime] = utc_now,
-    file_clock: Callable[[], datetime] = utc_now,
+    file_clock: Callable[[], datetime] | None = None,
     through: date | None = None,
     grace: timedelta = GRACE,
-    history: History | None = None,
+    history: FactBuilder | None = None,
 ) -> Report:
-    """Closes every day that can be closed, makes its history, and sweeps.
+    """Closes every day that can be closed, builds its history, and sweeps.
 
     Args:
         lake: the lake.
-        clock: tells which days are over.
-        file_clock: the clock that the files' modification times are compared with.
+        clock: decides which days are over.
+        file_clock: what files' ages are measured by; by default the store's own clock.
         through: no day after this one.
         grace: how long a file outlives its replacement.
-        history: makes the facts; none without.
+        history: builds the facts; by default those of ``sql/history``.
 
     Raises:
         lake.Changed: another run wrote the same files, or a lock was lost: nothing is broken, run again.
         lake.LakeError: the lake cannot be read or written.
     """
+    refuse_old_layout(lake.storage)
     report = Report()
     now = clock()
-    accounts, unreadable = _accounts(lake, now, through)
-    for day, why in unreadable.items():
-        report.open_days.append(f"{day}: {why}")
+
+    def is_closed(day: date) -> bool:
+        return closes_at(day) <= now and (through is None or day <= through)
+
+    accounts, unreadable = _accounts(lake, is_closed)
+    report.open_days += [f"{day}: {why}" for day, why in unreadable.items()]
     report.accounts = len(accounts)
     for account in accounts:
         try:
             with lake.lock("compaction", account) as lock:
-                each = _Account(lake, account, lock, report, history, file_clock, grace)
-                each.close_days(now, through, set(unreadable))
-                each.make_history(now, through)
-                each.sweep()
+                _Account(lake, account, lock, report).close_days(is_closed, {*unreadable})
+                build = HistoryBuild(lake, account, lock, history)
+                build.run(is_closed)
+                report.history_days += build.built
+                report.open_days += [f"history of {account}: {why}" for why in build.waits]
+                at = file_clock() if file_clock else lock.now()
+                swept, orphans = sweep_account(lake, account, lock, at, grace)
+                report.swept += swept
+                report.orphans += orphans
         except Locked as error:
             log.warning("%s: %s", account, error, extra={"account": account})
             report.locked.append(account)
-    report.orphans += sweep_nobodys(lake, file_clock())
+        except MemoryError:
+            log.error("%s: %s", account, MEMORY_ADVICE)
+            report.open_days.append(f"{account}: {MEMORY_ADVICE}")
+    report.orphans += sweep_orphans(lake, file_clock)
     return report
 
 
-def _is_closed(day: date, now: datetime, through: date | None) -> bool:
-    return closes_at(day) <= now and (through is None or day <= through)
-
-
-def _accounts(lake: Lake, now: datetime, through: date | None) -> tuple[list[str], dict[date, str]]:
+def _accounts(lake: Lake, is_closed: Callable[[date], bool]) -> tuple[list[str], dict[date, str]]:
     """Every account with something to do, and the days that hold a ledger file nobody can read."""
-    accounts = {place.account for place in lake.places("compacted/snapshots")}
-    accounts |= {account for account, _ in lake.marks()}
+    accounts = {account for account, _ in lake.catalog.closed()} | {*read_watermarks(lake.storage)}
     unreadable: dict[date, str] = {}
-    for snapshot_id, place in sorted(lake.landed("snapshots").items()):
-        if _is_closed(place.day, now, through):
+    for snapshot_id, file in sorted(lake.landed("snapshots").items()):
+        if is_closed(file.day):
             try:
                 accounts.add(lake.ledger_row(snapshot_id).account)
             except Missing:
                 continue  # swept meanwhile
             except LakeError as error:
-                unreadable.setdefault(place.day, str(error))
+                unreadable.setdefault(file.day, str(error))
     return sorted(accounts), unreadable
 
 
 class _Account:
-    """The work on one account, its lock held."""
+    """Closes the days of one account, whose compaction lock is held."""
 
-    def __init__(
-        self,
-        lake: Lake,
-        account: str,
-        lock: Lock,
-        report: Report,
-        history: History | None,
-        file_clock: Callable[[], datetime],
-        grace: timedelta,
-    ) -> None:
+    def __init__(self, lake: Lake, account: str, lock: Lock, report: Report) -> None:
         self.lake = lake
         self.storage = lake.storage
         self.account = account
         self.lock = lock
         self.report = report
-        self.history = None
-        if history and history.FACTS:
-            self.history = Remake(lake, account, lock, history)
-        self.file_clock = file_clock
-        self.grace = grace
 
-    def _committed(self) -> list[Place]:
-        places = self.lake.places("compacted/snapshots")
-        return [place for place in places if place.account == self.account]
-
-    # --- day files and late files ---
-
-    def close_days(self, now: datetime, through: date | None, unreadable: set[date]) -> None:
+    def close_days(self, is_closed: Callable[[date], bool], unreadable: set[date]) -> None:
         """Commits a day file for each day that is over, a late file for what came after."""
+        catalog = self.lake.catalog
         landed = self.lake.landed("snapshots")
-        committed = self._committed()
-        has_day_file = {place.day for place in committed if place.stem == self.account}
-        done = {id_ for place in committed for id_ in self.lake.compacted_ids(place)}
-        expired = {day for account, day in self.lake.marks() if account == self.account}
+        days = {file.day for file in landed.values()}
+        closed = catalog.closed().items()
+        files = [f for (who, day), fs in closed if who == self.account and day in days for f in fs]
+        files = [file for file in files if not self._reopen(file, landed)]
+        has_day_file = {file.day for file in files if file.late_id is None}
+        done = {id_ for file in files for id_ in catalog.ids(file)}
+        expired_through = read_watermark(self.storage, self.account)[0].expired_through
+        final = final_until(catalog.manifests.load().values()).get(self.account)
         waiting: dict[date, list[str]] = defaultdict(list)
-        for snapshot_id, place in sorted(landed.items()):
-            if snapshot_id in done or place.day in expired:
-                continue
-            if not _is_closed(place.day, now, through):
+        for snapshot_id, file in sorted(landed.items()):
+            if snapshot_id in done or file.day <= expired_through or not is_closed(file.day):
                 continue
             try:
                 row = self.lake.ledger_row(snapshot_id)
             except LakeError:
                 continue  # named already; whose it is nobody knows
-            if row.account == self.account:
-                waiting[place.day].append(snapshot_id)
-        if waiting and self.history:
-            self.history.forget()
+            if row.account == self.account and not (final and row.earliest(snapshot_id) <= final):
+                waiting[file.day].append(snapshot_id)
         for day, ids in sorted(waiting.items()):
             if day in has_day_file:
                 for snapshot_id in ids:
@@ -189,11 +176,21 @@ class _Account:
             elif day not in unreadable:
                 self.report.days += self._try(day, self.account, ids)
 
+    def _reopen(self, file: LakeFile, landed: Mapping[str, LakeFile]) -> bool:
+        """Deletes a ledger file over another compaction's data, if landing has all its rows."""
+        ledger = self.lake.catalog.ledger(file)
+        keys = [file.beside(table) for table in ledger.data]
+        data = {entry.key: entry for entry in self.storage.entries("compacted", keys)}
+        if not self.lake.catalog.torn(file, ledger, data):
+            return False
+        if not all(id_ in landed for id_ in self.lake.compacted_ids(file)):
+            return False
+        self.lock.check()
+        return self.storage.delete(file.entry)
+
     def _try(self, day: date, stem: str, ids: list[str]) -> bool:
         try:
             self._commit(day, stem, ids)
-        except (Changed, Locked):
-            raise
         except Damaged as error:
             log.error("%s of %s stays open: %s", day, self.account, error)
             self.report.open_days.append(f"{day} of {self.account}: {error}")
@@ -209,25 +206,23 @@ class _Account:
             # a file system that does not tell case apart takes "Acc" for "acc"
             url = self.storage.url(commit)
             raise Damaged(f"{url}: is there already, of an account of that name in another case")
-        written: list[Entry] = []
+        written: dict[str, Entry] = {}
         for table in schema.DATA_TABLES:
             files = self._files(table.name, rows)
             entry = self._write(table, compacted_key(table.name, day, stem), files)
             if entry:
-                written.append(entry)
+                written[table.name] = entry
         # A rival whose lock we lost, or who lost ours, must not have put its own beneath our commit.
         self.lock.check()
-        for entry in written:
+        for entry in written.values():
             there = self.storage.find(entry.key)
             if there is None or there.etag != entry.etag:
                 url = self.storage.url(entry.key)
                 raise Changed(f"{url}: written by another run meanwhile: run the command again")
-        ledgers = [(self.lake.key("snapshots", id_), 1) for id_ in ids]
-        counts = {
-            table.name: sum(each.get(table.name) or 0 for each in rows.values())
-            for table in schema.DATA_TABLES
-        }
-        self._write(schema.SNAPSHOTS, commit, ledgers, commits=Held.of(ids, counts))
+        ledgers = [(landing_key("snapshots", id_), 1) for id_ in ids]
+        # It may do so after our check: the ledger file names the bytes that it commits.
+        data = {name: entry.size for name, entry in written.items()}
+        self._write(schema.SNAPSHOTS, commit, ledgers, commits=data)
 
     def _files(
         self, table: str, rows: Mapping[str, Mapping[str, int | None]]
@@ -235,12 +230,9 @@ class _Account:
         """The landing files of a table, each with the rows it must have."""
         files = []
         for snapshot_id, counts in rows.items():
-            key = self.lake.key(table, snapshot_id)
-            expected = counts[table]
-            if expected != 0 or self.storage.find(key):
-                # where the ledger is older than the table, the file decides
-                if expected is None and not self.storage.find(key):
-                    continue
+            key, expected = landing_key(table, snapshot_id), counts[table]
+            # where the ledger is older than the table, the file decides
+            if expected or (expected is None and self.storage.find(key)):
                 files.append((key, expected))
         return files
 
@@ -250,15 +242,18 @@ class _Account:
         key: str,
         files: Sequence[tuple[str, int | None]],
         *,
-        commits: Held | None = None,
+        commits: Mapping[str, int] | None = None,
     ) -> Entry | None:
         """One sorted file from many, put over what a killed compaction left there, if anything."""
-        there = None if commits else self.storage.find(key)
+        there = None if commits is not None else self.storage.find(key)
         if not files:
             if there:
-                self.storage.delete(key)
+                self.lock.check()
+                self.storage.delete(there)
             return None
-        columns = commits.within(table.schema) if commits else table.schema
+        columns = table.schema
+        if commits is not None:
+            columns = columns.with_metadata({**columns.metadata, DATA: json.dumps(commits)})
         file = DayFile(self.storage, key, columns, there or "nothing")
         try:
             for rows in sorted_rows(self.storage, table, files):
@@ -272,19 +267,3 @@ class _Account:
             file.discard()
         self.report.rows += file.rows
         return entry
-
-    def make_history(self, now: datetime, through: date | None) -> None:
-        """Makes the facts of every closed day whose history is not current."""
-        if self.history is None:
-            return
-        self.history.make(lambda day: _is_closed(day, now, through))
-        self.report.history_days += self.history.made
-        self.report.open_days += [f"history of {self.account}: {why}" for why in self.history.waits]
-
-    def sweep(self) -> None:
-        """Deletes what the day files replace, past the grace, and what nobody ever committed."""
-        swept, orphans = sweep_account(
-            self.lake, self.account, self._committed(), self.file_clock(), self.grace
-        )
-        self.report.swept += swept
-        self.report.orphans += orphans

@@ -1,8 +1,4 @@
-"""Which days' history is made anew, and how it is put: only ever current, or not used.
-
-A day's facts are made from the snapshots of its window, by the facts that this version knows; the
-day's file of ``history/days`` names both, and is deleted first and written last.
-"""
+"""Builds the history of closed days: which need it, and how it is put so that none is ever stale."""
 
 from __future__ import annotations
 
@@ -11,38 +7,44 @@ import os
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
-from datetime import date, timedelta
-from typing import TYPE_CHECKING, Protocol
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import duckdb
+import msgspec
 import pyarrow as pa
 
 from pipeline.lake import FACTS_FROM, Lake, date_of, history_key
-from pipeline.lake.committed import Held, MadeFrom, days_file, made_from, sum_of
 from pipeline.lake.day_file import ROWS_PER_GROUP
-from pipeline.lake.expiry import note_leaning
+from pipeline.lake.manifest import Manifest, Versioned, fact_versions, put_manifest
+from pipeline.lake.paths import end_of, landing_key, manifest_key
 from pipeline.lake.table_file import TableFile
-from pipeline.lake.view import View, rowless_of
-from pipeline.schema import facts
-from pipeline.storage import Entry, LakeError, Lock
+from pipeline.storage import Changed, Entry, LakeError, Lock, Locked, Over
 
 if TYPE_CHECKING:
     from pipeline.query import Connection
-    from pipeline.schema.facts import AccountDay
 
 log = logging.getLogger("nodelake.compact")
 
-#: What DuckDB may take while it makes history; more goes to temporary files.
+#: What DuckDB may take while it builds history; more goes to temporary files.
 MEMORY = "2GB"
-#: Of a day that must not be made anew: from the rows that are left it would tell less.
-LOST = (
-    "its file of history/days is missing, and rows it was made with have expired: bring it back from "
-    "a backup"
+MEMORY_ADVICE = (
+    "not enough memory: give the process 3 GB (ulimit -v, the container's limit), and run again"
 )
 
+# When the first and the last listing of some snapshots ended: of the account, and of its pools.
+_LISTED = """
+select min(ended_at), max(ended_at) from (
+    select pool_listing_finished_at as ended_at, snapshot_id, account, date from snapshots
+    union all
+    select listing_finished_at, snapshot_id, account, date from pools
+) as listed
+where account = $account and snapshot_id in (select unnest($ids)) and date in ({days})
+"""
 
-class History(Protocol):
-    """Makes facts from days: ``pipeline.history``."""
+
+class FactBuilder(Protocol):
+    """Builds facts from days: ``pipeline.query.history``."""
 
     @property
     def FACTS(self) -> Collection[str]:
@@ -54,158 +56,179 @@ class History(Protocol):
         """The facts of one account-day, by name."""
 
     def windows(self, connection: Connection, account: str) -> Mapping[date, Collection[str]]:
-        """For each day of an account's record, the snapshots its facts are made from."""
+        """For each day of an account's record, the snapshots its facts are built from."""
 
 
-class Remake:
-    """The history of one account, its compaction lock held.
+class Stale(NamedTuple):
+    """A day whose manifest does not name what a reader sees now."""
 
-    ``made`` counts the days that were made; ``waits`` says why history waits, if it does.
+    day: date
+    ids: frozenset[str]
+    """The snapshots of its window, and its own."""
+    ledger_files: tuple[str, ...]
+    old: Versioned | None
+    is_renamed: bool
+    """The snapshots are those that its history was built from, in other files."""
+
+
+class HistoryBuild:
+    """Builds the history of one account, whose compaction lock is held.
+
+    ``built`` counts the days that were built; ``waits`` says why history waits, if it does.
     """
 
-    def __init__(self, lake: Lake, account: str, lock: Lock, history: History) -> None:
+    def __init__(
+        self, lake: Lake, account: str, lock: Lock, builder: FactBuilder | None = None
+    ) -> None:
+        if builder is None:
+            from pipeline.query import history
+
+            builder = history
         self.lake = lake
         self.storage = lake.storage
         self.account = account
         self.lock = lock
-        self.history = history
-        self.made = 0
+        self.builder = builder
+        self.built = 0
         self.waits: list[str] = []
-        self._over: set[AccountDay] = set()  # days that history alone tells of, marked or not
 
-    def forget(self) -> None:
-        """Before a day or a late file commits: history that is not made from it may not stand.
-
-        Were it deleted after the commit, a compaction killed in between would leave the facts of the
-        neighbouring days stale for ever: their own snapshots have not changed.
-        """
-        wanted: Mapping[date, Collection[str]] = {}
-        self._over = self.lake.marks()
-        try:
-            with self._connect() as connection:
-                wanted = self._wanted(connection)
-        except (duckdb.Error, LakeError) as error:
-            # A damaged file hides which days its snapshot touches: then none is current.
-            self._wait(str(error))
-        places = [p for p in self.lake.places("history/days") if p.stem == self.account]
-        made = {(p.stem, p.day): made_from(self.storage, p.key, p.day) for p in places}
-        self._over |= rowless_of(self.lake, made)
-        for place in places:
-            by = made[place.stem, place.day]
-            if not self._is_current(place.day, wanted.get(place.day, ()), by):
-                self.storage.delete(place.key)
-
-    def make(self, is_closed: Callable[[date], bool], tries: int = 3) -> None:
-        """Makes the facts of every closed day whose history is not made from what is there now.
+    def run(self, is_closed: Callable[[date], bool], tries: int = 3) -> None:
+        """Builds every closed day whose history is not of what is there now.
 
         A day within a gap of the record has history too, and no snapshot of its own. ``tries``: how
         often it is begun, where files are replaced meanwhile.
         """
         missed = self.storage.missed
         try:
-            opened = self._connect()
-        except LakeError as error:  # a damaged ledger file: whose days it touches nobody knows
-            self._wait(str(error))
-            return
-        try:
-            with opened as connection:
-                view = connection.view
-                marks = self.lake.marks()
-                self._over = marks | {
-                    (who, day) for who, day, _, why in view.untold if why == "unmarked"
-                }
-                self._note_leaning(view, marks)
-                lost = {
-                    day
-                    for who, day, _, why in view.untold
-                    if who == self.account and why == "rows missing"
-                }
-                for day, ids in sorted(self._wanted(connection).items()):
-                    if is_closed(day) and not self._is_made(view, day, ids):
-                        if day in lost:
-                            self._wait(f"{day}: {LOST}")
-                            continue
-                        if gone := self._missing(view, day, ids):
-                            self._wait(
-                                f"{day}: {gone}: the file is missing, and the ledger has rows for it"
-                            )
-                            continue
-                        self._build(connection, day, sorted(ids))
-                        self.made += 1
+            with self.connect() as connection:
+                stale = [each for each in self.stale(connection) if is_closed(each.day)]
+                # All before the first: no day may be current again while a neighbour's is stale.
+                begun = [self._begin(connection, each) for each in stale]
+                missing = [*self.lake.missing(connection.view, FACTS_FROM)] if stale else []
+                for each, over in zip(stale, begun, strict=True):
+                    if not each.is_renamed:
+                        self._build(connection, each, over, missing)
+        except (Changed, Locked):
+            raise
+        except duckdb.OutOfMemoryException:
+            self._wait(MEMORY_ADVICE)
         except duckdb.Error as error:
             # an import that was written anew is the same rows under another version
             if self.storage.missed > missed and tries > 1:
-                self.make(is_closed, tries - 1)
+                self.run(is_closed, tries - 1)
             else:
                 self._wait(str(error))
+        except LakeError as error:
+            self._wait(str(error))  # a damaged file: whose days it touches nobody knows
 
-    def _note_leaning(self, view: View, marks: Collection[AccountDay]) -> None:
-        """An older nodelake did not, of a day whose rows it expired."""
-        for account, day in view.standing:
-            made = self.lake.made_from(day, account) if account == self.account else None
-            if made:
-                on = {each for each in made.days if (account, each) in marks}
-                note_leaning(self.storage, account, day, on)
+    def stale(self, connection: Connection) -> list[Stale]:
+        """The days whose history is not of what is there now, sorted; none that is final."""
+        view = connection.view
+        windows = self.builder.windows(connection, self.account) if self.builder.FACTS else {}
+        closed = {day for who, day in view.closed if who == self.account and self.builder.FACTS}
+        final = view.final_until.get(self.account)
+        found = []
+        for day in sorted(closed | windows.keys()):
+            ids = {*windows.get(day, ()), *view.compacted_on(self.account, day)}
+            old = view.manifests.get((self.account, day))
+            if old and old.manifest.is_final:
+                continue
+            if day not in closed and any(date_of(id_) == day for id_ in ids):
+                continue  # its rows are in landing only
+            if old is None and final and end_of(day) <= final:
+                key = manifest_key(day, self.account)
+                self._wait(
+                    f"{self.storage.url(key)}: the file is missing: restore it from a backup"
+                )
+                continue
+            names = view.ledger_keys(self.account, ids)
+            files = tuple(sorted({*names.values()}))
+            known = {*old.manifest.ledger_files} if old else set()
+            is_current = (self.account, day) in view.history_days
+            if is_current and known == {*files}:
+                continue
+            is_renamed = (self.account, day) in view.intact and all(
+                name in known or landing_key("snapshots", id_) in known
+                for id_, name in names.items()
+            )
+            found.append(Stale(day, frozenset(ids), files, old, is_renamed))
+        return found
 
-    def _missing(self, view: View, day: date, ids: Collection[str]) -> str | None:
-        """A file without which a day's facts would tell less than those that are there."""
-        days = {day, *map(date_of, ids)}
+    def connect(self) -> closing[Connection]:
+        """A connection of bounded memory; what is more goes to temporary files."""
+        from pipeline import query
+
+        connection = query.connect(self.lake)
+        # DuckDB would take four fifths of the machine, and spill into the working directory.
+        connection.sql(f"set memory_limit = '{MEMORY}'")
+        spill = f"{tempfile.gettempdir()}/nodelake-spill-{os.getpid()}"
+        connection.sql(f"set temp_directory = '{spill}'")
+        return closing(connection)
+
+    def _begin(self, connection: Connection, stale: Stale) -> Over:
+        """Renews a manifest whose files were renamed; of any other day it says "being rebuilt".
+
+        Returns what the manifest of the rebuilt day is put over.
+        """
+        if stale.old is None:
+            return "nothing"
+        self.lock.check()
+        manifest = msgspec.structs.replace(stale.old.manifest, state="being rebuilt")
+        if stale.is_renamed:
+            manifest = self._manifest(connection, stale, stale.old.manifest.files)
+        return put_manifest(self.storage, manifest, stale.old.entry)
+
+    def _build(
+        self, connection: Connection, stale: Stale, over: Over, missing: Iterable[str]
+    ) -> None:
+        """Puts the files of a day's facts, then the manifest that names them."""
+        day = stale.day
+        days = {day, *map(date_of, stale.ids)}
         days |= {each + timedelta(step) for each in (min(days), max(days)) for step in (-1, 1)}
-        names = [f"date={each}/{self.account}{end}" for each in days for end in (".", "-late-")]
-        for table in FACTS_FROM:
-            for url in view.lacking.get(table, ()):
-                if any(name in url for name in names):
-                    return url
-            for snapshot_id in {*ids}.intersection(view.without_rows.get(table, ())):
-                key = self.lake.key(table, snapshot_id)
-                rows = self.lake.ledger_row(snapshot_id).rows.get(table)
-                if rows and not self.storage.find(key):
-                    return self.storage.url(key)
-        return None
+        names = {f"date={each}/{self.account}{end}" for each in days for end in (".", "-late-")}
+        for url in missing:  # from less rows the facts would say less
+            if any(name in url for name in names) or url.rpartition("/")[2][:-8] in stale.ids:
+                self._wait(f"{day}: {url}: the file is missing: restore it from a backup")
+                return
+        files = {}
+        for fact, rows in self.builder.build_day(connection, self.account, day):
+            files[fact] = self._put(history_key(fact, day, self.account), rows).size
+        for fact in {*self.builder.FACTS} - files.keys():
+            there = self.storage.find(history_key(fact, day, self.account))
+            if there:
+                self.lock.check()
+                self.storage.delete(there)
+        self.lock.check()
+        put_manifest(self.storage, self._manifest(connection, stale, files), over)
+        self.built += 1
 
-    def _wait(self, why: str) -> None:
-        log.error("no history of %s: %s", self.account, why)
-        self.waits.append(why)
+    def _manifest(self, connection: Connection, stale: Stale, files: Mapping[str, int]) -> Manifest:
+        view, day = connection.view, stale.day
+        own = {f.stem: view.ledgers[f.key] for f in view.closed.get((self.account, day), ())}
+        first, last = self._listed(connection, {day}, view.compacted_on(self.account, day))
+        _, latest = self._listed(connection, {*map(date_of, stale.ids)}, stale.ids)
+        return Manifest(
+            account=self.account,
+            date=day,
+            ledger_files=stale.ledger_files,
+            own=own,
+            facts=fact_versions(),
+            files={**files},
+            first_listing_at=first,
+            last_listing_at=last,
+            latest_listing_at=latest,
+        )
 
-    def _is_current(self, day: date, ids: Collection[str], made: MadeFrom | None) -> bool:
-        """Whether a day's history is made from just these, or has to stand: rows have expired."""
-        if (self.account, day) in self._over:
-            return True
-        if made is None:
-            return False
-        if made.leans_on(self._over, self.account):
-            return True
-        return made.sum == sum_of({*ids}) and made.facts == facts.versions()
-
-    def _wanted(self, connection: Connection) -> dict[date, set[str]]:
-        """For each day that has not expired, the snapshots its history has to be made from."""
-        own = {
-            day: ids for (who, day), ids in connection.view.compacted.items() if who == self.account
-        }
-        around = self.history.windows(connection, self.account)
-        days = {*around, *own} - {day for who, day in self._over if who == self.account}
-        return {day: {*around.get(day, ()), *own.get(day, ())} for day in days}
-
-    def _is_made(self, view: View, day: date, ids: set[str]) -> bool:
-        """Whether a day's history needs no making: it is current, or its rows are still in landing."""
-        own = f"{day:%Y%m%d}"
-        if (self.account, day) not in view.closed and any(i.startswith(own) for i in ids):
-            return True
-        if (self.account, day) not in view.history_days:
-            return False
-        return self._is_current(day, ids, self.lake.made_from(day, self.account))
-
-    def _build(self, connection: Connection, day: date, ids: list[str]) -> None:
-        days_key = history_key("days", day, self.account)
-        self.storage.delete(days_key)
-        made = {}
-        for fact, rows in self.history.build_day(connection, self.account, day):
-            made[fact] = self._put(history_key(fact, day, self.account), rows).size
-        for fact in set(self.history.FACTS) - made.keys():
-            self.storage.delete(history_key(fact, day, self.account))
-        places = connection.view.closed.get((self.account, day), ())
-        held: dict[str, tuple[str, Held]] = {p.stem: (p.etag, self.lake.held(p)) for p in places}
-        self._put(days_key, days_file((self.account, day), ids, made, held))
+    def _listed(
+        self, connection: Connection, days: Collection[date], ids: Collection[str]
+    ) -> tuple[datetime | None, datetime | None]:
+        """When the first and the last listing of these snapshots ended."""
+        dates = ", ".join(f"date '{day}'" for day in sorted(days))  # only their files are read
+        given = {"account": self.account, "ids": [*ids]}
+        with closing(connection.cursor()) as cursor:
+            found = cursor.execute(_LISTED.format(days=dates), given).fetchone()
+            first, last = found or (None, None)
+        return first, last
 
     def _put(self, key: str, rows: pa.RecordBatchReader | pa.Table) -> Entry:
         there = self.storage.find(key)
@@ -220,12 +243,6 @@ class Remake:
         finally:
             file.discard()
 
-    def _connect(self) -> closing[Connection]:
-        from pipeline import query
-
-        connection = query.connect(self.lake)
-        # DuckDB would take four fifths of the machine, and spill into the working directory.
-        connection.sql(f"set memory_limit = '{MEMORY}'")
-        spill = f"{tempfile.gettempdir()}/nodelake-spill-{os.getpid()}"
-        connection.sql(f"set temp_directory = '{spill}'")
-        return closing(connection)
+    def _wait(self, why: str) -> None:
+        log.error("no history of %s: %s", self.account, why)
+        self.waits.append(why)

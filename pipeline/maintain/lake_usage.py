@@ -1,4 +1,4 @@
-"""What a lake holds of each account: files and bytes by zone, and the days that wait for compaction."""
+"""What a lake has of each account: files and bytes by zone, and the days that wait for compaction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ZONES = ("landing", "compacted", "history")
 
 
 @dataclass
-class Holdings:
+class LakeUsage:
     """One account's part of a lake."""
 
     files: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ZONES, 0))
@@ -23,10 +23,10 @@ class Holdings:
     """Days that are over and not compacted yet."""
 
 
-def holdings(
+def lake_usage(
     lake: Lake, view: View, accounts: Mapping[str, str], now: datetime
-) -> dict[str, Holdings]:
-    """Files and bytes as they lie there now, and the open days of a view, by account.
+) -> dict[str, LakeUsage]:
+    """Files and bytes as they are now, and the open days of a view, by account.
 
     Landing files that compaction has replaced and not yet swept count as landing; what no committed
     snapshot has, a killed run's leftovers, is nobody's.
@@ -35,15 +35,15 @@ def holdings(
         accounts: whose each committed snapshot is, by id.
         now: a day is over once no run that began in it can still be going.
     """
-    found: dict[str, Holdings] = defaultdict(Holdings)
+    found: dict[str, LakeUsage] = defaultdict(LakeUsage)
     for zone in ZONES:
         for entry in lake.storage.list(zone):
-            stem = entry.key.rpartition("/")[2].removesuffix(".parquet")
+            stem = entry.key.rpartition("/")[2].removesuffix(".parquet").removesuffix(".json")
             whose = accounts.get(stem) if zone == "landing" else stem.partition("-late-")[0]
-            if whose is not None and entry.key.endswith(".parquet"):
+            if whose is not None and entry.key.endswith((".parquet", ".json")):
                 found[whose].files[zone] += 1
                 found[whose].bytes[zone] += entry.size
-    for snapshot_id in view.snapshot_ids:
+    for snapshot_id in view.waiting:
         whose, day = accounts.get(snapshot_id), date_of(snapshot_id)
         if whose and (whose, day) not in view.closed and closes_at(day) <= now:
             found[whose].open_days.add(day)

@@ -19,7 +19,7 @@ from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 from pipeline import schema
 from pipeline.lake import FACTS_FROM, Lake, LakeError, View
-from pipeline.query import history, untold
+from pipeline.query import history, missing_facts
 from pipeline.query import prices as price_files
 from pipeline.query.question_files import Parameter as Parameter
 from pipeline.query.question_files import Question as Question
@@ -52,6 +52,16 @@ class Outdated(LakeError):
             "files of this connection's view of the lake have been replaced, compacted away or "
             "expired since it was taken: call refresh() and ask again"
         )
+
+
+#: Errors of a query, not of a file.
+_USER_ERRORS = (
+    duckdb.ParserException,
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ConversionException,
+    duckdb.OutOfMemoryException,
+)
 
 
 class _HistoryChanged(Outdated):
@@ -102,7 +112,7 @@ class Connection:
         self._whole: set[str] = set()  # tables of which no file is missing
         self._said: set[str] = set()  # of what history does not tell
         self._history: history.History
-        self._has_fleet = self._has_comments = False
+        self._has_fleet = self._has_comments = self._has_missing_files = False
         self.view: View
         self.refresh()
 
@@ -123,6 +133,10 @@ class Connection:
     def _name(self, query: str) -> tuple[str, ...]:
         """Makes what a query names; returns the facts among it."""
         facts = history.mentioned(query)
+        if "missing_files" in query and not self._has_missing_files:
+            files = self.lake.missing_files(self.view)
+            self._duckdb.execute(missing_facts.files_table(files))
+            self._has_missing_files = True
         if facts == history.FACTS:
             self._name_all()
         else:
@@ -175,7 +189,7 @@ class Connection:
         self.view = self.lake.view()
         self._made.clear()
         self._whole.clear()
-        self._has_fleet = self._has_comments = False
+        self._has_fleet = self._has_comments = self._has_missing_files = False
         for statement in _tables(self.view):
             self._duckdb.execute(statement)
 
@@ -198,9 +212,9 @@ class Connection:
         ``parameters`` are bound by name (``$pool``), never pasted.
         """
         self._name(query)
-        if self.view.untold:
+        if self.view.missing_facts:
             since = (parameters or {}).get("from")
-            untold.warn(self.view.untold, history.read_by(query), since, self._said)
+            missing_facts.warn(self.view.missing_facts, history.read_by(query), since, self._said)
         return self._duckdb.sql(query, params=parameters or None)
 
     def table(
@@ -228,14 +242,18 @@ class Connection:
         return self._table(query, parameters, may_lack)
 
     def refuse_missing(self, query: str) -> None:
-        """Raises LakeError where a file is missing that the ledger has rows for and a query reads.
+        """Raises LakeError where a query reads a file that is named, and missing.
 
-        It reads the tables that it names, and those that a fact's days are answered from.
+        It reads the tables that it names, the facts, and the tables that a fact's days are answered
+        from.
         """
         words = tables_named(query)
         if words & _FLEET:
             words |= {"nodes", "pools"}
-        named = {table.name for table in schema.DATA_TABLES} & words
+        named = {table for table in schema.TABLES if table in words}
+        facts = history.read_by(query)
+        if named or facts:
+            named |= {"snapshots", *facts, *(("manifests",) if facts else ())}
         missing = [*self.lake.missing(self.view, named - self._whole)]
         self._whole |= named if not missing else set()
         if self._name(query) and (around := self._history.days_read(self._duckdb)):
@@ -243,9 +261,20 @@ class Connection:
             missing += [file for file in found if any(f"date={day}/" in file for day in around)]
         if missing:
             raise LakeError(
-                f"{missing[0]}: the file is missing, and the ledger has rows for it: bring it back "
-                "from a backup; nodelake check tells what else is"
+                f"{missing[0]}: the file is missing, or not the one that was committed: restore it "
+                "from a backup; nodelake check missing_files names every such file"
             )
+
+    def _refuse_damaged(self, query: str) -> None:
+        """Raises LakeError where a file that a query reads is damaged: DuckDB may not name it."""
+        words = tables_named(query)
+        facts = history.read_by(query)
+        tables = FACTS_FROM if facts or words & _FLEET else ()
+        names = {table for table in schema.TABLES if table in words} | {"snapshots", *tables}
+        read = [*(self.view.files.get(name, ()) for name in names)]
+        read += [self.view.history.get(fact, ()) for fact in facts]
+        for error in self.lake.damage(file for files in read for file in files):
+            raise error
 
     def _table(self, query: str, given: Mapping[str, object] | None, may_lack: bool) -> pa.Table:
         storage = self.lake.storage
@@ -261,6 +290,8 @@ class Connection:
                 raise _HistoryChanged from error
             # gone, or (of an import that was written anew) the same under another version
             if storage.missed == missed and not self.lake.has_lost(self.view):
+                if not isinstance(error, _USER_ERRORS):
+                    self._refuse_damaged(query)
                 raise
             raise Outdated from error
         # a file that was replaced reads well, and tells of other snapshots than this view has
@@ -320,7 +351,7 @@ def _tables(view: View) -> Iterator[str]:
     """The views of the tables; the prices, if there are none yet."""
     yield price_files.EMPTY
     yield from _variables(view)
-    yield untold.table(view.untold)
+    yield missing_facts.table(view.missing_facts)
     for table in schema.TABLES.values():
         if view.files.get(table.name):
             # by name takes three times as long to plan: only where a file lacks a column
@@ -370,9 +401,9 @@ def _views(*, fleet: bool) -> Iterator[str]:
 
 
 def _history(view: View) -> history.History:
-    older = frozenset(fact for _, _, fact, why in view.untold if why == "made otherwise")
+    older = frozenset(fact for _, _, fact, why in view.missing_facts if why == "older version")
     return history.History(
-        view.history, view.history_days, view.spans, standing=view.standing, older=older
+        view.history, view.history_days, view.spans, standing=view.final_days, older=older
     )
 
 

@@ -15,7 +15,7 @@ from pipeline import schema
 from pipeline.flatten import NodeFlattener, pool_rows
 from pipeline.flatten.columns import Origin
 from pipeline.flatten.unknown_fields import UnknownFields
-from pipeline.lake import Lake, Refused, SnapshotWriter, date_of, new_snapshot_id
+from pipeline.lake import Lake, Refused, SnapshotWriter, new_snapshot_id
 from pipeline.redact import Redactor
 from pipeline.snapshot.ledger import Ledger, Listing, bare_pool, pool_tables
 from pipeline.snapshot.listing import processors
@@ -108,8 +108,10 @@ def store(
     )
     if lake.is_committed(identity):
         return Outcome(ledger.row(clock()) | {"status": "complete"}, False)
-    if lake.is_expired(date_of(identity), label):
-        raise Refused(f"{date_of(identity)} of {label} has expired: nothing may be added to it")
+    if lake.is_sealed(label, at):
+        raise Refused(
+            f"{label} is sealed at {at:%FT%TZ}: older rows have expired, nothing may be added"
+        )
     with lake.writer(identity, label) as writer:
         rows = _pool_rows(contents, ledger, redactor, at)
         for pool_id, flattener in _flattened(

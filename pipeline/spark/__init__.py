@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.lake import Lake, View
-from pipeline.query import Outdated, Question, QuestionError, question, untold
+from pipeline.query import Outdated, Question, QuestionError, missing_facts, question
 from pipeline.query.sql_files import read_as
 from pipeline.schema import facts
 from pipeline.spark.session import LOCAL, MEANING, SparkError, SparkSettingsError, first_line, need
@@ -218,7 +218,7 @@ class Spark:
             for each in reads:
                 self.view(each)
             since = (parameters or {}).get("from")
-            untold.warn(self.seen.untold, self._facts_read(), since, self._said)
+            missing_facts.warn(self.seen.missing_facts, self._facts_read(), since, self._said)
             answer = self.session.sql(text, args=dict(parameters or {})).toArrow()
         except self._translate.Untranslatable as error:
             raise SparkError(f"not for Spark: {error}") from None

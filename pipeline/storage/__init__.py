@@ -72,6 +72,9 @@ class Sink(Protocol):
 class Lock(Protocol):
     """A lock that is held."""
 
+    def now(self) -> datetime:
+        """The time by the clock that ``Entry.modified`` is of: the store's, not this machine's."""
+
     def check(self) -> None:
         """Raises Changed where the lock may have been lost."""
 
@@ -113,8 +116,11 @@ class Storage(Protocol):
     def sink(self, key: str, over: Over = "anything") -> Sink:
         """Begins a file."""
 
-    def delete(self, key: str, *, durable: bool = True) -> None:
-        """Removes a file; nothing where it is gone. ``durable``: a power cut does not bring it back."""
+    def delete(self, entry: Entry, *, durable: bool = True) -> bool:
+        """Removes just this version of a file; False where it is gone, or another version is there.
+
+        ``durable``: a power cut does not bring it back.
+        """
 
     def lock(self, name: str) -> AbstractContextManager[Lock]:
         """Holds a lock by name; it frees itself when the process dies. Raises Locked."""

@@ -6,7 +6,6 @@ leases, and large files as blocks whose last step, the block list, is conditiona
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import tempfile
@@ -35,13 +34,11 @@ from pipeline.storage import (
     Missing,
     Over,
 )
+from pipeline.storage.ranges import RangeFile
 from pipeline.storage.rest import Rest, blob_errors
 
 #: Files up to this size are put in one request.
 PUT_BYTES = 16 << 20
-#: Files up to this size are read whole by one request.
-_WHOLE_BYTES = 1 << 20
-_TAIL_BYTES = 1 << 16
 _THREADS = 16
 #: After so long polars asks for its token again.
 _TOKEN_SECONDS = 120
@@ -204,11 +201,10 @@ class Blob:
         """Begins a blob in a temporary file of this machine."""
         return _Sink(self, key, over)
 
-    def delete(self, key: str, *, durable: bool = True) -> None:
-        """Removes a blob."""
-        self._known.pop(key, None)
-        with blob_errors(self.url(key)), contextlib.suppress(NotFoundError, FileNotFoundError):
-            obstore.delete(self.store, self.path(key))
+    def delete(self, entry: Entry, *, durable: bool = True) -> bool:
+        """Removes just this version of a blob; False where it is gone, or another version is there."""
+        self._known.pop(entry.key, None)
+        return self.rest.delete(self.path(entry.key), self.url(entry.key), entry.etag)
 
     def lock(self, name: str) -> Any:
         """Holds a lease of 60 seconds on a blob, renewed until the block ends."""
@@ -218,7 +214,7 @@ class Blob:
         """Lets DuckDB read this lake's URLs through exact range reads."""
         from pipeline.storage.duck import BlobFiles
 
-        connection.register_filesystem(BlobFiles(self))
+        connection.register_filesystem(BlobFiles(self, self.address.uri))
 
     def polars_options(self) -> dict[str, Any]:
         """The account, its endpoint, and how to sign in: polars reads through the same Rust library."""
@@ -280,72 +276,6 @@ class _Sink:
         self.file.close()
 
 
-class RangeFile:
-    """A blob as a file: reads exactly what is asked for, the end and small files in one request."""
-
-    def __init__(self, blob: Blob, entry: Entry) -> None:
-        self.blob = blob
-        self.entry = entry
-        self.size = entry.size
-        self.closed = False
-        self._at = 0
-        self._tail: bytes | None = None
-        kept = _WHOLE_BYTES if entry.size <= _WHOLE_BYTES else _TAIL_BYTES
-        self._tail_from = max(0, entry.size - kept)
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes, fewer at the end."""
-        end = self.size if size is None or size < 0 else min(self.size, self._at + size)
-        start, self._at = self._at, max(self._at, end)
-        if start >= end:
-            return b""
-        if start >= self._tail_from:
-            if self._tail is None:
-                self._tail = self.blob.read_range(self.entry, self._tail_from, self.size)
-            return self._tail[start - self._tail_from : end - self._tail_from]
-        return self.blob.read_range(self.entry, start, end)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """As of any file."""
-        self._at = offset + (0, self._at, self.size)[whence]
-        return self._at
-
-    def tell(self) -> int:
-        """As of any file."""
-        return self._at
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def writable(self) -> bool:
-        """It is not."""
-        return False
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def flush(self) -> None:
-        """Nothing to do."""
-
-    def close(self) -> None:
-        """Lets go of what was read."""
-        self._tail = None
-        self.closed = True
-
-    def __enter__(self) -> RangeFile:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-
-def _for_polars(token: Callable[[], str]) -> Callable[[], tuple[dict[str, str], int]]:
-    """A bearer token as polars asks for one: azure-identity keeps it, and renews it in time."""
-    return lambda: ({"bearer_token": token()}, int(time.time()) + _TOKEN_SECONDS)
-
-
 def _identity() -> tuple[Any, Callable[[], str]]:
     """azure-identity for obstore, and a bearer token for the REST API."""
     from azure.identity import DefaultAzureCredential
@@ -354,3 +284,8 @@ def _identity() -> tuple[Any, Callable[[], str]]:
     credential = DefaultAzureCredential()
     scope = "https://storage.azure.com/.default"
     return AzureCredentialProvider(credential=credential), lambda: credential.get_token(scope).token
+
+
+def _for_polars(token: Callable[[], str]) -> Callable[[], tuple[dict[str, str], int]]:
+    """A bearer token as polars asks for one: azure-identity keeps it, and renews it in time."""
+    return lambda: ({"bearer_token": token()}, int(time.time()) + _TOKEN_SECONDS)

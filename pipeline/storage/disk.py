@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import secrets
+import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +21,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.storage import Changed, Entry, Found, Given, LakeError, Lock, Locked, Missing, Over
+
+log = logging.getLogger("nodelake.lake")
 
 _STAGING = ".staging"
 #: Directories below a lake's root at most: a link that leads upwards is not followed for ever.
@@ -30,6 +34,7 @@ class Disk:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._is_checked = False
         self.missed = 0  # an open file stays what it was, whatever takes its name
 
     def __str__(self) -> str:
@@ -44,8 +49,23 @@ class Disk:
         """The absolute path."""
         return f"{self._root}/{key}"
 
+    def _warn_of_others(self) -> None:
+        """Logs a warning, once, where any user of the machine may add files to the lake."""
+        if not self._is_checked:
+            with contextlib.suppress(OSError):
+                mode = self._root.stat().st_mode
+                self._is_checked = True
+                if mode & stat.S_IWOTH:
+                    log.warning(
+                        "%s: every user of this machine may write here, and so change the record: "
+                        "chmod o-w %s",
+                        self._root,
+                        self._root,
+                    )
+
     def list(self, prefix: str) -> Iterator[Entry]:
         """The finished files below a directory."""
+        self._warn_of_others()
         return (entry for entry in self._walk(prefix) if not _is_staging(entry.key))
 
     def entries(self, folder: str, keys: Collection[str]) -> Iterator[Entry]:
@@ -57,7 +77,8 @@ class Disk:
                 continue
             except OSError as error:
                 raise disk_error(f"{self._root}/{key}", error) from error
-            yield _entry(key, found)
+            if stat.S_ISREG(found.st_mode):
+                yield _entry(key, found)
 
     def many(self, read: Callable[[Given], Found], things: Iterable[Given]) -> Iterator[Found]:
         """One after another: a thread takes longer to wake than a small file to read."""
@@ -65,7 +86,7 @@ class Disk:
 
     def leftovers(self) -> Iterator[Entry]:
         """Staging files, whoever left them."""
-        for prefix in ("landing", "compacted", "history", "expired", "expiring", "leaning"):
+        for prefix in ("landing", "compacted", "history", "expired"):
             yield from (entry for entry in self._walk(prefix) if _is_staging(entry.key))
 
     def _walk(self, prefix: str) -> Iterator[Entry]:
@@ -84,25 +105,29 @@ class Disk:
                 if each.is_dir(follow_symlinks=key.count("/") < _DEPTH):
                     yield from self._walk(key)
                     continue
-                entry = _entry(key, each.stat())
+                found_as = each.stat()
             except FileNotFoundError:  # deleted since it was listed
                 continue
             except OSError as error:
                 raise disk_error(f"{self._root}/{key}", error) from error
-            yield entry
+            if stat.S_ISREG(found_as.st_mode):  # a pipe would hold up who opens it
+                yield _entry(key, found_as)
 
     def find(self, key: str) -> Entry | None:
         """The file as it is now."""
         with _disk_errors(self._root / key):
             try:
-                return _entry(key, (self._root / key).stat())
+                found = (self._root / key).stat()
             except (FileNotFoundError, NotADirectoryError):
                 return None
+        return _entry(key, found) if stat.S_ISREG(found.st_mode) else None
 
     def open(self, key: str) -> Any:
         """The file, for random access."""
         path = f"{self._root}/{key}"
         try:
+            if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - of thousands no Path each
+                raise LakeError(f"{path}: not a regular file: move it out of the lake")
             return pa.OSFile(path, "rb")
         except FileNotFoundError:
             raise Missing(f"{path}: the file is missing") from None
@@ -115,24 +140,38 @@ class Disk:
         with _disk_errors(path):
             return _Sink(self, key, path, over)
 
-    def delete(self, key: str, *, durable: bool = True) -> None:
-        """Removes a file, and syncs its directory."""
-        path = self._root / key
-        with _disk_errors(path), contextlib.suppress(FileNotFoundError):
-            path.unlink()
+    def delete(self, entry: Entry, *, durable: bool = True) -> bool:
+        """Removes just this version of a file, and its directory if it is empty then."""
+        path = self._root / entry.key
+        with _disk_errors(path):
+            with self.swapping():
+                there = self.find(entry.key)
+                if there is None or there.etag != entry.etag:
+                    return False
+                path.unlink()
             if durable:
                 sync_directory(path.parent)
-            if path.parent.name.startswith("date=") and not key.startswith("history/"):
+            if path.parent.name.startswith("date=") and not entry.key.startswith("history/"):
                 with contextlib.suppress(OSError):  # not empty
                     path.parent.rmdir()
+            return True
+
+    @contextlib.contextmanager
+    def swapping(self) -> Iterator[None]:
+        """Keeps every other process from giving or taking a name: a check and what follows are one."""
+        handle = _open_lock(self._root / "locks" / "names.lock")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[Lock]:
         """Holds a lock file; the kernel frees it when we die."""
+        self._warn_of_others()
         path = self._root / "locks" / name
-        make_directories(path.parent)
-        with _disk_errors(path):
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = _open_lock(path)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -143,8 +182,9 @@ class Disk:
                 raise Locked(path.name, holder) from None
             with _disk_errors(path):
                 os.ftruncate(handle, 0)
-                told = f"pid {os.getpid()} since {datetime.now(UTC):%FT%TZ}\n"
-                os.pwrite(handle, told.encode(), 0)
+                os.pwrite(
+                    handle, f"pid {os.getpid()} since {datetime.now(UTC):%FT%TZ}\n".encode(), 0
+                )
             yield _Held(path, handle)
         finally:
             os.close(handle)
@@ -163,6 +203,12 @@ class _Held:
     def __init__(self, path: Path, handle: int) -> None:
         self.path = path
         self.handle = handle
+
+    def now(self) -> datetime:
+        """The file system's time, as it dates a file that changes now."""
+        with _disk_errors(self.path):
+            os.utime(self.handle)
+            return datetime.fromtimestamp(os.fstat(self.handle).st_mtime, UTC)
 
     def check(self) -> None:
         """Raises Changed where the lock file was deleted: another run may hold a new one."""
@@ -191,9 +237,9 @@ class _Sink:
             self.file.flush()
             os.fsync(self.file.fileno())
             self.file.close()
-            # Not one step with the rename: what is put under a condition is put under a lock.
-            _check(self.disk.find(self.key) if self.over != "anything" else None, self)
-            self.staging.replace(self.path)
+            with self.disk.swapping():
+                _check(self.disk.find(self.key) if self.over != "anything" else None, self)
+                self.staging.replace(self.path)
             sync_directory(self.path.parent)
             return _entry(self.key, self.path.stat())
 
@@ -203,6 +249,22 @@ class _Sink:
             self.file.close()
         with contextlib.suppress(OSError):
             self.staging.unlink()
+
+
+def _open_lock(path: Path) -> int:
+    """A lock file's handle; its directory is made. A link is never followed, nor emptied."""
+    make_directories(path.parent)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        handle = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise LakeError(f"{path}: a symbolic link where a lock must be: delete it") from None
+        raise disk_error(path, error) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise LakeError(f"{path}: not a regular file where a lock must be: delete it")
+    return handle
 
 
 def _begin(path: Path) -> int:
@@ -225,10 +287,10 @@ def _check(there: Entry | None, sink: _Sink) -> None:
         raise Changed(f"{sink.path}: written by another run meanwhile: run the command again")
 
 
-def _entry(key: str, stat: os.stat_result) -> Entry:
-    modified = datetime.fromtimestamp(stat.st_mtime, UTC)
-    etag = f"{stat.st_ino:x}-{stat.st_mtime_ns:x}-{stat.st_size:x}"
-    return Entry(key, stat.st_size, modified, etag)
+def _entry(key: str, found: os.stat_result) -> Entry:
+    modified = datetime.fromtimestamp(found.st_mtime, UTC)
+    etag = f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"
+    return Entry(key, found.st_size, modified, etag)
 
 
 def _is_staging(key: str) -> bool:

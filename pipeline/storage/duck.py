@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
 
-from pipeline.storage.blob import RangeFile
+from pipeline.storage import Entry
+from pipeline.storage.ranges import RangeFile, Ranges
 
-if TYPE_CHECKING:
-    from pipeline.storage.blob import Blob
+
+class Blobs(Ranges, Protocol):
+    """The blobs of one lake."""
+
+    def known(self, key: str) -> Entry:
+        """The blob as it was last listed, or as it is now. Raises Missing."""
 
 
 class BlobFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
@@ -18,13 +23,14 @@ class BlobFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
 
     cachable = False
 
-    def __init__(self, blob: Blob) -> None:
+    def __init__(self, blob: Blobs, uri: str) -> None:
         super().__init__()
         self.blob = blob
-        self.protocol = blob.address.uri.split("://", 1)[0]
+        self.uri = uri
+        self.protocol = uri.split("://", 1)[0]
 
     def _key(self, path: str) -> str:
-        return path.removeprefix(f"{self.blob.address.uri}/")
+        return path.removeprefix(f"{self.uri}/")
 
     def glob(self, path: str, **options: Any) -> list[str]:
         """The path itself: files are always named one by one."""

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import IO, Any
 from urllib.parse import quote
 
@@ -64,11 +65,24 @@ class Rest:
         content: bytes = b"",
     ) -> httpx.Response:
         """One PUT, tried again where nothing came of it. Its errors never hold the signed URL."""
-        sent = {"x-ms-version": _VERSION, **(headers or {})}
+        return self._send("PUT", path, query, headers or {}, content)
+
+    def delete(self, path: str, url: str, etag: str) -> bool:
+        """Deletes one version of a blob; False where it is gone, or another version is there."""
+        response = self._send("DELETE", path, "", {"If-Match": f'"{etag}"'}, None)
+        if response.status_code in (404, 412):
+            return False
+        _require(response, url)
+        return True
+
+    def _send(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], content: bytes | None
+    ) -> httpx.Response:
+        sent = {"x-ms-version": _VERSION, **headers}
         for attempt in range(_ATTEMPTS):
-            url = self._signed(path, query, sent)
+            url = self._signed(method, path, query, sent)
             try:
-                response = self._client.put(url, headers=sent, content=content)
+                response = self._client.request(method, url, headers=sent, content=content)
             except httpx.HTTPError as error:
                 if attempt + 1 == _ATTEMPTS:
                     raise LakeError(
@@ -80,14 +94,14 @@ class Rest:
             time.sleep(0.2 * 2**attempt)
         raise AssertionError("unreachable")
 
-    def _signed(self, path: str, query: str, headers: dict[str, str]) -> str:
+    def _signed(self, method: Any, path: str, query: str, headers: dict[str, str]) -> str:
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token()}"
-            return f"{self.endpoint}/{quote(path)}?{query}"
+            return f"{self.endpoint}/{quote(path)}" + (f"?{query}" if query else "")
         if self._sas:
-            return f"{self.endpoint}/{quote(path)}?{self._sas}&{query}"
+            return f"{self.endpoint}/{quote(path)}?{self._sas}" + (f"&{query}" if query else "")
         # obstore signs for an hour with the account's key; it is used at once.
-        signed = obstore.sign(self.store, "PUT", path, timedelta(hours=1))
+        signed = obstore.sign(self.store, method, path, timedelta(hours=1))
         return f"{signed}&{query}" if query else signed
 
     def put_blocks(self, path: str, url: str, file: IO[bytes], condition: dict[str, str]) -> str:
@@ -169,9 +183,9 @@ class _Lease:
         _require(response, self.url)
         self._renewed = begun
         self._thread.start()
-        told = f"pid {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%FT%TZ}\n"
+        holder = f"pid {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%FT%TZ}\n"
         headers = {"x-ms-lease-id": self.id, "x-ms-blob-type": "BlockBlob"}
-        self.rest.put(self.path, "", headers, told.encode())
+        self.rest.put(self.path, "", headers, holder.encode())
 
     def _renew(self) -> None:
         while not self._over.wait(_RENEW_SECONDS):
@@ -190,6 +204,12 @@ class _Lease:
         """Raises Changed where the lease is lost, or was not renewed for too long."""
         if self._is_lost or _awake_or_not() - self._renewed > _DOUBTFUL_SECONDS:
             raise Changed(f"{self.url}: the lease was lost: run the command again")
+
+    def now(self) -> datetime:
+        """The service's time, as a renewal's answer has it."""
+        response = self._ask("renew")
+        _require(response, self.url)
+        return parsedate_to_datetime(response.headers["Date"])
 
     def release(self) -> None:
         self._over.set()
@@ -229,7 +249,7 @@ def blob_errors(url: str) -> Iterator[None]:
         # a listing's refusal has no kind of its own
         status = re.search(r"status code: (\d{3})", str(error)) if kind == "GenericError" else None
         advice = (_advice(int(status[1])) if status else None) or advice
-        told = redact_text(str(error).strip().split("\n")[0])[:300]
-        raise LakeError(f"{url}: {advice} ({kind}: {told})") from None
+        detail = redact_text(str(error).strip().split("\n")[0])[:300]
+        raise LakeError(f"{url}: {advice} ({kind}: {detail})") from None
     except FileNotFoundError:
         raise LakeError(f"{url}: {_advice(404)}") from None

@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.lake import Lake, LakeError
 from pipeline.maintain import compaction
-from pipeline.maintain.sweep import expire
+from pipeline.maintain.expiry import expire
 from pipeline.storage import Entry, Found, Given, Lock, Over, Sink
 from pipeline.storage.disk import Disk
 from tests.days import ACCOUNT, DAY, LATER, NOON, expected, seen, store, store_days
@@ -111,9 +111,12 @@ class Failing:
             self, key, self.asked(f"sink {key}", lambda: self.storage.sink(key, over))
         )
 
-    def delete(self, key: str, *, durable: bool = True) -> None:
+    def delete(self, entry: Entry, *, durable: bool = True) -> bool:
         """One operation."""
-        self.asked(f"delete {key}", lambda: self.storage.delete(key, durable=durable))
+        found: bool = self.asked(
+            f"delete {entry.key}", lambda: self.storage.delete(entry, durable=durable)
+        )
+        return found
 
     def lock(self, name: str) -> contextlib.AbstractContextManager[Lock]:
         """One operation."""

@@ -17,9 +17,9 @@ from pipeline.lake import Changed, Lake, Refused, compacted_key, new_snapshot_id
 from pipeline.lake import day_file as dayfile
 from pipeline.maintain import compaction
 from pipeline.maintain.compaction import closes_at
-from pipeline.maintain.sweep import expire
+from pipeline.maintain.expiry import expire
 from pipeline.query import history
-from tests.days import ACCOUNT, DAY, LATER, NOON, expected, seen, store, store_days, table
+from tests.days import ACCOUNT, DAY, LATER, NOON, NoFacts, expected, seen, store, store_days, table
 
 """A clock by which every file is old."""
 
@@ -32,7 +32,7 @@ def lake(tmp_path: Path) -> Lake:
 
 def compact(lake: Lake, **parameters: Any) -> compaction.Report:
     """A compaction long after the days of these lakes; nothing is past the grace."""
-    return compaction.compact(lake, **({"clock": lambda: LATER} | parameters))
+    return compaction.compact(lake, **({"clock": lambda: LATER, "history": NoFacts()} | parameters))
 
 
 def files(lake: Lake, zone: str) -> list[str]:

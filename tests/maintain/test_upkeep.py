@@ -13,7 +13,7 @@ import pytest
 from pipeline import query
 from pipeline.lake import Lake, LakeError, Refused
 from pipeline.maintain import compaction
-from pipeline.maintain.sweep import expire
+from pipeline.maintain.expiry import expire
 from pipeline.query import checks, history
 from pipeline.schema import facts
 from pipeline.storage import disk

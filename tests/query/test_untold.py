@@ -16,7 +16,7 @@ from pipeline.lake import Lake, Refused, history_key
 from pipeline.lake.expiry import leaning_key, note_leaning
 from pipeline.maintain import compaction
 from pipeline.maintain.history import LOST
-from pipeline.maintain.sweep import expire
+from pipeline.maintain.expiry import expire
 from pipeline.query import checks, history, untold
 from pipeline.schema import facts
 from tests.lakes import MONDAY, node, put, task

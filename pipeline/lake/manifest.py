@@ -1,0 +1,132 @@
+"""The manifest of an account-day's history: which ledger files and facts it was built from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from pipeline.lake.paths import damaged, list_files, manifest_key, misnamed
+from pipeline.schema import facts
+from pipeline.schema.facts import AccountDay
+from pipeline.storage import Entry, Over, Storage, put
+
+
+class LedgerFile(msgspec.Struct, frozen=True):
+    """A committed file of ``compacted/snapshots``: its bytes, its snapshots, its data files."""
+
+    bytes: int
+    snapshots: int
+    data: dict[str, int | None]
+    """Their bytes, by table that has rows; None where the ledger file does not say."""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What ``history/manifests/date=…/<account>.json`` says."""
+
+    account: str
+    date: date
+    state: Literal["complete", "being rebuilt"] = "complete"
+    is_final: bool = False
+    """It depends on rows that expire: a rebuild would lose facts, so there is none."""
+    ledger_files: tuple[str, ...] = ()
+    """Keys of the ledger files of the day's window, and of the day itself."""
+    own: dict[str, LedgerFile] = {}
+    """The day's own compacted ledger files, by name without the suffix."""
+    facts: dict[str, int] = {}
+    """The version of every fact that was built."""
+    files: dict[str, int] = {}
+    """The bytes of every fact's file; a fact without rows has none."""
+    first_listing_at: datetime | None = None
+    last_listing_at: datetime | None = None
+    """When the first and the last listing of the day's own snapshots ended."""
+    latest_listing_at: datetime | None = None
+    """When the last listing of the window ended."""
+
+    @property
+    def whose(self) -> AccountDay:
+        """The account and the day."""
+        return self.account, self.date
+
+
+class Versioned(NamedTuple):
+    """A manifest, and the version of the file it was read from."""
+
+    manifest: Manifest
+    entry: Entry
+
+
+def fact_versions() -> dict[str, int]:
+    """Every fact and its version: what a day whose history is current was built by."""
+    return {fact.name: fact.version for fact in facts.FACTS.values()}
+
+
+def final_until(manifests: Iterable[Versioned]) -> dict[str, datetime]:
+    """By account, the latest listing that final history was built with: nothing is added before it."""
+    found: dict[str, datetime] = {}
+    for manifest, _ in manifests:
+        at = manifest.latest_listing_at
+        if manifest.is_final and at:
+            found[manifest.account] = max(at, found.get(manifest.account, at))
+    return found
+
+
+class Manifests:
+    """Reads the manifests of a lake; a version of a file is read once."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self._read: dict[str, Versioned] = {}
+
+    def load(self) -> dict[AccountDay, Versioned]:
+        """Every manifest as it is now.
+
+        Raises:
+            LakeError: one cannot be read, or is of another account or day than its name says.
+        """
+        files = [*list_files(self.storage, "history/manifests", ".json")]
+        found = list(self.storage.many(self._one, [file.entry for file in files]))
+        for file, each in zip(files, found, strict=True):
+            if each.manifest.whose != (file.stem, file.day):
+                account, day = each.manifest.whose
+                raise misnamed(self.storage, file.key, f"it is the manifest of {day} of {account}")
+        return {each.manifest.whose: each for each in found}
+
+    def _one(self, entry: Entry) -> Versioned:
+        known = self._read.get(entry.key)
+        if known is None or known.entry.etag != entry.etag:
+            known = self._read[entry.key] = read_manifest(self.storage, entry)
+        return known
+
+    def changed(self, manifests: Mapping[AccountDay, Versioned]) -> set[AccountDay]:
+        """Those that have been replaced or deleted since they were read."""
+        keys = {each.entry.key: each.entry.etag for each in manifests.values()}
+        there = {e.key: e.etag for e in self.storage.entries("history/manifests", keys)}
+        return {
+            whose
+            for whose, each in manifests.items()
+            if there.get(each.entry.key) != each.entry.etag
+        }
+
+
+def read_manifest(storage: Storage, entry: Entry) -> Versioned:
+    """Reads a manifest.
+
+    Raises:
+        Missing: it is gone, or another version is there.
+        LakeError: it is none.
+    """
+    with storage.open(entry.key) as file:
+        text = bytes(file.read())
+    try:
+        return Versioned(msgspec.json.decode(text, type=Manifest), entry)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise damaged(storage, entry.key, f"no manifest ({error})") from error
+
+
+def put_manifest(storage: Storage, manifest: Manifest, over: Over) -> Entry:
+    """Puts a manifest over the version that was read, or over nothing. Raises Changed."""
+    key = manifest_key(manifest.date, manifest.account)
+    return put(storage, key, msgspec.json.encode(manifest), over)

@@ -1,0 +1,75 @@
+"""The expiry watermark of an account: up to when its record is sealed, and which days have expired."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import msgspec
+
+from pipeline.lake.paths import damaged, read_bytes, watermark_key
+from pipeline.storage import Entry, LakeError, Missing, Storage, put
+
+_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+
+
+class Refused(LakeError):
+    """The lake must not take this snapshot: its account's record is sealed at that time."""
+
+
+class Watermark(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``expired/<account>`` says; neither value ever goes back.
+
+    No snapshot at or before ``sealed_until`` is taken; rows of days up to ``expired_through`` are gone.
+    """
+
+    sealed_until: datetime = _BEGINNING
+    expired_through: date = date.min
+
+    def seals(self, moment: datetime) -> bool:
+        """Whether nothing of that moment may be added."""
+        return moment <= self.sealed_until
+
+
+def read_watermark(storage: Storage, account: str) -> tuple[Watermark, Entry | None]:
+    """An account's watermark and the version of its file; None where the account has none."""
+    key = watermark_key(account)
+    for _ in range(5):
+        if storage.find(key) is None:
+            return Watermark(), None
+        try:
+            entry, text = read_bytes(storage, key)
+            return msgspec.json.decode(text, type=Watermark), entry
+        except Missing:  # replaced between two requests
+            continue
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise damaged(storage, key, f"no expiry watermark ({error})") from error
+    raise LakeError(f"{storage.url(key)}: the file keeps changing: run the command again")
+
+
+def read_watermarks(storage: Storage) -> dict[str, Watermark]:
+    """Every account's watermark."""
+    names = [entry.key.partition("/")[2] for entry in storage.list("expired")]
+    names = [name for name in names if name[:1] != "."]
+    return {name: read_watermark(storage, name)[0] for name in names}
+
+
+def raise_watermark(
+    storage: Storage,
+    account: str,
+    *,
+    sealed_until: datetime = _BEGINNING,
+    expired_through: date = date.min,
+) -> Watermark:
+    """Raises the values that are higher than before; the account's compaction lock is held.
+
+    Raises:
+        Changed: another run wrote the file meanwhile.
+    """
+    old, entry = read_watermark(storage, account)
+    new = Watermark(
+        sealed_until=max(old.sealed_until, sealed_until),
+        expired_through=max(old.expired_through, expired_through),
+    )
+    if new != old:
+        put(storage, watermark_key(account), msgspec.json.encode(new), entry or "nothing")
+    return new

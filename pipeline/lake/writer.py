@@ -1,0 +1,143 @@
+"""Writes a snapshot: its data files first, its ledger file last, and withdraws it below the seal."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import schema
+from pipeline.lake.catalog import Catalog
+from pipeline.lake.paths import landing_key, moment_of
+from pipeline.lake.table_file import TableFile
+from pipeline.lake.watermark import Refused, read_watermark
+from pipeline.storage import Changed, Entry, Over, Storage
+
+#: What differs from row to row of one snapshot, beside the service's times.
+_ADDRESSES = {"node_id", "url", "affinity_id", "task_url"}
+
+
+class SnapshotWriter:
+    """Writes the files of one snapshot, table by table, and commits them together.
+
+    Safe for use by several threads. As a context manager it discards what was not committed.
+
+    Args:
+        catalog: of the lake to write to.
+        snapshot_id: of the snapshot; also decides the day its files lie under.
+        account: label of the account, whose watermark decides whether the snapshot is taken.
+    """
+
+    def __init__(self, catalog: Catalog, snapshot_id: str, account: str) -> None:
+        self.catalog = catalog
+        self.storage: Storage = catalog.storage
+        self.snapshot_id = snapshot_id
+        self.account = account
+        self.rows = {table.name: 0 for table in schema.DATA_TABLES}
+        self._earliest = moment_of(snapshot_id)
+        self._files: dict[str, TableFile] = {}
+        self._lock = threading.Lock()
+        self._is_over = False
+        self._is_discarded = False
+
+    def __enter__(self) -> SnapshotWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if not self._is_over:
+            self.discard()
+
+    def write(self, tables: Mapping[str, pa.Table]) -> None:
+        """Adds rows to tables, by name.
+
+        Raises:
+            LakeError: the disk refused; nothing of the snapshot is visible.
+        """
+        for name, rows in tables.items():
+            if rows.num_rows == 0:
+                continue
+            with self._lock:
+                if self._is_discarded:
+                    return  # a second Ctrl-C does not wait for who still writes
+                if name not in self._files:
+                    self._files[name] = self._begin(name)
+                self.rows[name] += rows.num_rows
+                file = self._files[name]
+                if name == "pools":
+                    self._note(pc.min(rows["listing_finished_at"]).as_py())
+            file.write(rows)  # one thread gathers rows while another compresses some
+
+    def _note(self, listed_at: datetime | None) -> None:
+        self._earliest = min(self._earliest, listed_at or self._earliest)
+
+    def _begin(self, name: str) -> TableFile:
+        key, table = landing_key(name, self.snapshot_id), schema.TABLES[name]
+        times = (column.name for column in table.from_json if column.type == schema.TIME)
+        distinct = (*times, *_ADDRESSES.intersection(table.schema.names))
+        over: Over = "nothing" if name == "snapshots" else "anything"
+        return TableFile(self.storage, key, table.schema, over, distinct=distinct)
+
+    def commit(self, ledger: pa.Table) -> None:
+        """Makes the snapshot visible: its data first, its ledger row last.
+
+        Raises:
+            LakeError: the disk refused; the snapshot is not visible, unless only the very last
+                sync failed.
+            Refused: the account's record is sealed at that time.
+            Changed: another run deleted a data file meanwhile.
+        """
+        with self._lock:
+            self._note(pc.min(ledger["pool_listing_finished_at"]).as_py())
+            self._refuse_sealed()  # nothing is there yet
+            files = [*self._files.values()]
+            with ThreadPoolExecutor(len(files) or 1) as finishing:  # each waits for the disk
+                entries = list(finishing.map(TableFile.finish, files))
+            self._files["snapshots"] = self._begin("snapshots")
+            self._files["snapshots"].write(ledger)
+            try:
+                entry = self._files["snapshots"].finish()
+            except Changed:  # two imports of the same files: the other one has committed it
+                self._is_over = True
+                self._refuse_sealed()
+                return
+            self._is_over = True
+            try:  # an expiry that did not see the ledger file has raised its seal before
+                self._refuse_sealed()
+                for each in entries:
+                    if self.storage.find(each.key) is None:
+                        url = self.storage.url(each.key)
+                        raise Changed(f"{url}: deleted by another run: run the command again")
+            except (Refused, Changed):
+                self._withdraw(entry, entries)
+                if not self.catalog.is_committed(self.snapshot_id):
+                    raise
+
+    def _refuse_sealed(self) -> None:
+        watermark, _ = read_watermark(self.storage, self.account)
+        if watermark.seals(self._earliest):
+            raise Refused(
+                f"{self.snapshot_id} of {self.account}: the record is sealed up to "
+                f"{watermark.sealed_until:%FT%TZ}, because older rows have expired: nothing may be added"
+            )
+
+    def _withdraw(self, ledger: Entry, data: list[Entry]) -> None:
+        """Takes back a snapshot, its ledger file first."""
+        for entry in (ledger, *data):
+            self.storage.delete(entry)
+
+    def discard(self) -> None:
+        """Removes what was written aside; used when a snapshot ends without its data.
+
+        A file that has its name already is left to the sweeper: of two imports of the same files
+        the other one may have committed it.
+        """
+        with self._lock:
+            self._is_discarded = True
+            for file in self._files.values():
+                file.discard()
+            self._files.clear()
+            self.rows = dict.fromkeys(self.rows, 0)

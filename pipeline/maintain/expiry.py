@@ -1,0 +1,178 @@
+"""Gives up old days: their rows below a watermark that never goes back, later their history."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pipeline.lake import Lake, View
+from pipeline.lake.manifest import Versioned, put_manifest
+from pipeline.lake.paths import day_of, end_of, list_files, refuse_old_layout
+from pipeline.lake.watermark import raise_watermark, read_watermark, read_watermarks
+from pipeline.maintain.compaction import utc_now
+from pipeline.maintain.history import FactBuilder, HistoryBuild
+from pipeline.maintain.sweep import delete_expired
+from pipeline.storage import Changed, LakeError, Lock, Locked
+
+if TYPE_CHECKING:
+    from pipeline.query import Connection
+
+log = logging.getLogger("nodelake.compact")
+
+
+@dataclass
+class Expired:
+    """What an expiry did."""
+
+    days: int = 0
+    history_days: int = 0
+    kept: list[str] = field(default_factory=list)
+    """What is old enough and was kept, each with its reason."""
+    locked: list[str] = field(default_factory=list)
+    accounts: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 3 something was kept, 4 every account was locked."""
+        if self.locked and len(self.locked) == self.accounts:
+            return 4
+        return 3 if self.kept or self.locked else 0
+
+
+def expire(
+    lake: Lake,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    today: date | None = None,
+    compacted_days: int | None = None,
+    history_days: int | None = None,
+    history: FactBuilder | None = None,
+) -> Expired:
+    """Gives up old days: their rows, and later their history.
+
+    Args:
+        lake: the lake.
+        clock: today's date is what days are counted back from.
+        today: instead of the clock's.
+        compacted_days: rows of days older than this many go, once nothing needs them.
+        history_days: history of expired days older than this many goes.
+        history: builds the facts; by default those of ``sql/history``.
+
+    Raises:
+        lake.Changed: another run wrote the same files, or a lock was lost: nothing is broken, run again.
+        lake.LakeError: the lake cannot be read or written.
+    """
+    refuse_old_layout(lake.storage)
+    report = Expired()
+    today = today or clock().date()
+    accounts = {account for account, _ in lake.catalog.closed()} | {*read_watermarks(lake.storage)}
+    report.accounts = len(accounts)
+    for account in sorted(accounts):
+        try:
+            with lake.lock("compaction", account) as lock:
+                through = read_watermark(lake.storage, account)[0].expired_through
+                delete_expired(lake, account, lock, through)  # what a killed expiry left
+                if compacted_days is not None:
+                    limit = today - timedelta(days=compacted_days)
+                    build = HistoryBuild(lake, account, lock, history)
+                    _expire_rows(lake, account, lock, limit, build, report)
+                if history_days is not None:
+                    limit = today - timedelta(days=history_days)
+                    _expire_history(lake, account, lock, limit, report)
+        except Locked as error:
+            log.warning("%s: %s", account, error, extra={"account": account})
+            report.locked.append(account)
+    return report
+
+
+def _expire_rows(
+    lake: Lake, account: str, lock: Lock, limit: date, build: HistoryBuild, report: Expired
+) -> None:
+    """Raises the seal, looks for snapshots that came before, makes history final, raises the date."""
+    try:
+        with build.connect() as connection:
+            view = connection.view
+            days = sorted(day for who, day in view.closed if who == account and day < limit)
+            if not days:
+                return
+            depending = _depending(view, account, days[-1])
+            listed = [m.latest_listing_at for m, _ in depending if m.latest_listing_at]
+            seal = max([end_of(days[-1]) - timedelta(microseconds=1), *listed])
+            kept = _stale(build, connection, {m.date for m, _ in depending} | {*days}, seal)
+            kept = kept or _landed(lake, account, seal, view)
+            if not kept:
+                raise_watermark(lake.storage, account, sealed_until=seal)
+                kept = _landed(lake, account, seal, view)
+    except Changed:
+        raise
+    except LakeError as error:
+        kept = str(error)
+    if kept:
+        log.warning("%s: days are kept: %s", account, kept, extra={"account": account})
+        report.kept.append(f"{account}: {kept}")
+        return
+    for manifest, entry in depending:
+        if not manifest.is_final:
+            lock.check()
+            final = msgspec.structs.replace(manifest, is_final=True)
+            put_manifest(lake.storage, final, entry)
+    lock.check()
+    raise_watermark(lake.storage, account, expired_through=days[-1])
+    delete_expired(lake, account, lock, days[-1])
+    report.days += len(days)
+
+
+def _depending(view: View, account: str, through: date) -> list[Versioned]:
+    """The manifests of history that could not be built again once rows up to a day are gone."""
+    return [
+        each
+        for (who, day), each in sorted(view.manifests.items())
+        if who == account
+        and min([day, *filter(None, map(day_of, each.manifest.ledger_files))]) <= through
+    ]
+
+
+def _stale(
+    build: HistoryBuild, connection: Connection, days: Collection[date], seal: datetime
+) -> str | None:
+    """Why rows cannot go yet: history that depends on them, or is below the seal, is not current."""
+    current = {day for who, day in connection.view.history_days if who == build.account}
+    stale = {each.day for each in build.stale(connection)}
+    wrong = {*days} - current | {day for day in stale if day in days or end_of(day) <= seal}
+    if wrong:
+        return f"the history of {min(wrong)} is not built yet and needs its rows: compact first"
+    return build.waits[0] if build.waits else None
+
+
+def _landed(lake: Lake, account: str, seal: datetime, view: View) -> str | None:
+    """Why rows cannot go yet: landing holds a snapshot of the account at or below the seal."""
+    final = view.final_until.get(account)
+    for snapshot_id in sorted(lake.landed("snapshots")):
+        row = lake.catalog.landed_row(snapshot_id)
+        if row is None or row.account != account or row.earliest(snapshot_id) > seal:
+            continue
+        if final is None or row.earliest(snapshot_id) > final:
+            return f"{snapshot_id} is in landing: compact first (again, after the grace period)"
+    return None
+
+
+def _expire_history(lake: Lake, account: str, lock: Lock, limit: date, report: Expired) -> None:
+    """Only of days whose rows are gone: from rows the next compaction would build it again."""
+    through = read_watermark(lake.storage, account)[0].expired_through
+    manifests = list_files(lake.storage, "history/manifests", ".json")
+    old = [file for file in manifests if file.stem == account and file.day < limit]
+    old += [f for f in list_files(lake.storage, "history") if f.stem == account and f.day < limit]
+    for day in sorted({file.day for file in old}):
+        if day > through:
+            report.kept.append(f"{day} of {account}: its rows are there: --compacted them first")
+            continue
+        for file in old:  # the manifest first
+            if file.day == day:
+                lock.check()
+                lake.storage.delete(file.entry, durable=file.key.endswith(".json"))
+        report.history_days += 1
