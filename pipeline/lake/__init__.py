@@ -1,6 +1,5 @@
 """A lake of Parquet files: its layout, its writer, its committed state; the protocol is in README.md."""
 
-from pipeline.lake.catalog import ListingSpan, View
 from pipeline.lake.lake import Lake
 from pipeline.lake.paths import (
     ID,
@@ -13,6 +12,7 @@ from pipeline.lake.paths import (
     late_stem,
     new_snapshot_id,
 )
+from pipeline.lake.view import ListingSpan, View
 from pipeline.lake.watermark import Refused
 from pipeline.lake.writer import SnapshotWriter
 from pipeline.storage import Changed, LakeError, Locked, Missing

@@ -5,11 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cached_property
-from typing import Literal
 
 from pipeline import schema
 from pipeline.lake.manifest import LedgerFile, Manifests, Versioned, fact_versions, final_until
@@ -31,6 +29,7 @@ from pipeline.lake.paths import (
     watermark_key,
 )
 from pipeline.lake.table_file import read, read_metadata, read_names
+from pipeline.lake.view import ListingSpan, MissingFact, Reason, View
 from pipeline.lake.watermark import read_watermarks
 from pipeline.schema.facts import AccountDay
 from pipeline.storage import Entry, LakeError, Missing, Storage
@@ -41,16 +40,6 @@ DATA = b"nodelake.data"
 _TRIES = 5
 #: Days between two listings, at most, over which history is built.
 GAP = 31
-
-ListingSpan = tuple[str | None, date, datetime | None, datetime | None]
-"""An account and a day, and when the first and the last of its listings ended that a file holds.
-
-No times, and for landing no account, where only the files say.
-"""
-
-Reason = Literal["newer fact", "older version"]
-MissingFact = tuple[str, date, str, Reason]
-"""An account, a day without rows, and a fact that its history lacks, or has of an older version."""
 
 
 @dataclass(frozen=True)
@@ -66,86 +55,6 @@ class LedgerRow:
     def earliest(self, snapshot_id: str) -> datetime:
         """The earlier of the snapshot's time and its listing's: expiry seals by this."""
         return min(moment_of(snapshot_id), self.listed_at or datetime.max.replace(tzinfo=UTC))
-
-
-@dataclass(frozen=True)
-class View:
-    """A lake as it was at one moment.
-
-    ``files`` are what DuckDB opens, by table: none of a snapshot that is not committed, and no
-    snapshot twice.
-    """
-
-    waiting: tuple[str, ...]
-    """The snapshots that are in landing only, sorted."""
-    files: Mapping[str, tuple[str, ...]]
-    closed: Mapping[AccountDay, tuple[LakeFile, ...]]
-    """The committed files of ``compacted/snapshots`` of every closed account-day."""
-    late: Mapping[AccountDay, frozenset[str]]
-    """The snapshots of days that are closed, or have history, which are in landing only."""
-    spans: tuple[ListingSpan, ...]
-    ids_of: Callable[[LakeFile], tuple[str, ...]]
-    """Reads the snapshots of a committed file."""
-    ledgers: Mapping[str, LedgerFile] = field(default_factory=dict)
-    """What each of the ``closed`` files commits, by key."""
-    manifests: Mapping[AccountDay, Versioned] = field(default_factory=dict)
-    intact: frozenset[AccountDay] = frozenset()
-    """The days whose manifest is complete, of today's facts, and whose files are all there."""
-    history: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Files of facts, by fact: of the ``history_days`` only."""
-    history_days: tuple[AccountDay, ...] = ()
-    """The account-days whose history is current, or final."""
-    final_days: tuple[AccountDay, ...] = ()
-    """Of those, the days above the expiry watermark that depend on expired rows: never rebuilt."""
-    final_until: Mapping[str, datetime] = field(default_factory=dict)
-    """By account, the latest listing that final history was built with: nothing was added since."""
-    missing_facts: tuple[MissingFact, ...] = ()
-    versions: Mapping[str, str] = field(default_factory=dict)
-    """The version of each file of ``history``."""
-    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By table or fact, files that a ledger file or a manifest names and that are not there."""
-    without_rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Snapshots in landing, by table, that have no file: their ledger rows say whether they should."""
-    older: frozenset[str] = frozenset()
-    """Tables with files that lack a column of today's schema: read them by name."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing at all."""
-        return not (self.waiting or self.closed or self.history_days)
-
-    @cached_property
-    def count(self) -> int:
-        """How many snapshots are committed."""
-        return len(self.waiting) + sum(each.snapshots for each in self.ledgers.values())
-
-    def compacted_on(self, account: str, day: date) -> set[str]:
-        """The snapshots of a closed account-day; late ones still in landing included."""
-        files = self.closed.get((account, day), ())
-        return {*self.late.get((account, day), ()), *(id_ for f in files for id_ in self.ids_of(f))}
-
-    def ledger_keys(self, account: str, ids: Iterable[str]) -> dict[str, str]:
-        """The key of the ledger file that commits each of these snapshots of an account."""
-        waiting, found = {*self.waiting}, {}
-        for id_ in ids:
-            files = self.closed.get((account, date_of(id_)), ())
-            if id_ in waiting or not files:
-                found[id_] = landing_key("snapshots", id_)
-            elif len(files) == 1:
-                found[id_] = files[0].key
-            else:
-                found[id_] = next(f.key for f in files if id_ in self.ids_of(f))
-        return found
-
-    @cached_property
-    def compacted(self) -> Mapping[AccountDay, tuple[str, ...]]:
-        """The snapshots of each closed account-day, sorted; late ones still in landing included."""
-        return {whose: tuple(sorted(self.compacted_on(*whose))) for whose in self.closed}
-
-    @cached_property
-    def snapshot_ids(self) -> tuple[str, ...]:
-        """Every committed snapshot, sorted."""
-        return tuple(sorted({*self.waiting, *(i for ids in self.compacted.values() for i in ids)}))
 
 
 class Catalog:
@@ -271,7 +180,8 @@ class Catalog:
         # Last: whose data an expiry has begun to delete has its watermark by now.
         watermarks = read_watermarks(self.storage)
 
-        expired = {name: mark.expired_through for name, mark in watermarks.items()}
+        expired = {who: w.expired_through for who, w in watermarks.items() if w.has_expired}
+        sealed = {who: watermarks[who].sealed_until for who in expired}
 
         def is_expired(account: str, day: date) -> bool:
             return day <= expired.get(account, date.min)
@@ -331,7 +241,7 @@ class Catalog:
                     missing["snapshots"].append(self.storage.url(key))
         for account in final.keys() - watermarks.keys():
             missing["snapshots"].append(self.storage.url(watermark_key(account)))
-        for account, day in _holes(closed, manifests, expired, final):
+        for account, day in _holes(closed, manifests, expired, sealed):
             missing["manifests"].append(self.storage.url(manifest_key(day, account)))
 
         files: dict[str, list[Entry]] = {"snapshots": [f.entry for f in waiting.values()]}
@@ -365,6 +275,7 @@ class Catalog:
                 sorted(w for w in current if manifests[w].manifest.is_final and not is_expired(*w))
             ),
             final,
+            sealed,
             tuple(sorted(missing_facts)),
             {self.storage.url(e.key): e.etag for found in history.values() for e in found},
             {name: tuple(sorted(urls)) for name, urls in missing.items()},
@@ -456,7 +367,7 @@ def _holes(
     closed: Collection[AccountDay],
     manifests: Collection[AccountDay],
     expired: Mapping[str, date],
-    final: Mapping[str, datetime],
+    sealed: Mapping[str, datetime],
 ) -> Iterator[AccountDay]:
     """Days whose manifest was there when rows expired, and is not any more."""
     for (account, day), (other, later) in itertools.pairwise(sorted(manifests)):
@@ -465,5 +376,5 @@ def _holes(
                 if day + timedelta(number) <= expired.get(account, date.min):
                     yield account, day + timedelta(number)
     for account, day in closed:
-        if account in final and end_of(day) <= final[account] and (account, day) not in manifests:
+        if account in sealed and end_of(day) <= sealed[account] and (account, day) not in manifests:
             yield account, day

@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
-from pipeline.lake.catalog import Catalog, LedgerRow, View
+from pipeline.lake.catalog import Catalog, LedgerRow
 from pipeline.lake.paths import LakeFile, landing_key, list_landing, refuse_old_layout
 from pipeline.lake.table_file import verify
+from pipeline.lake.view import View
 from pipeline.lake.watermark import read_watermark
 from pipeline.lake.writer import SnapshotWriter
 from pipeline.storage import LakeError, Lock, Storage, open_storage

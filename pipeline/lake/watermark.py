@@ -25,6 +25,11 @@ class Watermark(msgspec.Struct, frozen=True, kw_only=True):
     sealed_until: datetime = _BEGINNING
     expired_through: date = date.min
 
+    @property
+    def has_expired(self) -> bool:
+        """Whether any day has."""
+        return self.expired_through > date.min
+
     def seals(self, moment: datetime) -> bool:
         """Whether nothing of that moment may be added."""
         return moment <= self.sealed_until

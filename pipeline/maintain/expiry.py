@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline.lake import Lake, View
+from pipeline.lake import Lake, View, date_of
 from pipeline.lake.manifest import Versioned, put_manifest
 from pipeline.lake.paths import day_of, end_of, list_files, refuse_old_layout
 from pipeline.lake.watermark import raise_watermark, read_watermark, read_watermarks
@@ -100,10 +100,12 @@ def _expire_rows(
             days = sorted(day for who, day in view.closed if who == account and day < limit)
             if not days:
                 return
-            depending = _depending(view, account, days[-1])
+            through = days[-1]
+            depending = _depending(view, account, through)
             listed = [m.latest_listing_at for m, _ in depending if m.latest_listing_at]
-            seal = max([end_of(days[-1]) - timedelta(microseconds=1), *listed])
-            kept = _stale(build, connection, {m.date for m, _ in depending} | {*days}, seal)
+            seal = max([end_of(through) - timedelta(microseconds=1), *listed])
+            needed = {*days} | {m.date for m, _ in depending}
+            kept = _stale(build, connection, needed, through, seal)
             kept = kept or _landed(lake, account, seal, view)
             if not kept:
                 raise_watermark(lake.storage, account, sealed_until=seal)
@@ -122,8 +124,8 @@ def _expire_rows(
             final = msgspec.structs.replace(manifest, is_final=True)
             put_manifest(lake.storage, final, entry)
     lock.check()
-    raise_watermark(lake.storage, account, expired_through=days[-1])
-    delete_expired(lake, account, lock, days[-1])
+    raise_watermark(lake.storage, account, expired_through=through)
+    delete_expired(lake, account, lock, through)
     report.days += len(days)
 
 
@@ -138,12 +140,19 @@ def _depending(view: View, account: str, through: date) -> list[Versioned]:
 
 
 def _stale(
-    build: HistoryBuild, connection: Connection, days: Collection[date], seal: datetime
+    build: HistoryBuild,
+    connection: Connection,
+    needed: set[date],
+    through: date,
+    seal: datetime,
 ) -> str | None:
     """Why rows cannot go yet: history that depends on them, or is below the seal, is not current."""
     current = {day for who, day in connection.view.history_days if who == build.account}
-    stale = {each.day for each in build.stale(connection)}
-    wrong = {*days} - current | {day for day in stale if day in days or end_of(day) <= seal}
+    wrong = needed - current
+    wrong |= {each.day for each in build.stale(connection) if end_of(each.day) <= seal}
+    for day, ids in build.windows.items():  # of open days too
+        if day not in current and any(date_of(id_) <= through for id_ in ids):
+            wrong.add(day)
     if wrong:
         return f"the history of {min(wrong)} is not built yet and needs its rows: compact first"
     return build.waits[0] if build.waits else None

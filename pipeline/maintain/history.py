@@ -89,6 +89,7 @@ class HistoryBuild:
         self.account = account
         self.lock = lock
         self.builder = builder
+        self.windows: Mapping[date, Collection[str]] = {}
         self.built = 0
         self.waits: list[str] = []
 
@@ -104,7 +105,7 @@ class HistoryBuild:
                 stale = [each for each in self.stale(connection) if is_closed(each.day)]
                 # All before the first: no day may be current again while a neighbour's is stale.
                 begun = [self._begin(connection, each) for each in stale]
-                missing = [*self.lake.missing(connection.view, FACTS_FROM)] if stale else []
+                missing = [*self.lake.missing(connection.view, {"snapshots", *FACTS_FROM})] if stale else []
                 for each, over in zip(stale, begun, strict=True):
                     if not each.is_renamed:
                         self._build(connection, each, over, missing)
@@ -124,9 +125,9 @@ class HistoryBuild:
     def stale(self, connection: Connection) -> list[Stale]:
         """The days whose history is not of what is there now, sorted; none that is final."""
         view = connection.view
-        windows = self.builder.windows(connection, self.account) if self.builder.FACTS else {}
+        windows = self.windows = self.builder.windows(connection, self.account)
         closed = {day for who, day in view.closed if who == self.account and self.builder.FACTS}
-        final = view.final_until.get(self.account)
+        sealed = view.sealed_until.get(self.account)
         found = []
         for day in sorted(closed | windows.keys()):
             ids = {*windows.get(day, ()), *view.compacted_on(self.account, day)}
@@ -135,7 +136,7 @@ class HistoryBuild:
                 continue
             if day not in closed and any(date_of(id_) == day for id_ in ids):
                 continue  # its rows are in landing only
-            if old is None and final and end_of(day) <= final:
+            if old is None and sealed and end_of(day) <= sealed:
                 key = manifest_key(day, self.account)
                 self._wait(
                     f"{self.storage.url(key)}: the file is missing: restore it from a backup"

@@ -11,7 +11,7 @@ from pipeline.lake import Lake, LakeFile
 from pipeline.lake.manifest import final_until
 from pipeline.lake.paths import list_files
 from pipeline.lake.watermark import read_watermark
-from pipeline.storage import Entry, Lock, Locked
+from pipeline.storage import Entry, LakeError, Lock, Locked
 
 #: What nobody has committed by then was left by somebody who died.
 ORPHANED_AFTER = timedelta(days=1)
@@ -56,9 +56,13 @@ def sweep_account(
     final = final_until(manifests.values()).get(account)
     old: list[Entry] = []
     for id_, file in landed.items():
-        row = catalog.landed_row(id_) if final and file.day <= final.date() else None
-        if row and final and row.account == account and row.earliest(id_) <= final:
-            old.append(file.entry)  # refused, and its writer died before it could withdraw it
+        # refused, and its writer died before it could withdraw it
+        row = None
+        with contextlib.suppress(LakeError):  # damaged: whose it is nobody knows
+            row = catalog.landed_row(id_) if through > date.min else None
+        if row and row.account == account:
+            if file.day <= through or (final and row.earliest(id_) <= final):
+                old.append(file.entry)
     keep = {(day, file.stem) for day, files in closed.items() for file in files}
     # where a ledger file was lost, its rows wait for a backup of it
     keep |= {(day, s) for (who, day), m in manifests.items() if who == account for s in m[0].own}

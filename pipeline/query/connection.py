@@ -19,7 +19,7 @@ from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 from pipeline import schema
 from pipeline.lake import FACTS_FROM, Lake, LakeError, View
-from pipeline.query import history, missing_facts
+from pipeline.query import damage, history, missing_facts
 from pipeline.query import prices as price_files
 from pipeline.query.question_files import Parameter as Parameter
 from pipeline.query.question_files import Question as Question
@@ -34,7 +34,6 @@ from pipeline.query.sql_files import (
     split,
     sql_directory,
     table_of,
-    tables_named,
 )
 from pipeline.schema import Table
 
@@ -52,16 +51,6 @@ class Outdated(LakeError):
             "files of this connection's view of the lake have been replaced, compacted away or "
             "expired since it was taken: call refresh() and ask again"
         )
-
-
-#: Errors of a query, not of a file.
-_USER_ERRORS = (
-    duckdb.ParserException,
-    duckdb.BinderException,
-    duckdb.CatalogException,
-    duckdb.ConversionException,
-    duckdb.OutOfMemoryException,
-)
 
 
 class _HistoryChanged(Outdated):
@@ -141,7 +130,7 @@ class Connection:
             self._name_all()
         else:
             self._make(facts)
-            if not self._has_fleet and _FLEET & set(re.findall(r"\w+", query.lower())):
+            if not self._has_fleet and damage.FLEET & set(re.findall(r"\w+", query.lower())):
                 self._make_fleet()
         return facts
 
@@ -247,34 +236,13 @@ class Connection:
         It reads the tables that it names, the facts, and the tables that a fact's days are answered
         from.
         """
-        words = tables_named(query)
-        if words & _FLEET:
-            words |= {"nodes", "pools"}
-        named = {table for table in schema.TABLES if table in words}
-        facts = history.read_by(query)
-        if named or facts:
-            named |= {"snapshots", *facts, *(("manifests",) if facts else ())}
+        named = damage.names_read(query, history.read_by(query))
         missing = [*self.lake.missing(self.view, named - self._whole)]
         self._whole |= named if not missing else set()
         if self._name(query) and (around := self._history.days_read(self._duckdb)):
             found = self.lake.missing(self.view, {*FACTS_FROM} - self._whole)
             missing += [file for file in found if any(f"date={day}/" in file for day in around)]
-        if missing:
-            raise LakeError(
-                f"{missing[0]}: the file is missing, or not the one that was committed: restore it "
-                "from a backup; nodelake check missing_files names every such file"
-            )
-
-    def _refuse_damaged(self, query: str) -> None:
-        """Raises LakeError where a file that a query reads is damaged: DuckDB may not name it."""
-        words = tables_named(query)
-        facts = history.read_by(query)
-        tables = FACTS_FROM if facts or words & _FLEET else ()
-        names = {table for table in schema.TABLES if table in words} | {"snapshots", *tables}
-        read = [*(self.view.files.get(name, ()) for name in names)]
-        read += [self.view.history.get(fact, ()) for fact in facts]
-        for error in self.lake.damage(file for files in read for file in files):
-            raise error
+        damage.refuse(missing)
 
     def _table(self, query: str, given: Mapping[str, object] | None, may_lack: bool) -> pa.Table:
         storage = self.lake.storage
@@ -290,8 +258,7 @@ class Connection:
                 raise _HistoryChanged from error
             # gone, or (of an import that was written anew) the same under another version
             if storage.missed == missed and not self.lake.has_lost(self.view):
-                if not isinstance(error, _USER_ERRORS):
-                    self._refuse_damaged(query)
+                damage.refuse_damaged(self.lake, self.view, query, facts, error)
                 raise
             raise Outdated from error
         # a file that was replaced reads well, and tells of other snapshots than this view has
@@ -376,10 +343,6 @@ def _comments() -> Iterator[str]:
             yield f"comment on column {name}.{column.name} is '{quoted(column.doc)}'"
 
 
-#: What ``sql/views`` makes of the last complete listings.
-_FLEET = frozenset({"nodes_as_of", "nodes_at", "nodes_latest"})
-
-
 def _fleet(view: View) -> Iterator[str]:
     """The views of the fleet, and what tells them which days to look into."""
     columns = {
@@ -396,7 +359,7 @@ def _views(*, fleet: bool) -> Iterator[str]:
     """The statements of ``sql/views`` that need no history: of the fleet, or the others."""
     for path in sorted((sql_directory() / "views").glob("*.sql")):
         name = path.stem.partition("_")[2]
-        if name not in history.FACTS and (name in _FLEET) == fleet:
+        if name not in history.FACTS and (name in damage.FLEET) == fleet:
             yield from split(path.read_text("utf-8"))
 
 

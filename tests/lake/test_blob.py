@@ -171,9 +171,13 @@ def test_puts_are_conditional(
     assert (there.etag, there.size) == (second.etag, len(data) + 1)
     with storage.open("a/b") as file:
         assert file.read() == data + b"2"
-    put(storage, "a/b", data + b"4")
-    storage.delete("a/b")
-    storage.delete("a/b")
+    last = put(storage, "a/b", data + b"4")
+    assert not storage.delete(second)
+    there = storage.find("a/b")
+    assert there is not None
+    assert there.etag == last.etag
+    assert storage.delete(last)
+    assert not storage.delete(last)
     assert storage.find("a/b") is None
 
 

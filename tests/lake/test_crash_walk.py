@@ -338,7 +338,7 @@ def test_expiry_killed_after_every_operation(tmp_path: Path) -> None:
 def test_a_compaction_syncs_in_the_order_of_the_protocol(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each file: synced, renamed, its directory synced; the day's ledger after its data, days last."""
+    """Each file: synced, renamed, its directory synced; the day's ledger after its data, manifests last."""
     lake = Lake(tmp_path / "lake")
     store_days(lake, days=1, each=1)
     calls: list[str] = []
@@ -372,7 +372,7 @@ def test_a_compaction_syncs_in_the_order_of_the_protocol(
         for place in (
             *(f"compacted/{table}" for table in ("pools", "nodes", "recent_tasks", "snapshots")),
             "history/seen_around",
-            "history/days",
+            "history/manifests",
         )
         for step in (f"sync {place}", f"rename {place}", f"sync {place}/")
     ]
@@ -388,14 +388,13 @@ def test_a_compaction_syncs_in_the_order_of_the_protocol(
     assert deleted == [
         f"delete landing/{table}" for table in ("snapshots", "pools", "nodes", "recent_tasks")
     ]
-    assert calls.index("delete landing/snapshots") > calls.index("rename history/days")
+    assert calls.index("delete landing/snapshots") > calls.index("rename history/manifests")
 
 
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A compaction without room says which file, and what to do; answers stay; nothing is left."""
     lake = Lake(tmp_path / "lake")
     ids = store_days(lake, days=1)
-    (lake.root / "locks").mkdir(mode=0o700)
 
     def full(handle: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -11,11 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from pipeline import query
-from pipeline.lake import Lake, committed
+from pipeline.lake import Lake, LakeError
 from pipeline.maintain import compaction
 from pipeline.query import history
 from pipeline.storage.disk import Disk
@@ -72,73 +70,59 @@ def lake(made: Path, tmp_path: Path) -> Lake:
     return Lake(shutil.copytree(made, tmp_path / "lake", copy_function=os.link))
 
 
-def test_what_closed_days_hold_is_told_by_their_history(lake: Lake) -> None:
+def test_closed_days_are_known_by_their_manifests(lake: Lake) -> None:
     """Of the ledger only the oldest file is opened, to see its columns; the answer is as of the ids."""
-    assert opened(lake.root).count("history/days") == 4
+    assert opened(lake.root).count("history/manifests") == 4
     assert opened(lake.root).count("compacted/snapshots") == 1
     view = Lake(lake.root).view()
     assert (view.count, len(view.snapshot_ids), len(view.history_days)) == (12, 12, 4)
-    for places in view.closed.values():
-        for place in places:
-            ids = lake.compacted_ids(place)
-            assert lake.held(place).sum == committed.sum_of(ids)
-            assert lake.held(place).count == len(ids) == 3
-            assert lake.held(place).tables == {"pools", "nodes"}
+    for files in view.closed.values():
+        for file in files:
+            assert lake.catalog.ledger(file) == view.ledgers[file.key]
+            assert len(lake.compacted_ids(file)) == view.ledgers[file.key].snapshots == 3
+            assert view.ledgers[file.key].data.keys() == {"pools", "nodes"}
 
 
-def _changed(root: Path, change: Any) -> None:
-    """Writes every file of ``history/days`` with another footer."""
-    for path in (root / "history/days").rglob("*.parquet"):
-        rows = pq.read_table(path, partitioning=None)
-        told = change(dict(rows.schema.metadata))
-        path.unlink()
-        pq.write_table(rows.replace_schema_metadata(told), path)
+def test_without_manifests_the_ledger_files_say_the_same(lake: Lake) -> None:
+    """Only what history is for is lost: it is built again."""
+    before = lake.view()
+    shutil.rmtree(lake.root / "history/manifests")
+    after = Lake(lake.root).view()
+    for name in ("count", "snapshot_ids", "compacted", "ledgers", "files", "missing"):
+        assert getattr(before, name) == getattr(after, name), name
+    assert after.history_days == ()
+    assert [span[2:] for span in after.spans] == [(None, None)] * 4
+    assert compact(lake).history_days == 4
+    restored = Lake(lake.root).view()
+    assert (restored.history_days, restored.spans) == (before.history_days, before.spans)
 
 
 @pytest.mark.parametrize(
-    "told",
-    [None, b"", b"{", b"[1]", b"null", b'{"days": 1}', b'{"held": {"acc": ["", [1]]}}'],
-    ids=["none", "empty", "truncated", "list", "null", "partly", "short"],
+    "text",
+    [b"", b"{", b"[1]", b"null", b'{"account": "acc"}', b"\xff\x00"],
+    ids=["empty", "truncated", "list", "null", "partly", "binary"],
 )
-def test_a_footer_that_tells_nothing_of_use_is_done_without(lake: Lake, told: bytes | None) -> None:
-    """An older version's, or a foreign one: the ids are read, and the view is the same."""
+def test_a_manifest_that_cannot_be_read_is_named(lake: Lake, text: bytes) -> None:
+    """With what to do; the rest of the lake is not guessed at."""
+    path = lake.root / f"history/manifests/date={MONDAY.date()}/acc.json"
+    path.unlink()
+    path.write_bytes(text)
+    with pytest.raises(LakeError, match=f"{path}: no manifest .*: restore it from a backup"):
+        lake.view()
+
+
+def test_a_lake_that_was_copied_reads_the_same(lake: Lake) -> None:
+    """Names and bytes are what counts: other inodes and times change nothing."""
     before = lake.view()
-    key = b"nodelake.made_from"
-    without = {} if told is None else {key: told}
-    _changed(lake.root, lambda old: {k: v for k, v in old.items() if k != key} | without)
-    for path in (lake.root / "compacted/snapshots").rglob("*.parquet"):
-        rows = pq.read_table(path, partitioning=None)
-        old = {k: v for k, v in rows.schema.metadata.items() if k != committed.HELD}
-        changed = {} if told is None else {committed.HELD: told}
-        path.unlink()
-        pq.write_table(rows.replace_schema_metadata(old | changed), path)
-    after = Lake(lake.root).view()
-    for name in ("count", "snapshot_ids", "compacted", "history_days", "lacking", "spans", "files"):
+    copy = lake.root.with_name("copy")
+    shutil.copytree(lake.root, copy, copy_function=shutil.copy)
+    after = Lake(copy).view()
+    for name in ("count", "snapshot_ids", "history_days", "spans", "ledgers", "missing"):
         assert getattr(before, name) == getattr(after, name), name
 
 
-def test_what_is_told_of_another_version_of_a_file_is_not_believed(lake: Lake) -> None:
-    """A lake that was copied has other versions: its files tell for themselves, by their footers."""
-    key = b"nodelake.made_from"
-
-    def lie(old: dict[bytes, bytes]) -> dict[bytes, bytes]:
-        told = json.loads(old[key])
-        for held in told["held"].values():
-            held[1] = [99, "0", "", None]
-        return old | {key: json.dumps(told).encode()}
-
-    before = lake.view()
-    copy = lake.root.with_name("copy")
-    shutil.copytree(lake.root, copy)
-    _changed(copy, lie)
-    after = Lake(copy).view()
-    assert (after.count, after.snapshot_ids) == (12, before.snapshot_ids)
-    assert after.history_days == before.history_days
-    assert after.spans == before.spans
-
-
-def test_a_snapshot_more_or_less_leaves_history_behind(lake: Lake) -> None:
-    """Sums tell them apart: a late one in landing, and a late file that has gone."""
+def test_a_snapshot_more_leaves_history_behind(lake: Lake) -> None:
+    """A late one in landing, then in a file of its own; and a late file that has gone is named."""
     late = put(lake, "1 15:00", {"p": [node("a")]})
     day = ("acc", MONDAY.date() + timedelta(days=1))
     view = lake.view()
@@ -147,15 +131,27 @@ def test_a_snapshot_more_or_less_leaves_history_behind(lake: Lake) -> None:
     assert day in lake.view().history_days
     path = lake.root / f"compacted/snapshots/date={day[1]}/acc-late-{late}.parquet"
     path.unlink()
-    assert day not in Lake(lake.root).view().history_days
+    view = Lake(lake.root).view()
+    assert day not in view.history_days
+    assert view.missing == {"snapshots": (str(path),)}
 
 
-def test_sums_of_disjoint_sets_add_up() -> None:
-    """Whatever the order, and however often one is named."""
-    ids = [f"20261116T{n:06}Z-{n:08x}" for n in range(500)]
-    whole = committed.sum_of({*ids})
-    assert whole == committed.added([committed.sum_of(ids[:77]), committed.sum_of(ids[77:])])
-    assert len({committed.sum_of({*ids} - {each}) for each in ids} | {whole}) == 501
+def test_a_neighbour_that_closes_renames_what_history_was_built_from(lake: Lake) -> None:
+    """Its listings were in landing: the manifest names their new file, the facts are not built again."""
+    for clock in ("03:00", "12:00", "21:00"):
+        put(lake, f"4 {clock}", {"p": [node("a")]})
+    early = compact(lake, 4)  # the last day's window has come, and is in landing
+    assert early.history_days == 1
+    day = MONDAY.date() + timedelta(days=3)
+    manifest = lake.root / f"history/manifests/date={day}/acc.json"
+    assert b'"landing/snapshots/date=2026-11-20' in manifest.read_bytes()
+    facts = lake.root / f"history/node_hours/date={day}/acc.parquet"
+    built = facts.stat().st_mtime_ns
+    assert compact(lake).history_days == 1  # the day that closed
+    assert b'"compacted/snapshots/date=2026-11-20/acc.parquet"' in manifest.read_bytes()
+    assert b"landing" not in manifest.read_bytes()
+    assert facts.stat().st_mtime_ns == built
+    assert len(lake.view().history_days) == 5
 
 
 # What nodes_as_of has to find, in one plain look over all rows.

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import query, schema
-from pipeline.lake import Changed, Lake, Refused, compacted_key, new_snapshot_id
+from pipeline.lake import Changed, Lake, Refused, SnapshotWriter, compacted_key, new_snapshot_id
 from pipeline.lake import day_file as dayfile
 from pipeline.maintain import compaction
 from pipeline.maintain.compaction import closes_at
@@ -284,7 +284,8 @@ def test_a_day_whose_rows_differ_from_the_ledger_stays_open(lake: Lake) -> None:
     pq.write_table(pq.read_table(path, partitioning=None).slice(1), path)
     report = compact(lake)
     assert report.open_days == [
-        f"2026-11-18 of {ACCOUNT}: {path}: the ledger says 4 rows, the file has 3"
+        f"2026-11-18 of {ACCOUNT}: {path}: the ledger says 4 rows, the file has 3: restore it from a "
+        "backup"
     ]
     assert (report.days, report.exit_code) == (1, 3)
 
@@ -420,24 +421,24 @@ def test_history_may_change_under_nobody(lake: Lake) -> None:
             yield from ()
 
     compact(lake, history=Nothing())
-    assert files(lake, "history") == [f"days/date=2026-11-18/{ACCOUNT}.parquet"]
+    assert files(lake, "history") == [f"manifests/date=2026-11-18/{ACCOUNT}.json"]
     assert lake.view().history_days == ((ACCOUNT, DAY),)
 
 
 def test_expiry_keeps_history_and_gives_up_rows(lake: Lake) -> None:
-    """The mark stays for ever, rows are gone, the day's history stands, imports are refused."""
+    """The watermark stays for ever, rows are gone, the day's history is final, imports are refused."""
     ids = sorted(store_days(lake, days=3))
     compact(lake, history=Facts(), grace=timedelta(0))
     today = DAY + timedelta(days=11)
     report = expire(lake, today=today, compacted_days=10, history=Facts())
     assert (report.days, report.kept) == (1, [])
     assert seen(lake) == expected(ids[3:])
-    assert files(lake, "expired") == [f"date=2026-11-18/{ACCOUNT}"]
+    assert files(lake, "expired") == [ACCOUNT]
     assert not any("date=2026-11-18" in file for file in files(lake, "compacted"))
     assert (ACCOUNT, DAY) in lake.view().history_days
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match="sealed up to 2026-11-18T23:59:59Z"):
         store(lake, NOON)
-    assert expire(lake, today=today, compacted_days=10).days == 0
+    assert expire(lake, today=today, compacted_days=10, history=Facts()).days == 0
     report = expire(lake, today=today, history_days=10)
     assert report.history_days == 1
     assert [day for _, day in lake.view().history_days] == [
@@ -451,14 +452,15 @@ def test_expiry_waits_for_the_sweep_and_for_history(lake: Lake) -> None:
     store_days(lake, days=2)
     compact(lake)
     far = DAY + timedelta(days=100)
-    report = expire(lake, today=far, compacted_days=1)
-    assert (report.days, report.exit_code) == (0, 3)
-    assert "not swept yet" in report.kept[0]
-    compact(lake, grace=timedelta(0))
     report = expire(lake, today=far, compacted_days=1, history=Facts())
-    assert report.days == 0
-    assert "history" in report.kept[0]
+    assert (report.days, report.exit_code) == (0, 3)
+    assert "the history of 2026-11-18 is not built yet" in report.kept[0]
     compact(lake, history=Facts())
+    report = expire(lake, today=far, compacted_days=1, history=Facts())
+    assert (report.days, report.exit_code) == (0, 3)
+    assert "is in landing: compact first" in report.kept[0]
+    assert files(lake, "expired") == []
+    compact(lake, history=Facts(), grace=timedelta(0))
     assert expire(lake, today=far, compacted_days=1, history=Facts()).days == 2
     assert seen(lake) == []
 
@@ -466,24 +468,32 @@ def test_expiry_waits_for_the_sweep_and_for_history(lake: Lake) -> None:
 def test_a_late_snapshot_that_is_not_compacted_yet_keeps_its_day(lake: Lake) -> None:
     """Expiry gives up nothing that was committed and not closed."""
     store_days(lake, days=1)
-    compact(lake, grace=timedelta(0))
+    compact(lake, grace=timedelta(0), history=Facts())
     late = store(lake, NOON)
-    (kept,) = expire(lake, today=DAY + timedelta(days=100), compacted_days=1).kept
-    assert f"{late} is not compacted yet" in kept
+    far = DAY + timedelta(days=100)
+    assert expire(lake, today=far, compacted_days=1, history=Facts()).days == 0
+    compact(lake, history=Facts())
+    (kept,) = expire(lake, today=far, compacted_days=1, history=Facts()).kept
+    assert f"{late} is in landing" in kept
 
 
-def test_an_import_that_slipped_into_an_expired_day_is_not_seen(lake: Lake) -> None:
-    """Its commit raced with the mark: readers pass it over, the next sweep takes it away."""
+def test_an_import_that_slipped_into_an_expired_day_is_not_seen(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its writer was killed before it could withdraw: readers pass it over, a sweep deletes it."""
     store_days(lake, days=1)
-    late = store(lake, NOON)
-    mark = lake.root / "expired/date=2026-11-18" / ACCOUNT
-    mark.parent.mkdir(parents=True)
-    mark.touch()
+    compact(lake, grace=timedelta(0), history=Facts())
+    far = DAY + timedelta(days=100)
+    assert expire(lake, today=far, compacted_days=1, history=Facts()).days == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(SnapshotWriter, "_refuse_sealed", lambda _: None)
+        store(lake, NOON)
     assert seen(lake) == []
     report = compact(lake)
     assert (report.days, report.late, report.snapshots) == (0, 0, 0)  # nor is it written once more
+    assert files(lake, "landing") != []
+    compact(lake, file_clock=lambda: datetime.now(UTC) + timedelta(days=2))
     assert files(lake, "landing") == files(lake, "compacted") == []
-    assert late
 
 
 def test_a_reader_whose_files_are_gone_is_told_to_refresh(lake: Lake) -> None:

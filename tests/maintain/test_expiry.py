@@ -1,29 +1,31 @@
-"""An expiry beside those who write: what it gives up nobody adds to, and nothing is lost unseen."""
+"""An expiry beside those who write: what it seals nobody adds to, and nothing is lost unseen."""
 
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
-from pipeline.lake import Lake, Refused, expiry
-from pipeline.maintain import compaction, sweep
-from pipeline.query import history
-from pipeline.storage import Changed, Locked, put
+from pipeline import query
+from pipeline.lake import Changed, Lake, LakeError, Refused, SnapshotWriter
+from pipeline.lake.manifest import put_manifest
+from pipeline.lake.paths import end_of, manifest_key, watermark_key
+from pipeline.lake.watermark import Watermark, raise_watermark, read_watermark
+from pipeline.maintain import compaction, expiry
 from pipeline.storage.disk import Disk
-from tests.lakes import MONDAY, node
+from tests.lakes import MONDAY, at, node
 from tests.lakes import put as store
 
 DAY = MONDAY.date()
-#: What a late snapshot shows, of the day that goes and of the day whose history leans on it.
-LATE = {"own": "0 15:00", "leaning": "1 15:00"}
+#: What a late snapshot shows: of the day that goes, of the day whose history depends on it, and of the
+#: day after, where the window of that history ends.
+LATE = {"own": "0 15:00", "depending": "1 15:00", "window": "2 12:00"}
+#: The last listing that history was built with which depends on the first day.
+SEAL = at("2 21:00")
 
 
 class Hooked(Disk):
@@ -44,9 +46,9 @@ class Hooked(Disk):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three closed days with history, swept."""
+    """Four closed days with history, swept."""
     lake = Lake(tmp_path_factory.mktemp("made") / "lake")
-    for day in range(3):
+    for day in range(4):
         for clock in ("03:00", "21:00"):
             store(lake, f"{day} {clock}", {"p": [node("a")]})
     for _ in range(2):
@@ -67,14 +69,12 @@ def compact(lake: Lake) -> compaction.Report:
         clock=lambda: MONDAY + timedelta(days=30),
         file_clock=lambda: datetime.now(UTC) + timedelta(days=3),
         grace=timedelta(0),
-        history=history,
     )
 
 
-def expire(lake: Lake) -> sweep.Expired:
-    """The first day."""
-    today = DAY + timedelta(days=10)
-    return sweep.expire(lake, today=today, compacted_days=9, history=history)
+def expire(lake: Lake, days: int = 1) -> expiry.Expired:
+    """The first days."""
+    return expiry.expire(lake, clock=lambda: MONDAY + timedelta(days=10), compacted_days=10 - days)
 
 
 def late(lake: Lake, which: str) -> str:
@@ -87,45 +87,79 @@ def left(lake: Lake, zone: str) -> list[str]:
     return sorted(entry.key for entry in lake.storage.list(zone))
 
 
-@pytest.mark.parametrize("which", LATE)
-def test_what_commits_before_the_look_keeps_the_day(lake: Lake, which: str) -> None:
-    """It saw no intent, so the expiry sees it: the day stays, and goes once it is compacted."""
-    ids: list[str] = []
-    storage = Hooked(lake.root, "expiring/", lambda: ids.append(late(Lake(lake.root), which)))
-    report = expire(Lake(lake.root, storage))
-    assert (report.days, len(report.kept)) == (0, 1)
-    assert ids[0] in Lake(lake.root).view().snapshot_ids
-    assert left(lake, "expiring") == left(lake, "expired") == []
-    for _ in range(2):
-        compact(lake)
+def watermark(lake: Lake) -> Watermark:
+    """The account's."""
+    return read_watermark(lake.storage, "acc")[0]
+
+
+def final(lake: Lake) -> list[int]:
+    """The days whose manifests are final, counted from the first."""
+    found = lake.view().manifests.values()
+    return sorted((m.date - DAY).days for m, _ in found if m.is_final)
+
+
+def test_the_watermark_is_the_last_listing_that_history_was_built_with(lake: Lake) -> None:
+    """The second day depends on rows of the first, and on listings of the third."""
     assert expire(lake).days == 1
+    assert watermark(lake) == Watermark(sealed_until=SEAL, expired_through=DAY)
+    assert final(lake) == [0, 1]
+    assert left(lake, "expired") == ["expired/acc"]
+    assert not any(f"date={DAY}" in key for key in left(lake, "compacted"))
+    assert Lake(lake.root).view().count == 6
+
+
+def test_the_watermark_never_goes_back(lake: Lake) -> None:
+    """Whatever it is asked to be raised to."""
+    raise_watermark(lake.storage, "acc", sealed_until=SEAL, expired_through=DAY)
+    raise_watermark(lake.storage, "acc", sealed_until=at("0 10:00"))
+    raise_watermark(lake.storage, "acc", expired_through=DAY - timedelta(days=1))
+    assert watermark(lake) == Watermark(sealed_until=SEAL, expired_through=DAY)
+
+
+def test_a_watermark_that_another_run_wrote_is_not_written_over(lake: Lake) -> None:
+    """Two expiries, of which one lost its lock: the second one's condition fails."""
+
+    def rival() -> None:
+        raise_watermark(Disk(lake.root), "acc", sealed_until=at("1 00:00"))
+
+    storage = Hooked(lake.root, "expired/", rival)
+    with pytest.raises(Changed):
+        raise_watermark(storage, "acc", sealed_until=SEAL)
+    assert watermark(lake).sealed_until == at("1 00:00")
+
+
+def test_a_watermark_that_cannot_be_read_is_named(lake: Lake) -> None:
+    """By readers and by writers: neither may guess."""
+    expire(lake)
+    path = lake.root / watermark_key("acc")
+    path.write_bytes(b"{")
+    for does in (lake.view, lambda: store(lake, "9 12:00", {"p": [node("a")]})):
+        with pytest.raises(LakeError, match=f"{path}: no expiry watermark .*: restore it"):
+            does()
 
 
 @pytest.mark.parametrize("which", LATE)
-def test_what_comes_while_the_expiry_looks_waits_and_is_told(
-    lake: Lake, which: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing of it is there: the expiry goes on."""
-    monkeypatch.setattr(expiry, "PATIENCE", 0.0)
-    plain = sweep._still_needed
-
-    def looked(*given: Any) -> Any:
-        why = plain(*given)
-        with pytest.raises(Locked):
-            late(Lake(lake.root), which)
-        return why
-
-    with monkeypatch.context() as patch:
-        patch.setattr(sweep, "_still_needed", looked)
-        assert expire(lake).days == 1
-    assert left(lake, "landing") == []
-    with pytest.raises(Refused):
-        late(lake, which)
+def test_what_commits_before_the_seal_keeps_the_day(lake: Lake, which: str) -> None:
+    """Its writer read no seal, so the expiry finds it in landing: the day goes once it is compacted."""
+    ids: list[str] = []
+    storage = Hooked(lake.root, "expired/", lambda: ids.append(late(Lake(lake.root), which)))
+    report = expire(Lake(lake.root, storage))
+    assert (report.days, len(report.kept), report.exit_code) == (0, 1, 3)
+    assert f"{ids[0]} is in landing: compact first" in report.kept[0]
+    assert ids[0] in Lake(lake.root).view().snapshot_ids
+    assert watermark(lake).expired_through.year == 1
+    assert final(lake) == []
+    for _ in range(2):
+        assert compact(lake).exit_code == 0
+    assert ids[0] in Lake(lake.root).view().snapshot_ids
+    assert len(lake.view().history_days) == 4
+    assert expire(lake).days == 1
+    assert ids[0] in Lake(lake.root).view().snapshot_ids or which == "own"
 
 
 @pytest.mark.parametrize("which", LATE)
-def test_what_commits_after_the_look_is_refused_and_taken_back(lake: Lake, which: str) -> None:
-    """Held up between its first look and its ledger file, for as long as an expiry takes."""
+def test_what_commits_after_the_seal_is_refused_and_withdrawn(lake: Lake, which: str) -> None:
+    """Suspended just before its ledger file, for as long as an expiry takes."""
     before = lake.view().count
     storage = Hooked(lake.root, "landing/snapshots/", lambda: expire(Lake(lake.root)))
     with pytest.raises(Refused, match="expired"):
@@ -136,67 +170,123 @@ def test_what_commits_after_the_look_is_refused_and_taken_back(lake: Lake, which
 
 
 @pytest.mark.parametrize("which", LATE)
-def test_a_killed_expiry_holds_nobody_up(lake: Lake, which: str) -> None:
-    """Its lock is free: what it was about to do is forgotten, by a writer or by the next expiry."""
-    intent = expiry.intent_key(DAY, "acc")
-    put(lake.storage, intent, b"")
-    assert late(lake, which) in lake.view().snapshot_ids
-    assert left(lake, "expiring") == []
+def test_an_expiry_suspended_before_its_date_loses_nothing(
+    lake: Lake, which: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long after its last look: what comes meanwhile is refused by the seal, never stored."""
+    plain = expiry.raise_watermark
+
+    def suspended(storage: Any, account: str, **raised: Any) -> Watermark:
+        if "expired_through" in raised:
+            with pytest.raises(Refused):
+                late(Lake(lake.root), which)
+        return plain(storage, account, **raised)
+
+    monkeypatch.setattr(expiry, "raise_watermark", suspended)
+    assert expire(lake).days == 1
+    assert left(lake, "landing") == []
+
+
+def test_what_comes_above_the_seal_is_taken_and_its_days_are_built_again(lake: Lake) -> None:
+    """No window of final history reaches there."""
+    expire(lake)
+    id_ = store(lake, "2 22:00", {"p": [node("a", "running", "2 21:30")]})
+    assert compact(lake).exit_code == 0
+    view = Lake(lake.root).view()
+    assert id_ in view.snapshot_ids
+    assert len(view.history_days) == 4
+    with query.connect(lake) as connection:
+        states = connection.table(
+            "select state from node_states where state_transition_time > '2026-11-17'"
+        )
+    assert states["state"].to_pylist() == ["running"]
+
+
+@pytest.mark.parametrize("which", LATE)
+def test_a_refused_snapshot_whose_writer_died_is_not_there(
+    lake: Lake, which: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it could withdraw: no reader sees it, no compaction takes it, a sweep deletes it."""
+    expire(lake)
+    before = lake.view().snapshot_ids
+    with monkeypatch.context() as patch:
+        patch.setattr(SnapshotWriter, "_refuse_sealed", lambda _: None)
+        late(lake, which)
+    assert Lake(lake.root).view().snapshot_ids == before
+    assert compaction.compact(lake, clock=lambda: MONDAY + timedelta(days=30)).late == 0
+    assert left(lake, "landing/snapshots") != []
+    assert expire(lake, 2).days == 1  # nor does it hold up an expiry
+    assert compact(lake).late == 0
+    assert left(lake, "landing") == []
+
+
+def test_a_rebuild_suspended_past_its_lease_loses_no_history(lake: Lake) -> None:
+    """Its manifest became final meanwhile, so that it cannot be replaced: the run ends."""
+    store(lake, "1 01:00", {"p": [node("a")]})
+
+    def meanwhile() -> None:
+        (lake.root / "locks/compaction-acc.lock").unlink()  # as a lease ends
+        other = Lake(lake.root)
+        compact(other)
+        compact(other)
+        assert expire(other).days == 1
+
+    storage = Hooked(lake.root, manifest_key(DAY, "acc"), meanwhile)
+    with pytest.raises(Changed):
+        compaction.compact(Lake(lake.root, storage), clock=lambda: MONDAY + timedelta(days=30))
+    assert storage.then is None
+    view = Lake(lake.root).view()
+    assert len(view.history_days) == 4
+    assert view.missing == {}
+    assert final(lake) == [0, 1]
+
+
+def test_history_that_is_being_rebuilt_holds_its_rows_back(lake: Lake) -> None:
+    """A compaction that was killed in the middle of a rebuild is done again first."""
+    whose = ("acc", DAY + timedelta(days=1))
+    old = lake.view().manifests[whose]
+    put_manifest(
+        lake.storage, msgspec.structs.replace(old.manifest, state="being rebuilt"), old.entry
+    )
+    assert whose not in lake.view().history_days
+    (kept,) = expire(lake).kept
+    assert "the history of 2026-11-17 is not built yet and needs its rows: compact first" in kept
+    assert left(lake, "expired") == []
+    assert compact(lake).history_days == 1
+    assert expire(lake).days == 1
+
+
+def test_a_damaged_old_day_holds_later_days_back(lake: Lake) -> None:
+    """And is named; the design says so."""
+    (lake.root / f"compacted/nodes/date={DAY}/acc.parquet").unlink()
+    (lake.root / manifest_key(DAY, "acc")).unlink()
+    compact(lake)
+    report = expire(lake, 2)
+    assert (report.days, report.exit_code) == (0, 3)
+    assert f"the history of {DAY} is not built yet" in report.kept[0]
+
+
+def test_a_day_that_an_open_day_needs_is_kept(lake: Lake) -> None:
+    """After an outage its last listing is the one before the first of a day that is not over."""
+    store(lake, "8 12:00", {"p": [node("a")]})
+    report = expire(lake, 4)
+    assert (report.days, report.exit_code) == (0, 3)
+    assert expire(lake, 3).days == 3
+
+
+def test_only_an_accounts_own_days_expire(lake: Lake) -> None:
+    """Another account's watermark is another file."""
+    store(lake, "0 12:00", {"p": [node("a")]}, account="other")
+    assert expire(lake).days == 1
+    assert left(lake, "expired") == ["expired/acc"]
+    assert ("other", DAY) not in lake.view().closed
     for _ in range(2):
         compact(lake)
-    put(lake.storage, intent, b"")
-    assert expire(lake).days == 1
-    assert left(lake, "expiring") == []
+    assert ("other", DAY) in lake.view().closed
+    assert store(lake, "1 12:00", account="other") in lake.view().snapshot_ids
 
 
-def test_who_has_put_its_ledger_file_waits_however_long(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It cannot say that nothing is there: it is told once the expiry has decided."""
-    put(lake.storage, expiry.intent_key(DAY, "acc"), b"")
-    held = ExitStack()
-    held.enter_context(lake.lock("compaction", "acc"))
-    naps: list[float] = []
-
-    def nap(seconds: float) -> None:
-        naps.append(seconds)
-        if len(naps) == 3:
-            held.close()
-
-    monkeypatch.setattr(expiry, "PATIENCE", 0.0)
-    monkeypatch.setattr(expiry, "time", SimpleNamespace(monotonic=time.monotonic, sleep=nap))
-    expiry.refuse(lake, "acc", DAY, is_there=True)
-    assert len(naps) == 3
-    assert left(lake, "expiring") == []
-
-
-def test_what_a_day_leans_on_stays_told(lake: Lake) -> None:
-    """The expiry of a second day adds to what the first one's told."""
-    days = [DAY, DAY + timedelta(days=1)]
-    later = DAY + timedelta(days=2)
-    for each in days:
-        expiry.note_leaning(lake.storage, "acc", later, {each})
-    assert expiry.leans_on(lake.storage, "acc", later) == {*days}
-
-
-def test_only_an_accounts_own_intents_are_forgotten(lake: Lake) -> None:
-    """Another account's expiry may be at work."""
-    for account in ("acc", "other"):
-        put(lake.storage, expiry.intent_key(DAY, account), b"")
-    expiry.forget_intents(lake.storage, "acc")
-    assert left(lake, "expiring") == [expiry.intent_key(DAY, "other")]
-
-
-def test_an_intent_of_another_day_holds_nobody_up(lake: Lake) -> None:
-    """Nor one of another account, even while their expiry is at work."""
-    with lake.lock("compaction", "acc"), lake.lock("compaction", "other"):
-        put(lake.storage, expiry.intent_key(DAY, "acc"), b"")
-        put(lake.storage, expiry.intent_key(DAY + timedelta(days=2), "other"), b"")
-        id_ = store(lake, "2 15:00", {"p": [node("a")]})
-    assert id_ in lake.view().snapshot_ids
-
-
-def test_an_expiry_that_lost_its_lock_marks_nothing(
+def test_an_expiry_that_lost_its_lock_raises_no_date(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lease of Blob may end while it looks: it ends, and the day is whole."""
@@ -207,5 +297,25 @@ def test_an_expiry_that_lost_its_lock_marks_nothing(
     monkeypatch.setattr("pipeline.storage.disk._Held.check", lost)
     with pytest.raises(Changed):
         expire(lake)
-    assert left(lake, "expired") == left(lake, "expiring") == []
-    assert Lake(lake.root).view().count == 6
+    assert watermark(lake).expired_through.year == 1
+    assert Lake(lake.root).view().count == 8
+
+
+def test_history_of_expired_days_goes_when_asked(lake: Lake) -> None:
+    """The manifest first; of a day whose rows are there it is kept, with the reason."""
+    expire(lake, 2)
+    report = expiry.expire(lake, clock=lambda: MONDAY + timedelta(days=10), history_days=7)
+    assert (report.history_days, report.exit_code) == (2, 3)
+    assert report.kept == [f"{DAY + timedelta(days=2)} of acc: its rows are there: --compacted them first"]
+    assert not any(f"date={DAY}" in key for key in left(lake, "history"))
+    view = lake.view()
+    assert view.missing == {}
+    assert len(view.history_days) == 2
+
+
+def test_a_sealed_moment_is_told_before_an_import_reads_its_files(lake: Lake) -> None:
+    """By account and moment."""
+    expire(lake)
+    assert lake.is_sealed("acc", SEAL)
+    assert not lake.is_sealed("acc", SEAL + timedelta(seconds=1))
+    assert not lake.is_sealed("other", end_of(DAY))

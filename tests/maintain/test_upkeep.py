@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import query
-from pipeline.lake import Lake, LakeError, Refused
+from pipeline.lake import Lake, LakeError, Refused, SnapshotWriter
 from pipeline.maintain import compaction
 from pipeline.maintain.expiry import expire
 from pipeline.query import checks, history
@@ -152,7 +152,7 @@ def test_a_fact_that_is_added_later_is_made_for_days_that_were_current(
 
 
 def test_after_an_expiry_no_history_is_made_from_fewer_rows(lake: Lake) -> None:
-    """The next day's was made with rows of the day that is gone: it stands, and is not added to."""
+    """The next day's depends on rows of the day that is gone: it is final, and is not added to."""
     a_week(lake)
     compact(lake)
     compact(lake)  # sweeps
@@ -162,7 +162,7 @@ def test_after_an_expiry_no_history_is_made_from_fewer_rows(lake: Lake) -> None:
     assert node_hours(lake) == before
     assert compact(lake).history_days == 0
     assert node_hours(lake) == before
-    with pytest.raises(Refused, match="made with rows of 2026-11-16, which has expired"):
+    with pytest.raises(Refused, match="sealed up to 2026-11-18T12:00:00Z"):
         put(lake, "1 15:00", {"p": [node("a", "idle", "1 02:00")]})
     # one that is not a neighbour takes late snapshots, and is made anew
     put(lake, "3 15:00", {"p": [node("a", "idle", "3 02:00")]})
@@ -172,25 +172,25 @@ def test_after_an_expiry_no_history_is_made_from_fewer_rows(lake: Lake) -> None:
     ]
 
 
-def test_a_neighbours_late_snapshot_that_slips_in_leaves_its_history_standing(
+def test_a_neighbours_late_snapshot_that_slips_in_leaves_its_history_final(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It looked before the mark was put: its rows are there, the facts tell no less than before."""
+    """Its writer was killed before it read the seal: it is not seen, the facts say what they said."""
     a_week(lake)
     compact(lake)
     compact(lake)
     before = node_hours(lake)
     with monkeypatch.context() as patch:
-        patch.setattr(Lake, "is_expired", lambda *_: False)
-        patch.setattr(Lake, "marks", lambda *_: set())
+        patch.setattr(SnapshotWriter, "_refuse_sealed", lambda _: None)
         late = put(lake, "1 15:00", {"p": [node("a", "idle", "1 02:00")]})
         (lake.root / lake.key("snapshots", late)).rename(lake.root / "aside")
     today = MONDAY.date() + timedelta(days=10)
     assert expire(lake, today=today, compacted_days=9, history=history).days == 1
     (lake.root / "aside").rename(lake.root / lake.key("snapshots", late))
     report = compact(lake)
-    assert (report.late, report.history_days) == (1, 0)
+    assert (report.late, report.history_days) == (0, 0)
     assert node_hours(lake) == before
+    assert late not in lake.view().snapshot_ids
 
 
 def test_a_day_whose_neighbour_is_not_over_does_not_expire(lake: Lake) -> None:
@@ -208,7 +208,8 @@ def test_a_day_whose_neighbour_is_not_over_does_not_expire(lake: Lake) -> None:
         lake, today=MONDAY.date() + timedelta(days=1), compacted_days=0, history=history
     )
     assert report.days == 0
-    assert ["the history of 2026-11-17 is not made yet" in why for why in report.kept] == [True]
+    assert ["the history of 2026-11-17 is not built yet" in why for why in report.kept] == [True]
+    assert not (lake.root / "expired").exists()
 
 
 @pytest.mark.parametrize(
@@ -258,7 +259,7 @@ def test_a_fact_that_is_made_from_a_missing_file_says_so(lake: Lake) -> None:
     gone = lake.root / f"compacted/nodes/date={MONDAY.date()}/acc.parquet"
     gone.rename(lake.root / "aside")
     assert len(node_hours(lake)) > 0
-    (lake.root / f"history/days/date={MONDAY.date()}/acc.parquet").unlink()
+    (lake.root / f"history/manifests/date={MONDAY.date()}/acc.json").unlink()
     with pytest.raises(LakeError, match="the file is missing"):
         node_hours(lake)
 
@@ -303,15 +304,17 @@ def test_a_fact_asked_for_after_its_files_went_is_outdated(lake: Lake) -> None:
         assert connection.table("from node_states").num_rows > 0
 
 
-def test_a_day_that_leans_on_an_expired_one_is_never_answered_from_rows(lake: Lake) -> None:
+def test_a_day_that_depends_on_an_expired_one_is_never_answered_from_rows(lake: Lake) -> None:
     """Not for a late snapshot of the day after it either: its window would have lost its rows."""
     a_week(lake)
     compact(lake)
     compact(lake)
     before = node_hours(lake)
     expire(lake, today=MONDAY.date() + timedelta(days=10), compacted_days=9, history=history)
-    assert lake.view().standing == (("acc", MONDAY.date() + timedelta(days=1)),)
-    put(lake, "2 00:30", {"p": [node("a", "idle", "1 02:00")]})
+    assert lake.view().final_days == (("acc", MONDAY.date() + timedelta(days=1)),)
+    with pytest.raises(Refused):  # its window reaches there
+        put(lake, "2 00:30", {"p": [node("a", "idle", "1 02:00")]})
+    put(lake, "2 15:30", {"p": [node("a", "idle", "1 02:00")]})
     assert [row for row in node_hours(lake) if row["date"].day < 18] == [
         row for row in before if row["date"].day < 18
     ]

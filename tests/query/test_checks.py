@@ -174,8 +174,8 @@ FAULTS: dict[str, list[tuple[Change, set[str]]]] = {
     ],
 }
 #: Not to be planted in rows: the view that joins history's days lets no state end before its start;
-#: and what history cannot tell any more takes days that have expired (test_untold).
-UNPLANTED = {"state_intervals", "history_missing", "history_older"}
+#: and missing files and facts take a lake that has lost days, or files (test_missing_facts).
+UNPLANTED = {"state_intervals", "missing_files", "history_older"}
 
 
 def found(lake: Lake | Path) -> dict[str, int]:

@@ -1,0 +1,105 @@
+"""A lake as it was at one moment: the files that a reader opens, and what they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cached_property
+from typing import Literal
+
+from pipeline.lake.manifest import LedgerFile, Versioned
+from pipeline.lake.paths import LakeFile, date_of, landing_key
+from pipeline.schema.facts import AccountDay
+
+ListingSpan = tuple[str | None, date, datetime | None, datetime | None]
+"""An account and a day, and when the first and the last of its listings ended that a file holds.
+
+No times, and for landing no account, where only the files say.
+"""
+
+Reason = Literal["newer fact", "older version"]
+MissingFact = tuple[str, date, str, Reason]
+"""An account, a day without rows, and a fact that its history lacks, or has of an older version."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A lake as it was at one moment.
+
+    ``files`` are what DuckDB opens, by table: none of a snapshot that is not committed, and no
+    snapshot twice.
+    """
+
+    waiting: tuple[str, ...]
+    """The snapshots that are in landing only, sorted."""
+    files: Mapping[str, tuple[str, ...]]
+    closed: Mapping[AccountDay, tuple[LakeFile, ...]]
+    """The committed files of ``compacted/snapshots`` of every closed account-day."""
+    late: Mapping[AccountDay, frozenset[str]]
+    """The snapshots of days that are closed, or have history, which are in landing only."""
+    spans: tuple[ListingSpan, ...]
+    ids_of: Callable[[LakeFile], tuple[str, ...]]
+    """Reads the snapshots of a committed file."""
+    ledgers: Mapping[str, LedgerFile] = field(default_factory=dict)
+    """What each of the ``closed`` files commits, by key."""
+    manifests: Mapping[AccountDay, Versioned] = field(default_factory=dict)
+    intact: frozenset[AccountDay] = frozenset()
+    """The days whose manifest is complete, of today's facts, and whose files are all there."""
+    history: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Files of facts, by fact: of the ``history_days`` only."""
+    history_days: tuple[AccountDay, ...] = ()
+    """The account-days whose history is current, or final."""
+    final_days: tuple[AccountDay, ...] = ()
+    """Of those, the days above the expiry watermark that depend on expired rows: never rebuilt."""
+    final_until: Mapping[str, datetime] = field(default_factory=dict)
+    """By account, the latest listing that final history was built with: nothing was added since."""
+    sealed_until: Mapping[str, datetime] = field(default_factory=dict)
+    """By account whose rows have begun to expire, its seal: no manifest below it is written anew."""
+    missing_facts: tuple[MissingFact, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """The version of each file of ``history``."""
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By table or fact, files that a ledger file or a manifest names and that are not there."""
+    without_rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Snapshots in landing, by table, that have no file: their ledger rows say whether they should."""
+    older: frozenset[str] = frozenset()
+    """Tables with files that lack a column of today's schema: read them by name."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing at all."""
+        return not (self.waiting or self.closed or self.history_days)
+
+    @cached_property
+    def count(self) -> int:
+        """How many snapshots are committed."""
+        return len(self.waiting) + sum(each.snapshots for each in self.ledgers.values())
+
+    def compacted_on(self, account: str, day: date) -> set[str]:
+        """The snapshots of a closed account-day; late ones still in landing included."""
+        files = self.closed.get((account, day), ())
+        return {*self.late.get((account, day), ()), *(id_ for f in files for id_ in self.ids_of(f))}
+
+    def ledger_keys(self, account: str, ids: Iterable[str]) -> dict[str, str]:
+        """The key of the ledger file that commits each of these snapshots of an account."""
+        waiting, found = {*self.waiting}, {}
+        for id_ in ids:
+            files = self.closed.get((account, date_of(id_)), ())
+            if id_ in waiting or not files:
+                found[id_] = landing_key("snapshots", id_)
+            elif len(files) == 1:
+                found[id_] = files[0].key
+            else:
+                found[id_] = next(f.key for f in files if id_ in self.ids_of(f))
+        return found
+
+    @cached_property
+    def compacted(self) -> Mapping[AccountDay, tuple[str, ...]]:
+        """The snapshots of each closed account-day, sorted; late ones still in landing included."""
+        return {whose: tuple(sorted(self.compacted_on(*whose))) for whose in self.closed}
+
+    @cached_property
+    def snapshot_ids(self) -> tuple[str, ...]:
+        """Every committed snapshot, sorted."""
+        return tuple(sorted({*self.waiting, *(i for ids in self.compacted.values() for i in ids)}))

@@ -1,0 +1,52 @@
+"""Names the file that a query cannot be answered without: missing, or damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import duckdb
+
+from pipeline import schema
+from pipeline.lake import FACTS_FROM, Lake, LakeError, View
+from pipeline.query.sql_files import tables_named
+
+#: What ``sql/views`` makes of the last complete listings.
+FLEET = frozenset({"nodes_as_of", "nodes_at", "nodes_latest"})
+#: Errors of a query, not of a file.
+_USER_ERRORS = (
+    duckdb.ParserException,
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ConversionException,
+    duckdb.OutOfMemoryException,
+)
+
+
+def names_read(query: str, facts: Collection[str]) -> set[str]:
+    """The tables and facts whose files a query needs: those it names, and the ledger beside them."""
+    words = tables_named(query)
+    if words & FLEET:
+        words |= {"nodes", "pools"}
+    names = {*facts, *(table for table in schema.TABLES if table in words)}
+    return names | {"snapshots"} | ({"manifests"} if facts else set()) if names else names
+
+
+def refuse(missing: Iterable[str]) -> None:
+    """Raises LakeError for the first of these files."""
+    for file in missing:
+        raise LakeError(
+            f"{file}: the file is missing, or not the one that was committed: restore it from a "
+            "backup; nodelake check missing_files names every such file"
+        )
+
+
+def refuse_damaged(
+    lake: Lake, view: View, query: str, facts: Collection[str], error: Exception
+) -> None:
+    """Raises LakeError for a file that a query reads and that cannot be read: DuckDB may not name it."""
+    if isinstance(error, _USER_ERRORS):
+        return
+    names = names_read(query, facts) | ({*FACTS_FROM} if facts else set())
+    files = [*(view.files.get(name, ()) for name in names), *map(view.history.get, facts)]
+    for damage in lake.damage(file for each in files for file in each or ()):
+        raise damage from error
