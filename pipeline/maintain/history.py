@@ -105,7 +105,8 @@ class HistoryBuild:
                 stale = [each for each in self.stale(connection) if is_closed(each.day)]
                 # All before the first: no day may be current again while a neighbour's is stale.
                 begun = [self._begin(connection, each) for each in stale]
-                missing = [*self.lake.missing(connection.view, {"snapshots", *FACTS_FROM})] if stale else []
+                tables = {"snapshots", *FACTS_FROM} if stale else ()
+                missing = [*self.lake.missing(connection.view, tables)]
                 for each, over in zip(stale, begun, strict=True):
                     if not each.is_renamed:
                         self._build(connection, each, over, missing)
@@ -148,9 +149,13 @@ class HistoryBuild:
             is_current = (self.account, day) in view.history_days
             if is_current and known == {*files}:
                 continue
-            is_renamed = (self.account, day) in view.intact and all(
-                name in known or landing_key("snapshots", id_) in known
-                for id_, name in names.items()
+            is_renamed = (
+                (self.account, day) in view.intact
+                and {key for key in known if key.startswith("compacted/")} <= {*files}
+                and all(
+                    name in known or landing_key("snapshots", id_) in known
+                    for id_, name in names.items()
+                )
             )
             found.append(Stale(day, frozenset(ids), files, old, is_renamed))
         return found

@@ -60,9 +60,10 @@ def sweep_account(
         row = None
         with contextlib.suppress(LakeError):  # damaged: whose it is nobody knows
             row = catalog.landed_row(id_) if through > date.min else None
-        if row and row.account == account:
-            if file.day <= through or (final and row.earliest(id_) <= final):
-                old.append(file.entry)
+        if (row and row.account == account) and (
+            file.day <= through or (final and row.earliest(id_) <= final)
+        ):
+            old.append(file.entry)
     keep = {(day, file.stem) for day, files in closed.items() for file in files}
     # where a ledger file was lost, its rows wait for a backup of it
     keep |= {(day, s) for (who, day), m in manifests.items() if who == account for s in m[0].own}

@@ -36,7 +36,7 @@ _OF_A_NODE = ("node_story", "node_states_seen")
 
 def lake_of(shape: Shape, root: Path) -> Lake:
     """The lake of a year: made where it is missing, given the facts that were added since."""
-    if not (root / "history" / "days").exists():
+    if not (root / "history" / "manifests").exists():
         print(f"making {root}", flush=True)
         make(root, shape, lambda text: print(text, flush=True))
     lake = Lake(root)
@@ -103,7 +103,9 @@ def part_of(root: Path, into: Path, days: int) -> None:
 
 
 def _days(root: Path) -> list[datetime]:
-    found = sorted(path.name.removeprefix("date=") for path in root.glob("history/days/date=*"))
+    found = sorted(
+        path.name.removeprefix("date=") for path in root.glob("history/manifests/date=*")
+    )
     return [datetime.fromisoformat(each) for each in found]
 
 

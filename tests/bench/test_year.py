@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import query
-from pipeline.lake import Lake
+from pipeline.lake import Lake, compacted_key, date_of
 from pipeline.query import history
 from pipeline.schema import facts
 from tests.bench.year import make
@@ -53,8 +53,10 @@ def test_facts_are_those_the_real_path_makes_of_the_same_rows(
             for name, reader in history.build_day(connection, SHAPE.account, date)
         }
     assert facts.FACTS.keys() == made.keys()
-    days = lake.root / f"history/days/date={date}/{SHAPE.account}.parquet"
-    assert ids == {*pq.read_table(days, partitioning=None)["snapshot_id"].to_pylist()}
+    manifest, _ = lake.catalog.manifests.load()[SHAPE.account, date]
+    assert manifest.ledger_files == tuple(
+        sorted({compacted_key("snapshots", date_of(id_), SHAPE.account) for id_ in ids})
+    )
     for name, table in made.items():
         path = lake.root / f"history/{name}/date={date}/{SHAPE.account}.parquet"
         written = pq.read_table(path, partitioning=None)

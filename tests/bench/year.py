@@ -1,9 +1,9 @@
 """A lake of a year, written directly: ``python -m tests.bench.year LAKE [--nodes N] [--days D] …``.
 
-Every day gets its ledger, its pools' rows, its facts, and the list of what they were made from; the
-last days (``--kept``) get rows of nodes, tasks and errors too. What a compaction of 1.05 billion
-observations would leave is there in minutes. ``tests/bench/test_year.py`` makes a few days' facts
-from such rows by the real path and holds them to what is written here, row by row.
+Every day gets its ledger, its pools' rows, its facts, and the manifest that names what they were
+built from; the last days (``--kept``) get rows of nodes, tasks and errors too. What a compaction of
+1.05 billion observations would leave is there in minutes. ``tests/bench/test_year.py``
+makes a few days' facts from such rows by the real path and holds them to what is written here.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import schema
 from pipeline.flatten.columns import Origin
-from pipeline.lake import Lake, compacted_key, history_key, new_snapshot_id
-from pipeline.lake.committed import days_file, made_from
+from pipeline.lake import Lake, compacted_key, date_of, history_key, new_snapshot_id
 from pipeline.lake.day_file import ROWS_PER_GROUP, DayFile, sorted_rows
+from pipeline.lake.manifest import Manifest, fact_versions, put_manifest
+from pipeline.lake.paths import list_files
 from pipeline.lake.table_file import TableFile
 from pipeline.schema import facts
 from pipeline.snapshot.ledger import Ledger
@@ -85,7 +88,7 @@ class YearWriter:
         rough = f"rough/{name}.parquet"
         self._put(rough, table.schema, parts)
         put_sorted(self.lake, table, rough, compacted_key(name, day, self.shape.account))
-        self.lake.storage.delete(rough)
+        (self.lake.root / rough).unlink()
 
 
 def put(lake: Lake, key: str, columns: pa.Schema, parts: Iterable[pa.Table]) -> None:
@@ -106,13 +109,36 @@ def put_sorted(lake: Lake, table: schema.Table, source: str, key: str) -> None:
 
 
 def put_days(lake: Lake, account: str, day: date, ids: list[str]) -> None:
-    """Writes what a day's facts were made from, as a compaction does."""
-    places = [*lake.places(f"compacted/snapshots/date={day}")]
-    held = {place.stem: (place.etag, lake.held(place)) for place in places}
-    files = {fact: lake.storage.find(history_key(fact, day, account)) for fact in facts.FACTS}
-    made = {fact: file.size for fact, file in files.items() if file}
-    days = days_file((account, day), ids, made, held)
-    put(lake, history_key("days", day, account), days.schema, [days])
+    """Writes the manifest of a day's facts, as a compaction does."""
+    (own,) = list_files(lake.storage, f"compacted/snapshots/date={day}")
+    listed = [
+        pq.read_table(lake.root / own.beside(table), columns=[column], partitioning=None)[column]
+        for table, column in (
+            ("snapshots", "pool_listing_finished_at"),
+            ("pools", "listing_finished_at"),
+        )
+    ]
+    ends = [pc.min_max(column).as_py() for column in listed]
+    manifest = Manifest(
+        account=account,
+        date=day,
+        ledger_files=tuple(
+            sorted({compacted_key("snapshots", date_of(id_), account) for id_ in ids} | {own.key})
+        ),
+        own={own.stem: lake.catalog.ledger(own)},
+        facts=fact_versions(),
+        files=files_of(lake, account, day),
+        first_listing_at=min(each["min"] for each in ends),
+        last_listing_at=max(each["max"] for each in ends),
+        latest_listing_at=max(each["max"] for each in ends) + timedelta(minutes=10),
+    )
+    put_manifest(lake.storage, manifest, "anything")
+
+
+def files_of(lake: Lake, account: str, day: date) -> dict[str, int]:
+    """The bytes of each file of a day's facts."""
+    found = {fact: lake.storage.find(history_key(fact, day, account)) for fact in facts.FACTS}
+    return {fact: file.size for fact, file in found.items() if file}
 
 
 def _rows(table: schema.Table, count: int, columns: dict[str, Any]) -> pa.Table:
@@ -330,25 +356,21 @@ def refresh(lake: Lake, tell: Callable[[str], None] = lambda _: None) -> int:
     Returns the number of days that were made anew.
     """
     count = 0
-    for place in sorted(lake.places("history/days"), key=lambda place: place.day):
-        days = pq.read_table(lake.root / place.key, partitioning=None)
-        told = made_from(lake.storage, place.key, place.day)
-        if told is None or (told.facts == facts.versions() and told.held):
+    for (account, day), (old, entry) in sorted(lake.catalog.manifests.load().items()):
+        if old.facts == fact_versions():
             continue
-        stored = dict(each.split(":") for each in told.facts.split())
-        paths = {
-            name: lake.root / history_key(name, place.day, place.account) for name in facts.FACTS
-        }
-        late = {
-            name for name in derivations() if stored.get(name) != str(facts.FACTS[name].version)
-        }
+        paths = {name: lake.root / history_key(name, day, account) for name in facts.FACTS}
+        late = {name for name in derivations() if old.facts.get(name) != facts.FACTS[name].version}
         needs = {each for name in late for each in reads(name)}
         tables = {
             name: pq.read_table(paths[name], partitioning=None) for name in sorted(needs - late)
         }
-        for name, table in derived(place.day, tables, late):
-            put(lake, history_key(name, place.day, place.account), table.schema, [table])
-        put_days(lake, place.account, place.day, days["snapshot_id"].to_pylist())
+        for name, table in derived(day, tables, late):
+            put(lake, history_key(name, day, account), table.schema, [table])
+        new = msgspec.structs.replace(
+            old, facts=fact_versions(), files=files_of(lake, account, day)
+        )
+        put_manifest(lake.storage, new, entry)
         count += 1
         if count % 20 == 0:
             tell(f"{count} days refreshed")

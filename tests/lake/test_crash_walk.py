@@ -338,7 +338,7 @@ def test_expiry_killed_after_every_operation(tmp_path: Path) -> None:
 def test_a_compaction_syncs_in_the_order_of_the_protocol(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each file: synced, renamed, its directory synced; the day's ledger after its data, manifests last."""
+    """Each file: synced, renamed, its directory synced; the ledger after the data, manifests last."""
     lake = Lake(tmp_path / "lake")
     store_days(lake, days=1, each=1)
     calls: list[str] = []

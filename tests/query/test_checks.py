@@ -227,8 +227,8 @@ def accused(tmp_path_factory: pytest.TempPathFactory) -> Counter[tuple[str, str]
     found: Counter[tuple[str, str]] = Counter()
     with query.connect(lake) as connection:
         for each in CHECKS.values():
-            accounts = connection.table(each.sql)["account"].to_pylist()
-            found.update((account, each.name) for account in accounts)
+            rows = connection.table(each.sql).to_pylist()
+            found.update((row.get("account", ""), each.name) for row in rows)
     return found
 
 

@@ -160,7 +160,7 @@ def test_one_day_of_thirty_asks_blob_for_that_day_alone(
             frame = connection.scan("nodes")
             for entry in [*lake.storage.list("compacted/nodes")]:
                 if f"date={day}" not in entry.key:
-                    lake.storage.delete(entry.key)
+                    lake.storage.delete(entry)
             assert frame.filter(pl.col("date") == day).select(pl.len()).collect().item() == 4
             with pytest.raises(OSError, match="nodes"):
                 frame.collect()

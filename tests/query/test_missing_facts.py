@@ -1,4 +1,4 @@
-"""What history lacks is said, and files that are gone are named: by a query that reads them, by a check."""
+"""What history lacks is said, and files that are gone are named: by queries and by a check."""
 
 from __future__ import annotations
 
@@ -225,9 +225,11 @@ def test_a_day_file_that_is_lost_is_named(lake: Lake, table: str) -> None:
     beside = sorted(lake.root.glob(f"compacted/*/date={day}/*"))
     path.unlink()
     compact(lake)
-    with query.connect(lake) as connection:
-        with pytest.raises(LakeError, match=f"{path}: the file is missing"):
-            connection.table("select count(*) from nodes")
+    with (
+        query.connect(lake) as connection,
+        pytest.raises(LakeError, match=f"{path}: the file is missing"),
+    ):
+        connection.table("select count(*) from nodes")
     assert found(lake) == {"missing_files": 1}
     assert sorted([path, *lake.root.glob(f"compacted/*/date={day}/*")]) == beside
     path.write_bytes(kept)
