@@ -66,6 +66,23 @@ class TestErrors:
         failure = failure_of(client.pools)
         assert (failure.code, failure.request_id) == ("C" * 200, "password=[redacted]")
 
+    @pytest.mark.parametrize("before", range(900, 1001, 7))
+    def test_a_secret_across_the_cut_is_masked(self, connect, before):
+        """A message is redacted, then cut: the half of a key that would stay is none a rule knows."""
+        key = "A1b2C3d4/+" * 8 + "A1b2C3=="
+        body = {"code": "Refused", "message": "x" * before + f" {key} and sig={key}"}
+        client, _ = connect(answer(403, json.dumps(body).encode()))
+        message = failure_of(client.pools).message
+        assert "A1b2" not in message
+        assert len(message) <= 1000
+
+    def test_a_page_is_redacted_before_it_is_cut(self, connect):
+        """A proxy's page is quoted by its first letters."""
+        for before in range(150, 200, 3):
+            page = f"<html>{'x' * before} https://me:hunter2hunter2hunter2@host/</html>"
+            client, _ = connect(answer(502, page.encode()), limits=ONE_TRY)
+            assert "hunter" not in failure_of(client.pools).message
+
     def test_wording(self, connect):
         """Code, message and details are the service's, without the lines that vary."""
         body = {

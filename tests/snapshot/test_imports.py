@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 from datetime import UTC, datetime
@@ -379,3 +380,31 @@ def assert_equal(sent: Any, rebuilt: Any, path: str = "") -> None:
         assert rebuilt.lower() == sent.lower(), path
     else:
         assert rebuilt == sent, path
+
+
+def test_no_secret_of_an_unknown_field_gets_into_the_lake(lake: Lake) -> None:
+    """By the names passwords go by, as pairs in either order, as arguments, wrapped, in a text."""
+    secret = "hUnTeR7x9Qs3cr3t"
+    names = "pass auth pat jwt bearer dsn connStr pfx pem cert kubeconfig".split()
+    wrapped = base64.encodebytes(f"# {'x' * 90}\nexport DB_PASSWORD={secret}\n".encode()).decode()
+    unknown = {
+        **dict.fromkeys(names, secret),
+        "pairs": [{"value": secret, "name": "PASSWORD"}, {"key": "api-key", "value": secret}],
+        "arguments": ["run", "--password", secret],
+        "command": ["mysql", "-u", "root", f"-p{secret}"],
+        "wrapped": wrapped,
+        "text": f"tool --password \\\n  '{secret[:8]}'\"{secret[8:]}\"",
+        "reference": "tool --password $PASSWORD",
+    }
+    pool = {"id": "p1", "virtualMachineConfiguration": {"health": unknown}, "health": unknown}
+    store(lake, file({"value": [node("a", health=unknown)]}), file([pool], "pools.json"))
+    texts = [
+        str(value)
+        for table in ("nodes", "pools")
+        for row in rows(lake, f"select * from {table}")
+        for value in row.values()
+    ]
+
+    assert any("tool --password $PASSWORD" in text for text in texts)
+    hidden = (secret, secret[:8], secret[8:], wrapped[:60])
+    assert not [text for text in texts if any(part in text for part in hidden)]
