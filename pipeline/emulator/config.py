@@ -68,7 +68,7 @@ class Work(_Table, frozen=True):
 
 class StartTask(_Table, frozen=True):
     """``[pools.start_task]``: how the start task runs and fails; ``changes_after_hours`` are
-    the hours after the fleet's start at which somebody changes its definition."""
+    the hours after the fleet's start at which its definition changes."""
 
     is_present: bool = True
     seconds: float = 45.0
@@ -98,7 +98,7 @@ class OddNodes(_Table, frozen=True):
     """``[pools.odd_nodes]``: how many nodes of a pool misbehave all their life.
 
     A black hole fails every task at once and so attracts more; a flapping node becomes unusable
-    and heals again and again; a stuck one waits for its start task for ever.
+    and heals again and again; the start task of a stuck one never ends.
     """
 
     black_hole: int = 0
@@ -116,7 +116,7 @@ class Storm(_Table, frozen=True):
 
 
 class Resize(_Table, frozen=True):
-    """``[[pools.resizes]]``: somebody resizes the pool by hand, hours after the fleet's start."""
+    """``[[pools.resizes]]``: a resize by hand, some hours after the fleet's start."""
 
     after_hours: float
     dedicated: int | None = None

@@ -1,4 +1,4 @@
-"""Faults on order: what shall go wrong, on which route, for which pool, how often.
+"""Faults: what goes wrong, on which route, for which pool, how often.
 
 This module only says which fault meets which request; what it does to a reply is in
 ``breakage``. Faults may be added and cleared while requests are being served.
@@ -28,7 +28,7 @@ WireKind = Literal[
     "latency", "slow_body", "drop", "truncated_json", "malformed_json", "two_documents",
     "gzip_bomb", "oversized_body", "clock_skew",
 ]  # fmt: skip
-#: The answer is whole JSON that says something odd.
+#: The answer is valid JSON with unexpected content.
 ContentKind = Literal[
     "next_link_host", "next_link_port", "next_link_scheme", "next_link_loop", "wrong_types",
     "missing_id", "duplicate_nodes", "vanishing_nodes", "unknown_fields", "unknown_enums",
@@ -46,7 +46,7 @@ KINDS: tuple[str, ...] = (*get_args(ErrorKind), *get_args(WireKind), *get_args(C
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One thing that shall go wrong.
+    """One thing that goes wrong.
 
     Where and how often: ``route`` ("*" any), ``pool`` (None any), ``page`` (1 the first, None
     any), ``times`` (None for ever), ``rate`` (share of the requests it could meet).
@@ -94,7 +94,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defau
             raise ValueError("key 'mutate' takes a callable, for kind 'mutate', from Python only")
 
     def meets(self, route: str, pool: str | None, page: int) -> bool:
-        """Tell whether a request on this route, pool and page is one the fault is for."""
+        """Return whether a request on this route, pool and page is one the fault is for."""
         return (
             self.route in ("*", route)
             and (self.route == "token" or route != "token")

@@ -152,7 +152,7 @@ class TruthLog:
         """Append a record; one whose end is still open is completed in place."""
         self._records.append(record)
 
-    def forget(self, before: datetime) -> None:
+    def drop_before(self, before: datetime) -> None:
         """Drop what ended before a time: a fleet may live for years."""
         self._records = [record for record in self._records if not _is_over(record, before)]
         self._sorted = 0

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.emulator import Emulator, Fault, Faults, Fleet, FleetConfig, read_fault
 from pipeline.emulator.faults import KINDS
-from pipeline.emulator.http.breakage import PLANTED_SECRETS
+from pipeline.emulator.http.content_faults import PLANTED_SECRETS
 
 from .client import VERSION, Client
 from .conftest import START

@@ -345,7 +345,7 @@ def test_unfollowed_fleet_is_the_same_each_time_it_is_asked() -> None:
     """A fleet that keeps no truth works nodes out on request, and always the same ones."""
     config = FleetConfig(pools=(PoolConfig(id="p", dedicated=80, spot=40),))
     lazy, other = (
-        Fleet(config, start=START, keep_truth=False, shelf_nodes=shelf) for shelf in (10, 1000)
+        Fleet(config, start=START, keep_truth=False, cached_nodes=cache) for cache in (10, 1000)
     )
     for step in range(1, 8):
         lazy.advance(START + timedelta(minutes=30 * step))
@@ -358,14 +358,14 @@ def test_unfollowed_fleet_is_the_same_each_time_it_is_asked() -> None:
 def test_unfollowed_counts_are_of_one_moment() -> None:
     """Counts agree with the nodes, whether nodes were looked at before or not."""
     config = FleetConfig(pools=(PoolConfig(id="p", dedicated=80, spot=40),))
-    fleet = Fleet(config, start=START, keep_truth=False, shelf_nodes=10)
+    fleet = Fleet(config, start=START, keep_truth=False, cached_nodes=10)
     for minutes in (0, 30, 60):
         fleet.advance(START + timedelta(minutes=minutes))
         pool = fleet.pool("p")
         assert pool is not None
-        places = fleet.places(pool)
-        for place in places[: minutes * 2]:
-            fleet.node(pool, place)
+        entries = fleet.entries(pool)
+        for entry in entries[: minutes * 2]:
+            fleet.node(pool, entry)
         counts = fleet.counts(pool)
         states = [node.state for node in fleet.nodes(pool)]
         both = counts["dedicated"], counts["lowPriority"]

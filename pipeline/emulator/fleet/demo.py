@@ -39,7 +39,7 @@ def _demo_pools() -> tuple[PoolConfig, ...]:
             task_slots=2,
             work=Work(task_minutes=22.0, gang_every_hours=6.0, gang_size=6),
             rates=Rates(preemptions=0.6),
-            # Somebody asks for eight more dedicated nodes, gets none for four hours, and gives up.
+            # Eight more dedicated nodes are asked for; none come for four hours; the request is undone.
             resizes=(
                 Resize(after_hours=14.0, dedicated=16),
                 Resize(after_hours=18.0, dedicated=8),

@@ -18,7 +18,7 @@ from .nodes import Node
 from .plan import PoolPlan
 from .pool_documents import etag, pool_document
 from .pools import Pool
-from .roster import Place, Roster, Shelf
+from .roster import Entry, NodeCache, Roster
 from .usage import INTERVAL
 
 Json = dict[str, Any]
@@ -45,11 +45,11 @@ class Fleet:
         seed: int = 7,
         start: datetime = DEFAULT_START,
         keep_truth: bool | None = None,
-        shelf_nodes: int = 8_000,
+        cached_nodes: int = 8_000,
     ) -> None:
         """Make a fleet as it is at ``start`` (a UTC time with its zone).
 
-        ``shelf_nodes`` bounds how many nodes a fleet without truth remembers between requests.
+        ``cached_nodes`` bounds how many nodes a fleet without truth remembers between requests.
         """
         self.config = demo_fleet() if config is None else config
         self.lock = threading.RLock()
@@ -61,16 +61,16 @@ class Fleet:
         self.truth = TruthLog()
         self.keeps_truth = keep_truth
         log = self.truth if keep_truth else None
-        shelf = Shelf(shelf_nodes)
+        cache = NodeCache(cached_nodes)
         self._images = known_images(self.config.images)
         self._rosters: dict[str, Roster] = {}
         for pool_config in self.config.pools:
             plan = PoolPlan(pool_config, seed, self._now, self.config.region, self._images)
-            self._rosters[pool_config.id.lower()] = Roster(Pool(plan, log), log, shelf)
-        self._lives: dict[str, PoolLife] = {}
+            self._rosters[pool_config.id.lower()] = Roster(Pool(plan, log), log, cache)
+        self._pool_records: dict[str, PoolLife] = {}
         #: How long the truth log remembers what is over, in hours of fleet time; None for ever.
         self.truth_hours: float | None = None
-        self._forgot_at = self._now
+        self._dropped_at = self._now
         self.revision = 0
         self._move(self._now)
 
@@ -100,20 +100,20 @@ class Fleet:
             roster.pool.advance(to)
             roster.advance(to)
             self._note(roster.pool)
-        if self.truth_hours is not None and to - self._forgot_at > HOUR:
-            self.truth.forget(to_datetime(to - int(self.truth_hours * HOUR)))
-            self._forgot_at = to
+        if self.truth_hours is not None and to - self._dropped_at > HOUR:
+            self.truth.drop_before(to_datetime(to - int(self.truth_hours * HOUR)))
+            self._dropped_at = to
 
     def _note(self, pool: Pool) -> None:
-        if not self.keeps_truth or (not pool.is_listed and pool.id not in self._lives):
+        if not self.keeps_truth or (not pool.is_listed and pool.id not in self._pool_records):
             return
-        life = self._lives.get(pool.id)
-        if life is None:
+        record = self._pool_records.get(pool.id)
+        if record is None:
             created = to_datetime(pool.created_at)
-            life = self._lives[pool.id] = PoolLife(pool.id, "", created, created)
-            self.truth.add(life)
+            record = self._pool_records[pool.id] = PoolLife(pool.id, "", created, created)
+            self.truth.add(record)
         if pool.gone_at is not None:
-            life.ended_at = to_datetime(pool.gone_at)
+            record.ended_at = to_datetime(pool.gone_at)
 
     def pools(self) -> list[Pool]:
         """Return the pools that the account lists now, sorted by id."""
@@ -134,13 +134,13 @@ class Fleet:
         """Return the pool's ETag: it changes when the pool is modified."""
         return etag(pool)
 
-    def places(self, pool: Pool) -> list[Place]:
+    def entries(self, pool: Pool) -> list[Entry]:
         """Return (node id, is dedicated, seat) of every node of a pool, sorted by id."""
-        return self._rosters[pool.id.lower()].places()
+        return self._rosters[pool.id.lower()].entries()
 
-    def node(self, pool: Pool, place: Place) -> Node:
-        """Return the node at a place, as it is now."""
-        return self._rosters[pool.id.lower()].node(place)
+    def node(self, pool: Pool, entry: Entry) -> Node:
+        """Return the node at a entry, as it is now."""
+        return self._rosters[pool.id.lower()].node(entry)
 
     def node_document(self, node: Node, base: str) -> Json:
         """Return a ComputeNode; parts of it are shared, so change a copy only."""
@@ -149,7 +149,7 @@ class Fleet:
     def nodes(self, pool: Pool) -> Iterator[Node]:
         """Yield every node of a pool, sorted by id."""
         roster = self._rosters[pool.id.lower()]
-        return (roster.node(place) for place in roster.places())
+        return (roster.node(entry) for entry in roster.entries())
 
     def counts(self, pool: Pool) -> Json:
         """Return PoolNodeCounts, from the same moment as the nodes."""

@@ -1,21 +1,21 @@
-"""What happens to a node: each incident is a story that ends with the node at work again."""
+"""What happens to a node: each incident is a process that ends with the node at work again."""
 
 from collections.abc import Callable
 
 from ..times import HOUR, MINUTE
-from .boots import Story, allocate, down, mean, span, start
 from .nodes import Node, NodeError
+from .startup import Process, allocate, down, mean, span, start
 from .work import drain
 
 
-def reboot(node: Node, at: int) -> Story:
-    """Somebody, or the service, reboots the machine."""
+def reboot(node: Node, at: int) -> Process:
+    """The machine is rebooted, by hand or by the service."""
     node.interrupt(at)
     at = yield from down(node, at, "rebooting", 40, 180)
     return (yield from start(node, at))
 
 
-def reimage(node: Node, at: int) -> Story:
+def reimage(node: Node, at: int) -> Process:
     """The machine gets a new disk with the newest image."""
     node.interrupt(at)
     at = yield from down(node, at, "reimaging", 120, 420)
@@ -37,7 +37,7 @@ _UNUSABLE_ERRORS = (
 )
 
 
-def unusable(node: Node, at: int) -> Story:
+def unusable(node: Node, at: int) -> Process:
     """The node breaks, with errors or out of reach, and heals or is rebooted."""
     node.interrupt(at)
     node.enter("unusable", at)
@@ -56,12 +56,12 @@ def unusable(node: Node, at: int) -> Story:
     return (yield from reboot(node, at))
 
 
-def unknown(node: Node, at: int) -> Story:
+def unknown(node: Node, at: int) -> Process:
     """The service loses sight of the node for a while; its tasks go on."""
     return (yield from down(node, at, "unknown", 60, 900))
 
 
-def offline(node: Node, at: int) -> Story:
+def offline(node: Node, at: int) -> Process:
     """Scheduling is disabled, running tasks end, and later it is enabled again."""
     node.is_scheduling = False
     at = yield from drain(node, at)
@@ -71,8 +71,8 @@ def offline(node: Node, at: int) -> Story:
     return at
 
 
-def preempt(node: Node, at: int) -> Story:
-    """Spot capacity is called back; the node stays listed and returns under its id."""
+def preempt(node: Node, at: int) -> Process:
+    """Spot capacity is reclaimed; the node stays listed and returns under its id."""
     node.interrupt(at)
     node.enter("preempted", at)
     yield (at := at + 4 * MINUTE + mean(node, HOUR))  # until there is capacity again
@@ -81,14 +81,14 @@ def preempt(node: Node, at: int) -> Story:
     return (yield from allocate(node, at))
 
 
-def wave(node: Node, at: int) -> Story:
-    """Spot capacity is called back at large: it may meet this node."""
+def wave(node: Node, at: int) -> Process:
+    """Spot capacity is reclaimed on a large scale: this node may be preempted."""
     if node.rng.random() < node.plan.config.preemption_wave_share:
         return (yield from preempt(node, at))
     return at
 
 
-def storm(node: Node, at: int) -> Story:
+def storm(node: Node, at: int) -> Process:
     """A start-task failure storm begins: some nodes reboot into it."""
     begins, share = node.plan.next_storm(at - 1)
     if begins == at and node.rng.random() < share:
@@ -97,7 +97,7 @@ def storm(node: Node, at: int) -> Story:
     return at
 
 
-def upgrade_os(node: Node, at: int) -> Story:
+def upgrade_os(node: Node, at: int) -> Process:
     """The image is upgraded while no task runs."""
     at = yield from drain(node, at)
     at = yield from down(node, at, "upgradingos", 240, 900)
@@ -105,7 +105,7 @@ def upgrade_os(node: Node, at: int) -> Story:
     return (yield from start(node, at))
 
 
-def deallocate(node: Node, at: int) -> Story:
+def deallocate(node: Node, at: int) -> Process:
     """The machine is given back and started again hours later."""
     at = yield from drain(node, at)
     at = yield from down(node, at, "deallocating", 40, 180)
@@ -114,7 +114,7 @@ def deallocate(node: Node, at: int) -> Story:
     return (yield from start(node, at))
 
 
-def error(node: Node, at: int) -> Story:
+def error(node: Node, at: int) -> Process:
     """An error that leaves the node at work."""
     error = NodeError(
         "ApplicationPackageError",
@@ -130,14 +130,14 @@ def error(node: Node, at: int) -> Story:
     return at
 
 
-def heal(node: Node, at: int) -> Story:
+def heal(node: Node, at: int) -> Process:
     """What was wrong is no longer."""
     node.heal(at)
     yield at
     return at
 
 
-def upgrade_agent(node: Node, at: int) -> Story:
+def upgrade_agent(node: Node, at: int) -> Process:
     """The node agent is replaced in place, with no reboot."""
     version = node.plan.agent_version(at)
     if version != node.agent_version:
@@ -147,4 +147,4 @@ def upgrade_agent(node: Node, at: int) -> Story:
     return at
 
 
-Incident = Callable[[Node, int], Story]
+Incident = Callable[[Node, int], Process]

@@ -19,7 +19,7 @@ class NodeFile:
 
     @property
     def is_directory(self) -> bool:
-        """Tell whether it is a directory."""
+        """Return whether it is a directory."""
         return self.content is None
 
 

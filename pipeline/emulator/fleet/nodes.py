@@ -1,6 +1,6 @@
 """A compute node: its state, its tasks, and the records it writes to the truth log.
 
-When something happens is decided in ``lives``. All times are microseconds since 1970.
+When something happens is decided in ``lifecycle``. All times are microseconds since 1970.
 """
 
 import hashlib
@@ -137,7 +137,7 @@ class Node:
             self._close(self.gone_at)
 
     def leave(self, leaving_at: int, gone_at: int, ended_by: EndedBy) -> None:
-        """Settle when the node starts to leave its pool, and from when it is listed no more."""
+        """Set when the node starts to leave its pool, and from when it is no longer listed."""
         self.leaving_at = leaving_at
         self.gone_at = gone_at
         if self.membership is not None:
@@ -227,7 +227,7 @@ class Node:
         if task not in self.recent:
             self.recent.append(task)
             if len(self.recent) > RECENT_TASKS:
-                self._forget_one()
+                self._drop_one()
         self.running[slot] = task
         task.started_at = at
         if self.plan.profile.is_container:
@@ -250,7 +250,7 @@ class Node:
         """Return how many task slots a task takes: all of them for a multi-instance part (-1)."""
         return self.plan.config.task_slots if slot < 0 else self.plan.config.work.slots_per_task
 
-    def _forget_one(self) -> None:
+    def _drop_one(self) -> None:
         # The window slides over what is finished first: what runs is always to be seen.
         for position, task in enumerate(self.recent):
             if task.is_completed:

@@ -19,7 +19,7 @@ _PROFILES = profiles()
 
 
 class PoolPlan:
-    """The settled part of one pool. All times are microseconds since 1970."""
+    """The part of one pool that does not depend on its nodes. All times are microseconds since 1970."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class PoolPlan:
         return mix[seat % len(mix)] if mix else self.config.vm_size
 
     def next_wave(self, after: int) -> int:
-        """Return when spot capacity is next called back at large; NEVER if it is not."""
+        """Return when spot capacity is next reclaimed on a large scale; NEVER if it is not."""
         hours = self.config.preemption_wave_hours
         midnight = after // DAY * DAY
         times = (midnight + d * DAY + int(h * HOUR) for h in hours for d in (0, 1))

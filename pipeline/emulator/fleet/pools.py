@@ -52,7 +52,7 @@ class Seats:
 class Pool:
     """One pool of a fleet.
 
-    ``on_join`` and ``on_leave`` are told of every node that comes and that will go; a pool that
+    ``on_join`` and ``on_leave`` are called for every node that joins or will leave; a pool that
     has no listeners costs nothing per node but its seat.
     """
 
@@ -110,7 +110,7 @@ class Pool:
 
     @property
     def is_listed(self) -> bool:
-        """Tell whether the account's listing has the pool."""
+        """Return whether the account's listing has the pool."""
         return not self.is_gone and self._is_created
 
     def advance(self, to: int) -> None:
@@ -241,7 +241,7 @@ class Pool:
         return short[0], short[1]
 
     def _retry(self, at: int) -> None:
-        """A shortage is over: somebody resizes the pool to its targets again."""
+        """A shortage is over: resize the pool to its targets again."""
         if self.state != "active" or not self.troubles.is_short:
             return
         if self.allocation_state != "steady":
@@ -297,7 +297,7 @@ class Pool:
         return MINUTE + int(self.rng.expovariate(self.plan.config.removals_per_day) * DAY)
 
     def _remove_one(self, at: int) -> None:
-        """Somebody takes one node out; the pool gets another one in its place."""
+        """Remove one node by hand and replace it with another one."""
         self._at(at + self._until_removal(), self._remove_one)
         seats = self.dedicated if self.plan.is_mainly_dedicated else self.spot
         if self.allocation_state != "steady" or self.state != "active" or len(seats) < 8:

@@ -1,8 +1,6 @@
-"""The nodes of a pool, followed all the time or worked out on request.
+"""The nodes of a pool: all simulated as time moves, or each one computed when it is asked for.
 
-A followed roster keeps every node and moves them all: that is what the truth log needs. An
-unfollowed one knows only the seats and works a node out when it is asked for, so that a fleet
-of a million nodes costs memory for those last looked at.
+The truth log needs the first; the second lets a fleet of a million nodes fit into memory.
 """
 
 from array import array
@@ -11,7 +9,7 @@ from collections import OrderedDict
 from ..states import COUNTER_NAMES, STATES, UNBILLED, NodeState
 from ..times import DAY, HOUR, MINUTE
 from ..truth import TruthLog
-from .lives import live
+from .lifecycle import lifecycle
 from .nodes import Node
 from .pools import Pool, Seats
 from .usage import INTERVAL, Usage
@@ -20,62 +18,62 @@ WARM_UP = 2 * HOUR  # how long before the start a followed node begins to be sim
 _SHORT_WARM_UP = 40 * MINUTE
 _NUMBER = {state: number for number, state in enumerate(STATES, start=1)}
 
-Place = tuple[str, bool, int]  # node id, is dedicated, seat
+Entry = tuple[str, bool, int]  # node id, is dedicated, seat
 
 
-class Shelf:
-    """What was last worked out of unfollowed pools, a bounded amount for the whole fleet.
+class NodeCache:
+    """Recently computed nodes of pools that are not simulated, bounded for the whole fleet.
 
-    A node takes some 8 kB, a pool's list of places some 200 bytes a node.
+    A node takes some 8 kB, a pool's list of entries some 200 bytes a node.
     """
 
-    def __init__(self, most_nodes: int = 8_000, most_places: int = 100_000) -> None:
-        """Keep no more nodes than this, and the places of pools of no more nodes than that."""
+    def __init__(self, most_nodes: int = 8_000, most_entries: int = 100_000) -> None:
+        """Keep no more nodes than this, and the entries of pools of no more nodes than that."""
         self._most_nodes = most_nodes
-        self._most_places = most_places
+        self._most_entries = most_entries
         self._nodes: OrderedDict[tuple[str, bool, int], Node] = OrderedDict()
-        self._places: OrderedDict[str, list[Place]] = OrderedDict()
+        self._entries: OrderedDict[str, list[Entry]] = OrderedDict()
 
     def node(self, key: tuple[str, bool, int]) -> Node | None:
-        """Return a node that is still there."""
+        """Return a cached node, None if there is none."""
         node = self._nodes.get(key)
         if node is not None:
             self._nodes.move_to_end(key)
         return node
 
     def put_node(self, key: tuple[str, bool, int], node: Node) -> None:
-        """Put a node on the shelf; the one looked at longest ago falls off."""
+        """Cache a node; the least recently used one is dropped."""
         self._nodes[key] = node
         if len(self._nodes) > self._most_nodes:
             self._nodes.popitem(last=False)
 
-    def places(self, pool_id: str) -> list[Place] | None:
-        """Return a pool's places if they are still there."""
-        found = self._places.get(pool_id)
+    def entries(self, pool_id: str) -> list[Entry] | None:
+        """Return a pool's cached entries, None if there are none."""
+        found = self._entries.get(pool_id)
         if found is not None:
-            self._places.move_to_end(pool_id)
+            self._entries.move_to_end(pool_id)
         return found
 
-    def put_places(self, pool_id: str, places: list[Place]) -> None:
-        """Put a pool's places on the shelf; those looked at longest ago fall off."""
-        self._places[pool_id] = places
-        self._places.move_to_end(pool_id)
-        total = sum(map(len, self._places.values()))
-        while total > self._most_places and len(self._places) > 1:
-            total -= len(self._places.popitem(last=False)[1])
+    def put_entries(self, pool_id: str, entries: list[Entry]) -> None:
+        """Cache a pool's entries; the least recently used are dropped."""
+        self._entries[pool_id] = entries
+        self._entries.move_to_end(pool_id)
+        total = sum(map(len, self._entries.values()))
+        while total > self._most_entries and len(self._entries) > 1:
+            total -= len(self._entries.popitem(last=False)[1])
 
 
 class Roster:
     """The nodes of one pool at the fleet's now."""
 
-    def __init__(self, pool: Pool, log: TruthLog | None, shelf: Shelf) -> None:
-        """Follow every node if there is a log to tell, else none."""
+    def __init__(self, pool: Pool, log: TruthLog | None, cache: NodeCache) -> None:
+        """Simulate every node all the time if there is a log, else none."""
         self.pool = pool
         self._log = log
-        self._shelf = shelf
+        self._cache = cache
         self._now = pool.plan.start
         self._nodes: dict[tuple[bool, int], Node] = {}
-        self._places_of = -1
+        self._entries_of = -1
         # Unfollowed nodes' states at this moment, as far as they were looked at: 0 unknown.
         self._states = {
             seats.is_dedicated: array("B", bytes(seats.capacity)) for seats in pool.kinds
@@ -106,7 +104,7 @@ class Roster:
         if allocated_at < plan.start - WARM_UP - HOUR:
             warm_up = _SHORT_WARM_UP if self._log is None else WARM_UP
             settled_at = plan.start - warm_up + int(node.rng.uniform(0, 10) * MINUTE)
-        node.life = live(node, settled_at)
+        node.life = lifecycle(node, settled_at)
         node.next_at = allocated_at if settled_at is None else settled_at
         if seat in seats.leaving:
             node.leave(*seats.leaving[seat])
@@ -134,32 +132,32 @@ class Roster:
                 node.advance(to)
                 if node.gone_at <= to:
                     del self._nodes[key]
-        self._usage.forget(to)
+        self._usage.drop_before(to)
 
-    def places(self) -> list[Place]:
+    def entries(self) -> list[Entry]:
         """Return every node of the pool, sorted by id as the service lists them."""
-        places = self._shelf.places(self.pool.id)
-        if places is None or self._places_of != self.pool.membership:
-            places = sorted(
+        entries = self._cache.entries(self.pool.id)
+        if entries is None or self._entries_of != self.pool.membership:
+            entries = sorted(
                 (seats.node_id(seat), seats.is_dedicated, seat)
                 for seats in self.pool.kinds
                 for seat in seats
             )
-            self._shelf.put_places(self.pool.id, places)
-            self._places_of = self.pool.membership
-        return places
+            self._cache.put_entries(self.pool.id, entries)
+            self._entries_of = self.pool.membership
+        return entries
 
-    def node(self, place: Place) -> Node:
+    def node(self, entry: Entry) -> Node:
         """Return a node as it is now."""
-        _, is_dedicated, seat = place
+        _, is_dedicated, seat = entry
         if self._log is not None:
             return self._nodes[is_dedicated, seat]
         key = (self.pool.id, is_dedicated, seat)
         seats = self.pool.dedicated if is_dedicated else self.pool.spot
-        node = self._shelf.node(key)
+        node = self._cache.node(key)
         if node is None or node.allocated_at != seats.allocated_at[seat]:
             node = self._make(seats, seat)
-            self._shelf.put_node(key, node)
+            self._cache.put_node(key, node)
         elif seat in seats.leaving:
             node.leave(*seats.leaving[seat])
         node.advance(self._now)

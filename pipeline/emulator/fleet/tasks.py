@@ -40,7 +40,7 @@ class Task:
 
     @property
     def is_completed(self) -> bool:
-        """Tell whether the task is over."""
+        """Return whether the task is over."""
         return self.state == "completed"
 
 
@@ -69,7 +69,7 @@ def start_task_failure(rng: random.Random, *, is_container: bool, blob: str) -> 
     """Return a failure as start tasks have them.
 
     Exit codes (124 is a command that ran out of time), a resource file that cannot be fetched,
-    or a container image that cannot be pulled. ``blob`` is the URL that the message tells.
+    or a container image that cannot be pulled. ``blob`` is the URL in the message.
     """
     drawn = rng.random()
     if is_container and drawn < 0.4:

@@ -73,7 +73,7 @@ class PoolTroubles:
 
     @property
     def is_short(self) -> bool:
-        """Tell whether the last resize left the pool short of nodes."""
+        """Return whether the last resize left the pool short of nodes."""
         return bool(self._found)
 
     # ---- resizes
@@ -98,7 +98,7 @@ class PoolTroubles:
         self.shown = []
 
     def end_resize(self, at: int, short: tuple[int, int]) -> int:
-        """Settle with which errors a resize that began at ``at`` ends; return when at least."""
+        """Decide with which errors a resize that began at ``at`` ends; return its earliest end."""
         shortage = self._shortage(at)
         self._found = []
         for missing, kind in zip(short, ("dedicated", "Spot"), strict=True):
@@ -163,7 +163,7 @@ class PoolTroubles:
     # ---- autoscale
 
     def evaluate(self, at: int, created_at: int, *, lacks_samples: bool) -> bool:
-        """Evaluate the formula now; tell whether that failed."""
+        """Evaluate the formula now; return whether that failed."""
         code = "InsufficientSampleData" if lacks_samples else None
         scale = self._plan.config.autoscale
         for failure in () if scale is None else scale.failures:

@@ -31,7 +31,7 @@ class Usage:
             self.total += micros
             at = until
 
-    def forget(self, now: int) -> None:
+    def drop_before(self, now: int) -> None:
         """Drop what is so old that nobody asks: a fleet may live for years."""
         for interval in [i for i in self._intervals if i < now - _KEPT]:
             del self._intervals[interval]

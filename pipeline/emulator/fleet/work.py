@@ -4,8 +4,8 @@ from heapq import heapify, heapreplace
 
 from ..streams import digest, stream
 from ..times import MINUTE, NEVER, SECOND, service_time
-from .boots import Story, mean, span
 from .nodes import Node
+from .startup import Process, mean, span
 from .tasks import Task, task_failure
 
 
@@ -46,13 +46,13 @@ def _new_task(node: Node, at: int) -> Task:
     name = f"{node.plan.profile.noun}-{kind}{node.seat:05d}-{node.counter:06d}"
     job = f"{node.plan.config.id}-{hour}"
     jobs = node.plan.config.work.jobs
-    if jobs > 1:  # several jobs at a time: drawn from the task's own name, not from the node's luck
+    if jobs > 1:  # drawn from the task's own name: the node's random stream stays as it was
         job += f"-{digest(node.plan.seed, node.id, name)[0] % jobs}"
     return Task(job, name)
 
 
 def _finish(node: Node, slot: int, at: int, *, may_retry: bool) -> bool:
-    """End the attempt in a slot; tell whether the next attempt has begun there."""
+    """End the attempt in a slot; return whether the next attempt has begun there."""
     task = node.running[slot]
     work = node.plan.config.work
     rate = 1.0 if node.oddity == "black_hole" else work.failure_rate
@@ -69,7 +69,7 @@ def _finish(node: Node, slot: int, at: int, *, may_retry: bool) -> bool:
     return False
 
 
-def work(node: Node, at: int, until: int) -> Story:
+def work(node: Node, at: int, until: int) -> Process:
     """Run tasks in the node's slots until the next incident."""
     agenda = node.agenda
     if not agenda:
@@ -92,7 +92,7 @@ def work(node: Node, at: int, until: int) -> Story:
     return until
 
 
-def drain(node: Node, at: int) -> Story:
+def drain(node: Node, at: int) -> Process:
     """Let running tasks end and take no new ones."""
     for when, slot in sorted(node.agenda):
         if slot in node.running:
@@ -104,7 +104,7 @@ def drain(node: Node, at: int) -> Story:
     return at
 
 
-def gang(node: Node, at: int) -> Story:
+def gang(node: Node, at: int) -> Process:
     """Run this node's part of a multi-instance task: all start together, on every slot."""
     if node.running:  # it was out of reach when it should have made room
         return at

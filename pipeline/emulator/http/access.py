@@ -1,4 +1,4 @@
-"""Who may ask: Shared Key signatures, bearer tokens, and the endpoint that issues the tokens.
+"""Authentication: Shared Key signatures, bearer tokens, and the endpoint that issues tokens.
 
 Both go by the wall clock, as the real service does, whatever the fleet's own time is. The
 signature's rules are those of the Batch documentation ("Authenticate requests").
@@ -91,7 +91,7 @@ def _refused(detail: str, *, status: int = 403, challenge: str | None = None) ->
 
 
 class Tokens:
-    """Bearer tokens: issues them, knows which are good, takes them back on order."""
+    """Bearer tokens: issued, checked, and revoked when asked."""
 
     def __init__(self, seed: int, lifetime_seconds: float = 3600.0) -> None:
         """Issue tokens that live so long; the identity header is made from the seed."""
@@ -195,7 +195,7 @@ def check_access(
 
 
 def is_base64(text: str) -> bool:
-    """Tell whether a text is base64, as an account key must be."""
+    """Return whether a text is base64, as an account key must be."""
     try:
         base64.b64decode(text, validate=True)
     except binascii.Error:

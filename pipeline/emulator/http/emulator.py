@@ -18,7 +18,8 @@ from ..times import MINUTE, SECOND, fine_service_time, http_date
 from .access import check_access
 from .account import EmulatedAccount
 from .admin import administer
-from .breakage import answer_instead, break_body, change_content, in_pieces, unpacked
+from .breakage import answer_instead, break_body, in_pieces, unpacked
+from .content_faults import change_content
 from .paging import page_number
 from .replies import REASONS, Reply, ServiceError, error_reply
 from .requests import Request, read_request
@@ -40,7 +41,7 @@ class Emulator(EmulatedAccount):
 
     ``key`` is the account's Shared Key in base64, made from the fleet's seed if none is given.
     ``speed`` lets the fleet's clock run by itself, so many simulated seconds to the second;
-    without it the clock stands until somebody moves it. The truth log of a running clock keeps
+    without it the clock stands until it is moved. The truth log of a running clock keeps
     its last 48 hours only, unless ``fleet.truth_hours`` is set: it would fill the memory.
     ``allows_shared_key`` is off for an account in user-subscription mode, which takes tokens
     only. ``refused_versions`` are api-versions that the service no longer supports, beside those

@@ -49,8 +49,8 @@ def _scramble(data: bytes, key: str, path: str) -> bytes:
 def skip_token(after: str, page: int, key: str, path: str) -> str:
     """Return the token for the page that starts after an item; ``page`` counts from 1."""
     data = json.dumps([after, page]).encode()
-    mark = hmac.new(key.encode(), path.encode() + data, hashlib.sha256).digest()[:12]
-    text = base64.b64encode(mark + _scramble(data, key, path)).decode().replace("+", "^")
+    signature = hmac.new(key.encode(), path.encode() + data, hashlib.sha256).digest()[:12]
+    text = base64.b64encode(signature + _scramble(data, key, path)).decode().replace("+", "^")
     return f"{_PREFIX}{text}{_SUFFIX}"
 
 
@@ -66,8 +66,8 @@ def read_skip_token(request: Request, key: str) -> tuple[str, int]:
         text = token[len(_PREFIX) : -len(_SUFFIX)].replace("^", "+")
         raw = base64.b64decode(text, validate=True)
         data = _scramble(raw[12:], key, path)
-        mark = hmac.new(key.encode(), path.encode() + data, hashlib.sha256).digest()[:12]
-        if not hmac.compare_digest(mark, raw[:12]):
+        signature = hmac.new(key.encode(), path.encode() + data, hashlib.sha256).digest()[:12]
+        if not hmac.compare_digest(signature, raw[:12]):
             raise ValueError
         after, page = json.loads(data)
     except ValueError:
@@ -87,7 +87,7 @@ def next_link(request: Request, token: str) -> str:
 
 
 def page_number(request: Request, key: str) -> int:
-    """Return which page of a listing the request is for, counted from 1; 1 if none can tell."""
+    """Return which page of a listing the request is for, counted from 1; 1 for an invalid token."""
     try:
         return read_skip_token(request, key)[1]
     except ServiceError:

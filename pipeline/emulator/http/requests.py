@@ -42,7 +42,7 @@ class Request:
 
     @property
     def accepts_gzip(self) -> bool:
-        """Tell whether the client takes a gzip body."""
+        """Return whether the client takes a gzip body."""
         for part in self.headers.get("accept-encoding", "").split(","):
             name, _, weight = part.strip().partition(";")
             if name.strip().lower() in ("gzip", "*"):

@@ -1,4 +1,4 @@
-"""The app over a socket: threads, keep-alive, TLS with a certificate made on the spot."""
+"""The app over a socket: threads, keep-alive, TLS with a generated certificate."""
 
 import socket
 import tempfile
@@ -120,11 +120,11 @@ def _check_free(host: str, port: int) -> None:
 
 class _QuietServer(wsgi.Server):
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
-        """Say nothing: clients hang up, and bodies are dropped on order."""
+        """Log nothing: clients hang up, and faults drop bodies."""
 
 
 def _quiet_server(address: tuple[str, int], app: Any, threads: int) -> wsgi.Server:
-    """Make a server that keeps quiet about clients that hang up and bodies dropped on order."""
+    """Return a server that does not log clients that hang up or bodies that faults drop."""
     return _QuietServer(address, app, numthreads=threads, shutdown_timeout=5)
 
 

@@ -100,11 +100,11 @@ class Service:
 
     def _node(self, request: Request, pool: Pool) -> Node:
         wanted = request.node_id or ""
-        places = self.fleet.places(pool)
-        at = bisect_left(places, wanted, key=itemgetter(0))
-        if at == len(places) or places[at][0] != wanted:
+        entries = self.fleet.entries(pool)
+        at = bisect_left(entries, wanted, key=itemgetter(0))
+        if at == len(entries) or entries[at][0] != wanted:
             raise ServiceError("NodeNotFound")
-        return self.fleet.node(pool, places[at])
+        return self.fleet.node(pool, entries[at])
 
     def _element(self, request: Request, kind: str, item: Json, headers: Any = ()) -> Reply:
         document = {"odata.metadata": f"{request.base}/$metadata#{kind}/@Element", **item}
@@ -155,12 +155,12 @@ class Service:
         pool = self._pool(request)
         items: list[bytes] = []
         last = ""
-        places = self.fleet.places(pool)
-        start = bisect_right(places, after, key=itemgetter(0)) if after else 0
-        for number in range(start, len(places)):
+        entries = self.fleet.entries(pool)
+        start = bisect_right(entries, after, key=itemgetter(0)) if after else 0
+        for number in range(start, len(entries)):
             is_full = len(items) == size
             if test is not None or not is_full:
-                node = self.fleet.node(pool, places[number])
+                node = self.fleet.node(pool, entries[number])
             if test is not None and not test(self._node_document(request, version, node)):
                 continue
             if is_full:

@@ -125,5 +125,5 @@ def check_version(version: str | None, refused: frozenset[str]) -> str:
 
 
 def has_route(route: str | None, version: str) -> bool:
-    """Tell whether a version still has an operation."""
+    """Return whether a version still has an operation."""
     return version < _ROUTES_UNTIL.get(route or "", "9999")

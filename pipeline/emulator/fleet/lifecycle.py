@@ -1,7 +1,6 @@
-"""How nodes live: one story from a node's first state on, told as a generator.
+"""The life cycle of a node as a simulation process: a generator that yields when it next wakes.
 
-``at`` is the node's own now; ``yield t`` is "wake me at t". Resuming at the right time is the
-caller's duty (``Node.advance``).
+``at`` is the node's own now; ``Node.advance`` resumes the process at the right time.
 """
 
 from collections.abc import Iterator
@@ -10,9 +9,9 @@ from functools import lru_cache
 from ..config import Rates
 from ..times import DAY, MINUTE, NEVER
 from . import incidents
-from .boots import Story, allocate, down, span, start
 from .incidents import Incident
 from .nodes import Node
+from .startup import Process, allocate, down, span, start
 from .work import gang, next_gang, work
 
 Chances = tuple[tuple[Incident, float], ...]
@@ -20,7 +19,7 @@ Chances = tuple[tuple[Incident, float], ...]
 _FLAPS_PER_DAY = 40.0
 
 
-def live(node: Node, settled_at: int | None) -> Iterator[int]:
+def lifecycle(node: Node, settled_at: int | None) -> Iterator[int]:
     """Yield a node's whole life.
 
     A node that was there long before the fleet's start begins settled, at ``settled_at``;
@@ -40,7 +39,7 @@ def live(node: Node, settled_at: int | None) -> Iterator[int]:
         at = yield from incident(node, at)
 
 
-def _trouble(node: Node, at: int) -> Story:
+def _trouble(node: Node, at: int) -> Process:
     """Some nodes are broken already when the fleet starts, as in any real one."""
     drawn = node.rng.random()
     if node.oddity is None and drawn < 0.03:
@@ -78,7 +77,7 @@ def _settle(node: Node, at: int) -> int:
 
 
 def _next_incident(node: Node, at: int) -> tuple[int, Incident]:
-    """Draw what happens next, and when: own bad luck against what the pool has planned."""
+    """Draw what happens next, and when: a random incident, or what the pool has planned before it."""
     plan = node.plan
     chances, total = _chances(
         plan.config.rates, node.is_dedicated, node.oddity == "flapping", bool(node.errors)

@@ -1,7 +1,6 @@
-"""How a node comes up: allocation, boot, and its start task until that succeeds.
+"""How a node starts: allocation, boot, and its start task until that succeeds.
 
-These are parts of a node's story (``lives``): generators that yield when the node next wakes.
-``at`` is the node's own now.
+These are parts of a node's process (``lifecycle``); ``at`` is the node's own now.
 """
 
 from collections.abc import Generator
@@ -11,7 +10,7 @@ from ..times import HOUR, MINUTE, NEVER, SECOND
 from .nodes import Node
 from .tasks import start_task_failure
 
-Story = Generator[int, None, int]
+Process = Generator[int, None, int]
 
 
 def span(node: Node, low: float, high: float) -> int:
@@ -24,21 +23,21 @@ def mean(node: Node, mean: float) -> int:
     return int(min(node.rng.expovariate(1.0), 6.0) * mean)
 
 
-def down(node: Node, at: int, state: NodeState, low: float, high: float) -> Story:
+def down(node: Node, at: int, state: NodeState, low: float, high: float) -> Process:
     """Stay in a state for a time between two numbers of seconds."""
     node.enter(state, at)
     yield (at := at + span(node, low, high))
     return at
 
 
-def allocate(node: Node, at: int) -> Story:
+def allocate(node: Node, at: int) -> Process:
     """Get a machine, and come up on it."""
     node.enter("creating", at)
     yield (at := at + span(node, 15, 90))
     return (yield from start(node, at))
 
 
-def start(node: Node, at: int, *, is_doomed: bool = False) -> Story:
+def start(node: Node, at: int, *, is_doomed: bool = False) -> Process:
     """The machine starts, its agent reports, its start task runs until it succeeds.
 
     A doomed start task fails this time, whatever the pool's rate.
@@ -98,5 +97,7 @@ def _start_task(node: Node, at: int, *, is_doomed: bool) -> Generator[int, None,
         node.enter("idle", at)
         return True, at
     node.enter("starttaskfailed", at)
-    yield (at := at + 20 * MINUTE + mean(node, 5 * HOUR))  # until somebody looks at it
+    yield (
+        at := at + 20 * MINUTE + mean(node, 5 * HOUR)
+    )  # until an operator reboots or reimages it
     return False, at
