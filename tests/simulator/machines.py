@@ -14,7 +14,7 @@ DAY = timedelta(days=1)
 
 _AGENTS = ("1.9.0", "1.10.2", "1.12.0")
 _NODE_ERRORS = ("DiskFull", "UnusableNode", "AgentLost")
-_TROUBLE = ("unusable", "unknown", "offline", "rebooting", "reimaging")
+_TROUBLE = ("unusable", "unknown", "offline", "rebooting", "reimaging", "reimaging")
 
 
 @dataclass
@@ -132,6 +132,9 @@ class Maker:
         while begins < self.end and len(made) < 3:
             stays = lasting(rng, 60, 600, 3000, 9000)
             leaves = begins + stays if begins + stays < self.end else None
+            if leaves is not None and rng.random() < 0.4:  # about a midnight
+                near = leaves.replace(hour=0, minute=0) + timedelta(seconds=rng.uniform(-20, 400))
+                leaves = near if near > begins + timedelta(minutes=10) else leaves
             made.append(self._machine(node_id, begins, leaves))
             if leaves is None or rng.random() < 0.5:
                 break
@@ -172,7 +175,7 @@ class Maker:
         if state == "creating":
             return now + lasting(rng, 1, 5, 30), "starting"
         if state in ("starting", "rebooting", "reimaging"):
-            boot = now + lasting(rng, 1, 4)
+            boot = now + lasting(rng, 1, 4, 60)
             made.boots.append(boot)
             if state == "reimaging":
                 made.images.append(Change(boot, rng.choice(("24.04.2", "24.04.3"))))
@@ -290,6 +293,7 @@ class Maker:
             ("allocationTime", 0.25),
             ("stateTransitionTime", 0.12),
             ("totalTasksRun", 0.1),
+            ("isDedicated", 0.05),
             ("recentTasks", 0.05),
         ):
             if rng.random() < often:

@@ -290,11 +290,22 @@ def _absences(listings: list[Listing], rows: list[Row]) -> list[Absence]:
     ]
 
 
-def _has_gone_between(absences: list[Absence], one: datetime, other: datetime) -> bool:
-    """Whether proofs between two moments show that it had gone: two of them, or its pool absent."""
-    begins, ends = min(one, other), max(one, other)
-    between = [each for each in absences if begins < each[0] and each[1] < ends]
-    return len(between) >= 2 or any(is_pool for _, _, is_pool in between)
+def _lives(rows: list[Row], listings: list[Listing]) -> dict[Row, int]:
+    """For each row of a node id how often the node was proven gone before it: no absence between
+    two rows of one number.
+    """
+    by_listing = {row.listing: row for row in rows}
+    lives = {}
+    number = missed = 0
+    for listing in listings:
+        row = by_listing.get(listing)
+        if row is not None:
+            number += missed >= 2
+            missed = 0
+            lives[row] = number
+        elif listing.is_proof:
+            missed += 2 if listing.is_absence else 1
+    return lives
 
 
 def _resolve(rows: list[Row], listings: list[Listing]) -> None:
@@ -302,18 +313,17 @@ def _resolve(rows: list[Row], listings: list[Listing]) -> None:
 
     It is the nearest one of the same node with no absence between that is not later than the row.
     """
-    known = [(row.observed_at, row.allocation_time) for row in rows if row.allocation_time]
-    absences = _absences(listings, rows)
+    # Reading: an absence is what proves a node gone.
+    lives = _lives(rows, listings)
+    known = [(lives[row], row.allocation_time) for row in rows if row.allocation_time]
     for row in rows:
         if row.allocation_time is None:
-            # Reading: an absence is what proves a node gone. Of several the nearest is the latest:
-            # an id is one machine's at a time.
             found = [
                 allocated
-                for observed_at, allocated in known
-                if allocated <= row.observed_at + ALLOWED
-                and not _has_gone_between(absences, observed_at, row.observed_at)
+                for life, allocated in known
+                if life == lives[row] and allocated <= row.observed_at + ALLOWED
             ]
+            # Reading: of several the nearest is the latest, as an id is one machine's at a time.
             row.allocation_time = max(found, default=None)
 
 

@@ -26,6 +26,8 @@ class Pool:
     begins_at: datetime
     ends_at: datetime | None
     slots: int
+    errors: list[tuple[datetime, datetime, str, str]]
+    """From when to when it shows an error: of its resize, or of its autoscale run; and its code."""
 
     def is_there(self, moment: datetime) -> bool:
         """Whether the account has it."""
@@ -35,7 +37,17 @@ class Pool:
         """Its CloudPool."""
         there = [each for each in self.machines if each.is_there(moment)]
         spot = sum(each.is_dedicated is False for each in there)
-        return {
+        shown = [
+            (kind, {"code": code, "message": f"{code} in it"})
+            for begins, ends, kind, code in self.errors
+            if begins <= moment < ends
+        ]
+        resize = [error for kind, error in shown if kind == "resize"]
+        runs = [error for kind, error in shown if kind == "autoscale"]
+        more: Json = {"resizeErrors": resize} if resize else {}
+        if runs:
+            more["autoScaleRun"] = {"timestamp": documents.text_of(moment), "error": runs[-1]}
+        return more | {
             "id": self.pool_id,
             "state": "active",
             "allocationState": "steady",
@@ -123,6 +135,8 @@ def make(seed: int) -> World:
 def _pool(rng: random.Random, pool_id: str, end: datetime) -> Pool:
     maker = Maker(rng, pool_id, end, is_spot=rng.random() < 0.4)
     machines = [each for i in range(rng.choice((1, 2, 2, 3, 5))) for each in maker.node(f"n{i}")]
+    if rng.random() < 0.3:
+        _end_at_midnight(machines, MONDAY + rng.randint(1, 3) * DAY)
     begins_at = min(each.allocated for each in machines)
     ends_at = None
     if rng.random() < 0.2:
@@ -136,7 +150,20 @@ def _pool(rng: random.Random, pool_id: str, end: datetime) -> Pool:
         start_tasks = [Change(moment_in(rng, MONDAY, end), name) for name in names]
         start_tasks.sort(key=lambda change: change.at)
         start_tasks[0].at = MONDAY - DAY
-    return Pool(pool_id, machines, start_tasks, begins_at, ends_at, rng.choice((1, 2, 4)))
+    errors = []
+    for _ in range(rng.choice((0, 0, 1, 3))):
+        at = moment_in(rng, begins_at, end)
+        code = rng.choice(("AllocationTimedout", "AccountCoreQuotaReached"))
+        kind = rng.choice(("resize", "resize", "autoscale"))
+        errors.append((at, at + lasting(rng, 10, 200, 2000), kind, code))
+    return Pool(pool_id, machines, start_tasks, begins_at, ends_at, rng.choice((1, 2, 4)), errors)
+
+
+def _end_at_midnight(machines: list[Machine], midnight: datetime) -> None:
+    """Lets the pool's first node, if it is there then, go just after a midnight."""
+    for machine in machines:
+        if machine.node_id == "n0" and machine.is_there(midnight):
+            machine.leaves = min(machine.leaves or midnight + DAY, midnight + timedelta(minutes=3))
 
 
 def _times(rng: random.Random, days: int) -> list[datetime]:
@@ -179,7 +206,8 @@ def _poll(
         poll.pool_fault = True
         there = there[: rng.randint(0, len(there))]
     poll.pools = [pool.document(at) for pool in there]
-    slow = rng.choice((1, 2, 15, 40))
+    # A listing that begins just before midnight is to go on over it.
+    slow = 40 if (at.hour, at.minute) == (23, 59) else rng.choice((1, 2, 15, 40))
     for pool in there:
         poll.nodes[pool.pool_id] = _pages(rng, pool, at + timedelta(seconds=1), slow)
     return poll
@@ -188,7 +216,7 @@ def _poll(
 def _pages(rng: random.Random, pool: Pool, moment: datetime, slow: int) -> PoolPages:
     """The listing of a pool, page by page, each at a moment of its own: a page is no point in time."""
     made = PoolPages([])
-    size = rng.choice((1, 2, 2, 3, 9))
+    size = rng.choice((1, 2) if slow == 40 else (1, 2, 2, 3, 9))
     last = ""
     fault_at = rng.choice((0, 1, 2)) if rng.random() < 0.08 else None
     while True:
