@@ -352,7 +352,7 @@ def build_day(
         ids = b.cursor.execute("select distinct snapshot_id from made_listings").fetchall()
         dates = {date_of(snapshot_id) for (snapshot_id,) in ids} or {day}
         listed = ", ".join(f"date '{each}'" for each in sorted(dates))
-        for table in ("nodes", "recent_tasks", "node_errors"):
+        for table in ("nodes", "recent_tasks", "node_errors", "pool_errors"):
             b.narrow(table, f"date in ({listed})")
         b.keep(f"made_unallocated as {_source('unallocated')}")
         b.narrow("nodes")  # whose allocation a row is of is looked for in the whole record

@@ -212,6 +212,21 @@ NODE_ERROR_EPISODES = Fact("node_error_episodes", "incarnation x code x first_ob
     *_MACHINE,
 ), is_island=True)
 
+POOL_ERROR_EPISODES = Fact("pool_error_episodes", "account x pool x kind x code x failed resize x first_observed_at", "A time in which every listing of a pool showed an error of its resize or its autoscale formula.", (
+    *_POOL,
+    _column("key", "kind", TEXT, "What failed: resize or autoscale."),
+    _column("key", "code", TEXT, "Code of the error; empty where it has none."),
+    _column("key", "resized_at", TIME, "Of a resize error: when that resize ended, the service's own time. Null of an autoscale error."),
+    *_SEEN,
+    _column("last", "message", TEXT, "Its message when last seen."),
+    _column("min", "evaluated_at", TIME, "Of an autoscale error: the earliest evaluation that was seen to fail, the service's own time."),
+    _column("first", "started_after", TIME, "Last listing of the pool before that did not show it; null where none did."),
+    _column("last", "ended_before", TIME, "First listing of the pool after that did not show it, or did not show the pool; null where none did."),
+    _column("last", "dedicated_short", INT, "Dedicated nodes that were missing to the target when it was last seen."),
+    _column("last", "spot_short", INT, "Spot nodes that were missing to the target when it was last seen."),
+    _column("last", "vm_size", TEXT, "Size of the pool's virtual machines."),
+), is_island=True)
+
 NODE_HOURS = Fact("node_hours", "date x account x pool x vm_size x is_dedicated x state", "Hours of nodes in each state, by day; days add up.", (
     *_POOL,
     _column("key", "vm_size", TEXT, "Size of the virtual machines."),
@@ -374,7 +389,7 @@ FACTS: dict[str, Fact] = {
     fact.name: fact
     for fact in (
         NODE_STATES, NODE_INCARNATIONS, NODE_CONFIG_INTERVALS, TASK_RUNS, TASK_GAPS,
-        START_TASK_RUNS, NODE_BOOTS, NODE_ERROR_EPISODES, NODE_HOURS, POOL_HOURS, NODE_STAYS,
+        START_TASK_RUNS, NODE_BOOTS, NODE_ERROR_EPISODES, POOL_ERROR_EPISODES, NODE_HOURS, POOL_HOURS, NODE_STAYS,
         NOTABLE_STAYS, SPOT_ABSENCES, NODE_LIVES, NODE_JOBS, NODE_TASKS, JOB_DAYS,
         TASK_FAILURES, NODE_STARTS, START_TASK_BEGINS, START_TASK_ENDS, LISTED_AGAIN, POOL_SETUPS,
         TASK_ERRORS,
