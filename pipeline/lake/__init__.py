@@ -19,7 +19,7 @@ from pipeline.storage import Changed, LakeError, Locked, Missing
 from pipeline.storage.disk import make_directories
 
 #: The tables whose rows facts are built from, beside the ledger.
-FACTS_FROM = ("pools", "nodes", "recent_tasks", "node_errors")
+FACTS_FROM = ("pools", "nodes", "recent_tasks", "node_errors", "pool_errors")
 
 __all__ = [
     "FACTS_FROM",
