@@ -115,6 +115,8 @@ class DayFacts:
             "start_task_runs": self.start_task_runs(),
             "node_boots": self.node_boots(),
             "node_error_episodes": self.node_error_episodes(),
+            # the year's pools get their nodes
+            "pool_error_episodes": facts.POOL_ERROR_EPISODES.schema.empty_table(),
             "pool_hours": self.pool_hours(),
         }
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline import snapshot
+from pipeline import query, snapshot
 from pipeline.emulator import PLANTED_LOG_SECRETS, FleetConfig
 from pipeline.emulator.config import PoolConfig, Resize, StartTask
 from pipeline.emulator.fleet.node_files import node_files
@@ -118,6 +118,24 @@ def test_a_run_is_captured_once(tmp_path: Path) -> None:
     assert later == {*truth(service)} - first
     together = f"select count(*) as n from start_task_output group by {ROW_KEYS}, file"
     assert {row["n"] for row in rows(lake, together)} == {1}
+
+
+def test_the_question_shows_the_output_of_the_last_run_of_a_cause(tmp_path: Path) -> None:
+    """With output=true; without it the columns are there and empty."""
+    service, lake = failed_service(), Lake(tmp_path)
+    service.run(lake, capture_start_task_output=True)
+    with query.connect(lake) as connection:
+        plain = connection.ask("start_task_failures").to_pylist()
+        answers = connection.ask("start_task_failures", output=True).to_pylist()
+    assert plain
+    assert {(row["stderr"], row["stdout"]) for row in plain} == {(None, None)}
+    ours = {(row["pool_id"], row["exit_code"]): row for row in answers}
+    for row in stored(lake):
+        if row["text"]:
+            answer = ours[row["pool_id"], row["exit_code"]]
+            assert answer[row["file"]]
+            if answer["last_start_time"] == row["start_time"]:
+                assert answer[row["file"]] == row["text"]
 
 
 def test_without_the_flag_no_file_is_asked_for(tmp_path: Path) -> None:
