@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli import completion
+from pipeline.cli import completion, node_output
 from pipeline.cli.console import say
 from pipeline.cli.options import account_option, connect, is_of, lake_option, settings
 from pipeline.cli.output import format_option, show
@@ -64,7 +64,8 @@ def node(
 
     Its story is that of every machine that had the id: allocated, booted, its start task, states,
     work, errors, changes of agent and image, gone. Times are UTC. Where only polling tells, a time
-    is bounded: it began or ended between two listings.
+    is bounded: it began or ended between two listings. Below it stands the end of what its last
+    failed start task wrote, where snapshots capture that.
     """
     if live:
         if form not in (None, "json"):
@@ -91,17 +92,20 @@ def node(
             connection.ask("node_story", **given, account=account, pool=pool_id, node=name)
             for account, pool_id, name in found
         ]
+        output = [
+            row for each in found for row in node_output.captured(connection, *each, start, end)
+        ]
     import pyarrow as pa
 
     rows = pa.concat_tables(stories)
     if form == "table" or (form is None and sys.stdout is not None and sys.stdout.isatty()):
-        _tell(rows)
+        _tell(rows, output)
     else:
         show(rows, form)
     return 0
 
 
-def _tell(rows: pa.Table) -> None:
+def _tell(rows: pa.Table, output: list[dict[str, Any]]) -> None:
     from rich.console import Console
 
     from pipeline.cli import story
@@ -112,6 +116,8 @@ def _tell(rows: pa.Table) -> None:
     for number, line in enumerate(story.lines(rows.to_pylist(), console.width)):
         if number:  # before the first heading there is nothing to be apart from
             console.print(line, soft_wrap=True)
+    for text in node_output.lines(output):
+        console.print(text, soft_wrap=True, markup=False)
 
 
 _Found = list[tuple[str, str, str]]

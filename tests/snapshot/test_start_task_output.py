@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline import query, snapshot
+from pipeline import cli, query, snapshot
+from pipeline.cli.console import escape
 from pipeline.emulator import PLANTED_LOG_SECRETS, FleetConfig
 from pipeline.emulator.config import PoolConfig, Resize, StartTask
 from pipeline.emulator.fleet.node_files import node_files
@@ -136,6 +137,29 @@ def test_the_question_shows_the_output_of_the_last_run_of_a_cause(tmp_path: Path
             assert answer[row["file"]]
             if answer["last_start_time"] == row["start_time"]:
                 assert answer[row["file"]] == row["text"]
+
+
+def test_a_node_s_story_ends_with_what_its_start_task_wrote(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its last lines, no control character raw, no secret; a refusal by its code."""
+    service, lake = failed_service(), Lake(tmp_path)
+    service.run(lake, capture_start_task_output=True)
+    for row in stored(lake):
+        arguments = ["node", row["pool_id"], row["node_id"], "--lake", str(lake)]
+        assert cli.run([*arguments, "--format", "table"]) == 0
+        printed = capfd.readouterr().out
+        assert (
+            f"{row['file']} of the start task of {row['start_time']:%Y-%m-%d %H:%M:%S}" in printed
+        )
+        assert "\x1b[31m" not in printed.replace("\\x1b", "")
+        assert not [secret for secret in PLANTED_LOG_SECRETS if secret in printed]
+        if row["text"] is None:
+            assert row["error_code"] in printed
+        else:
+            assert escape(row["text"].splitlines()[-1]) in printed
+        assert cli.run([*arguments, "--format", "json"]) == 0
+        assert "start task of" not in capfd.readouterr().out
 
 
 def test_without_the_flag_no_file_is_asked_for(tmp_path: Path) -> None:
