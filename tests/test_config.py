@@ -112,7 +112,7 @@ class TestSources:
             limits = { connections = 4 }
             """
         )
-        settings = load(path, {"ONE_KEY": KEY})
+        settings = load(path, {"ONE_KEY": KEY}, allowed_hosts=["login.example"])
         one, two = settings.require_accounts()
 
         assert ("lake-of-file", path) == (settings.lake, settings.config_file)
@@ -286,7 +286,13 @@ class TestEndpoint:
             None, ENVIRON | {"AZURE_BATCH_ACCOUNT": "another"}
         )
 
-    @pytest.mark.parametrize("label", ["../up", ".hidden", "a/b", "a b", "ä", "a" * 129])
+    @pytest.mark.parametrize(
+        "label",
+        [
+            *("../up", ".hidden", "a/b", "a b", "ä", "a" * 129),
+            *("a-late-20260101T050000Z-12345678", "x.staging", "a.parquet"),
+        ],
+    )
     def test_label_is_a_file_name(self, label):
         """A label that could not be a file name of the lake is refused."""
         path = write(f'[[accounts]]\nendpoint = "{ENDPOINT}"\nlabel = "{label}"')
@@ -383,6 +389,77 @@ class TestKeys:
             pickle.dumps(settings.hash_key)
         with pytest.raises(TypeError, match="not pickled"):
             copy.copy(settings.hash_key)
+
+
+class TestHosts:
+    """Where a settings file, which may be somebody else's, may send credentials."""
+
+    @pytest.mark.parametrize(
+        ("line", "host"),
+        [
+            ('endpoint = "https://evil.example"\nname = "a"', "evil.example"),
+            ('endpoint = "https://a.eastus.batch.azure.com.evil.example"', "evil.example"),
+            ('endpoint = "https://evilbatch.azure.com"', "evilbatch.azure.com"),
+            ('endpoint = "https://10.0.0.1"\nname = "a"', "10.0.0.1"),
+            (f'endpoint = "{ENDPOINT}"\nauthority_host = "https://evil.example"', "evil.example"),
+            (f'endpoint = "{ENDPOINT}"\nauthority_host = "evil.example"', "evil.example"),
+        ],
+    )
+    @pytest.mark.parametrize("key", ['\nkey_env = "MY_KEY"', ""])
+    def test_refused(self, line, host, key):
+        """With a key and with Entra, when credentials are asked for, not before."""
+        path = write(f"[[accounts]]\n{line}{key}")
+        [account] = load(path, {"MY_KEY": KEY}).accounts
+
+        with pytest.raises(ConfigError) as caught:
+            account.shared_key()
+        assert host in str(caught.value)
+        assert "NODELAKE_ALLOWED_HOSTS" in str(caught.value)
+        with pytest.raises(ConfigError):
+            load(path, {"MY_KEY": KEY}).require_accounts()
+
+    @pytest.mark.parametrize(
+        "endpoint",
+        [
+            ENDPOINT,
+            "https://a.usgovvirginia.batch.usgovcloudapi.net",
+            "https://a.chinaeast2.batch.chinacloudapi.cn",
+            "http://127.0.0.1:8080",
+            "https://localhost:1",
+        ],
+    )
+    def test_azure_and_this_machine(self, endpoint):
+        """Need nothing."""
+        name = "" if "batch." in endpoint else 'name = "a"\n'
+        path = write(f'[[accounts]]\n{name}endpoint = "{endpoint}"')
+
+        assert load(path, {}).accounts[0].shared_key() is None
+
+    def test_allowed_by_flag_or_environment(self):
+        """Never by the file itself."""
+        path = write('[[accounts]]\nendpoint = "https://a.example:444"\nname = "a"')
+        own = {"AZURE_BATCH_ENDPOINT": "https://a.example", "AZURE_BATCH_ACCOUNT": "b"}
+
+        assert load(path, {}, allowed_hosts=["A.example"]).accounts[0].shared_key() is None
+        for environ in ({"NODELAKE_ALLOWED_HOSTS": "x, a.example"}, own):
+            assert load(path, environ).accounts[0].shared_key() is None
+        with pytest.raises(ConfigError, match="allowed_hosts"):
+            load(write('allowed_hosts = ["a.example"]', "b.toml"), {})
+
+    def test_the_environment_is_trusted(self):
+        """What it names may be any host."""
+        assert account_of("https://a.example", AZURE_BATCH_ACCOUNT="a").shared_key() is None
+
+    def test_a_lake_of_the_file(self):
+        """Storage credentials go to Azure's storage only, unless another place names the lake."""
+        evil = "abfss://c@a.dfs.evil.example/lake"
+        path = write(f'lake = "{evil}"')
+
+        assert "a.dfs.evil.example" in refusal(path, {})
+        assert evil == load(path, {}, allowed_hosts=["a.dfs.evil.example"]).lake
+        assert evil == load(path, {"NODELAKE_LAKE": evil}).lake == load(path, {}, lake=evil).lake
+        good = "abfss://c@a.dfs.core.windows.net/lake"
+        assert good == load(write(f'lake = "{good}"'), {}).lake
 
 
 class TestFileErrors:

@@ -92,14 +92,13 @@ def _items(known: Iterable[tuple[str, str]], begun: str) -> list[CompletionItem]
 
 def _rows(context: click.Context, query: str, **parameters: object) -> list[dict[str, str]]:
     """Rows of the lake; none where it cannot be read: completing must never print an error."""
-    from pipeline.cli.options import open_lake
-    from pipeline.query import connect
+    from pipeline.cli.options import connect
 
     logging.disable(logging.CRITICAL)
     with (
         contextlib.suppress(Exception),
         context.scope(cleanup=False),
-        connect(open_lake(context.params.get("lake"))) as lake,
+        connect() as lake,
     ):
         rows: list[dict[str, str]] = lake.table(query, parameters or None).to_pylist()
         return rows

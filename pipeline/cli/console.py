@@ -1,4 +1,4 @@
-"""What a person or a log collector sees on stderr: messages, JSON lines, progress. Never a secret."""
+"""What a person or a log collector sees on stderr: messages, JSON lines, progress; never a secret."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def escape(text: str) -> str:
-    """Control characters made visible: what the service says must not steer a terminal."""
+    """Text whose control characters are visible: the service must not control a terminal."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in text
@@ -26,8 +26,13 @@ def escape(text: str) -> str:
 
 
 def say(message: str) -> None:
-    """One message to a person, or one JSON line where nobody watches."""
-    logging.getLogger("nodelake").error(message)
+    """Logs one error: a plain line on a terminal, else a JSON line."""
+    logging.getLogger("nodelake").error("%s", message)
+
+
+def show_usage(text: str) -> None:
+    """Prints how a command is called to stderr, a terminal."""
+    sys.stderr.write("\n".join(escape(line) for line in text.split("\n")) + "\n")
 
 
 def is_watched() -> bool:

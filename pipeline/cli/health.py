@@ -1,4 +1,4 @@
-"""The commands that tell whether all is well: check, status."""
+"""The commands that say whether all is well: check, status."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import click
 
 from pipeline.cli import completion
 from pipeline.cli.console import escape, say
-from pipeline.cli.options import connect, is_of, lake_option, number, warn_of_nothing
+from pipeline.cli.options import connect, is_of, warn_if_empty
 from pipeline.cli.output import format_option, show
+from pipeline.cli.values import number
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,15 +29,14 @@ log = logging.getLogger("nodelake")
 @click.command(
     epilog="""\b
 Examples:
-  nodelake check                       one row a check: how many rows it found, the first of them
-  nodelake check counted_nodes         the rows that check finds
+  nodelake check                  one row per check: rows found, an example
+  nodelake check counted_nodes    the rows that this check finds
   nodelake check --format json >/dev/null || page-the-operator"""
 )
-@click.argument("name", required=False, shell_complete=completion.checks)
+@click.argument("name", metavar="CHECK", required=False, shell_complete=completion.checks)
 @format_option
-@lake_option
-def check(name: str | None, form: str | None, lake: str | None) -> int:
-    """Look for rows that should not exist, by every check or one.
+def check(name: str | None, form: str | None) -> int:
+    """Look for rows that should not exist, by every check or by one.
 
     Exit code 5 if a check of severity fail finds any; warnings exit 0.
     """
@@ -45,17 +45,14 @@ def check(name: str | None, form: str | None, lake: str | None) -> int:
     from pipeline.query import checks
 
     if name is not None:
-        try:
-            asked = checks.check(name)
-        except checks.CheckError as error:
-            raise click.BadParameter(str(error), param_hint="NAME") from None
-        with connect(lake) as connection:
-            warn_of_nothing(connection)
+        asked = checks.check(name)
+        with connect() as connection:
+            warn_if_empty(connection)
             rows = connection.table(asked.sql)
             show(rows, form)
         return CHECK_FAILED if asked.severity == "fail" and rows.num_rows else 0
-    with connect(lake) as connection:
-        warn_of_nothing(connection)
+    with connect() as connection:
+        warn_if_empty(connection)
         results = list(checks.run(connection))
     show(pa.Table.from_pylist(results, checks.RESULT), form)
     failed = [row["name"] for row in results if row["severity"] == "fail" and row["rows"]]
@@ -69,7 +66,7 @@ def check(name: str | None, form: str | None, lake: str | None) -> int:
 Examples:
   nodelake status
   nodelake status --max-age 15 || page-the-operator
-  nodelake status --max-age 15 --account render.westeurope    not those that are recorded no more"""
+  nodelake status --max-age 15 --account render.westeurope"""
 )
 @click.option(
     "--max-age",
@@ -86,18 +83,15 @@ Examples:
     help="Only this account, by label or name; repeatable [all that the lake has].",
 )
 @format_option
-@lake_option
-def status(
-    max_age: float | None, accounts: tuple[str, ...], form: str | None, lake: str | None
-) -> int:
-    """Tell how fresh and how complete the lake is, what in it has drifted, and how large it is.
+def status(max_age: float | None, accounts: tuple[str, ...], form: str | None) -> int:
+    """Show how fresh, how complete and how large the lake is.
 
-    A row an account. coverage_24h is the share of expected snapshots that were stored in the last 24
-    hours before its last run, errors_24h what the others met; days_to_compact are over and wait for
-    nodelake compact.
+    One row per account. coverage_24h is the share of expected snapshots that were stored in the
+    24 hours before its last run, errors_24h what the others met; days_to_compact are over and wait
+    for nodelake compact. Exit code 5 when --max-age is exceeded.
     """
-    with connect(lake) as connection:
-        warn_of_nothing(connection)
+    with connect() as connection:
+        warn_if_empty(connection)
         rows = _of_accounts(connection.ask("status"), accounts)
         rows = _with_usage(connection, rows)
         show(rows, form)

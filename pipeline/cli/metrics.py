@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import connect, lake_option
+from pipeline.cli.files import replace
+from pipeline.cli.options import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,8 +29,7 @@ Examples:
     metavar="FILE.prom",
     help="Write this file, whole or not at all [standard output].",
 )
-@lake_option
-def metrics(output: Path | None, lake: str | None) -> int:
+def metrics(output: Path | None) -> int:
     """Print the lake's health as OpenMetrics.
 
     Age of the last complete snapshot, runs by status, nodes by account, pool,
@@ -41,7 +39,7 @@ def metrics(output: Path | None, lake: str | None) -> int:
     """
     from pipeline.query.metrics import metrics as families
 
-    with connect(lake) as connection:
+    with connect() as connection:
         text = exposition(families(connection))
     if output is None:
         click.echo(text, nl=False)
@@ -74,24 +72,6 @@ def exposition(families: Iterable[Metric]) -> str:
     registry.register(Once())
     text: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]  # it has no types
     return text.decode()
-
-
-def replace(path: Path, text: str) -> None:
-    """Puts a file in the place of another by a rename: a reader sees the old one or the new one.
-
-    Raises:
-        click.ClickException: the directory is missing or cannot be written.
-    """
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # collectors read *.prom only
-    try:
-        with aside.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise click.ClickException(f"{path}: cannot be written: {error.strerror}") from None
 
 
 COMMANDS = (metrics,)

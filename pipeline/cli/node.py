@@ -1,4 +1,4 @@
-"""The command that tells of one node: its whole story from the lake, or what the service has now."""
+"""The command about one node: its story from the lake, or what the service has now."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import click
 
 from pipeline.cli import completion, node_output
 from pipeline.cli.console import say
-from pipeline.cli.options import account_option, connect, is_of, lake_option, settings
+from pipeline.cli.options import account_option, allow_host_option, connect, is_of, settings
 from pipeline.cli.output import format_option, show
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from pipeline.config import Settings
     from pipeline.query import Connection
 
 NOT_THERE = 1
@@ -24,11 +25,11 @@ NOT_THERE = 1
 @click.command(
     epilog="""\b
 Examples:
-  nodelake node render tvmps_0a1b                     its story; the beginning of its id will do
-  nodelake node render tvmps_0a1b --from 2026-11-21T06:00 --to 2026-11-21T12:00 --tasks
-  nodelake node render tvmps_0a1b --format csv        rows: what, from when to when, with bounds
-  nodelake node render tvmps_0a1b…_d --live           as the service has it now: the whole id
-  nodelake node render tvmps_0a1b…_d --live --select id,state"""
+  nodelake node render 0a1b                 any unique part of an id will do
+  nodelake node render 0a1b --from 2026-11-21T06:00 --to 2026-11-21T12:00
+  nodelake node render 0a1b --format csv    rows, with bounds of times
+  nodelake node render $NODE_ID --live      the whole id: what Batch has
+  nodelake node render $NODE_ID --live --select id,state"""
 )
 @click.argument("pool", shell_complete=completion.pools)
 @click.argument("node_id", metavar="NODE", shell_complete=completion.nodes)
@@ -40,13 +41,13 @@ Examples:
     is_flag=True,
     help="Ask the service for the node of that whole id (Compute Node - Get).",
 )
-@click.option("--select", metavar="f,f", help="With --live: only these properties.")
+@click.option("--select", metavar="F,F", help="With --live: only these properties.")
 @click.option(
     "--timeout", type=click.IntRange(1, 30), help="With --live: seconds the service may take."
 )
 @account_option
 @format_option
-@lake_option
+@allow_host_option
 def node(
     pool: str,
     node_id: str,
@@ -58,27 +59,29 @@ def node(
     timeout: int | None,
     accounts: tuple[str, ...],
     form: str | None,
-    lake: str | None,
+    allowed_hosts: tuple[str, ...],
 ) -> int:
-    """Tell what happened to one node, from the lake, or show it as the service has it now.
+    """Show one node's story, or what the service has of it now.
 
-    Its story is that of every machine that had the id: allocated, booted, its start task, states,
-    work, errors, changes of agent and image, gone. Times are UTC. Where only polling tells, a time
-    is bounded: it began or ended between two listings. Below it stands the end of what its last
-    failed start task wrote, where snapshots capture that.
+    The story covers every machine that had the id: allocated, booted, its start task, states, work,
+    errors, changes of agent and image, gone. Times are UTC. A time that only polling shows has
+    bounds: it lies between two listings. Below it stands the end of what its last failed start
+    task wrote, where snapshots capture that. Exit code 1 if there is no such node.
     """
     if live:
         if form not in (None, "json"):
             raise click.UsageError("--live prints the service's JSON, no rows")
         if start or end or tasks:
             raise click.UsageError("--from, --to and --tasks go with the story, not with --live")
-        return _live(pool, node_id, select, timeout, accounts, lake)
+        return _live(
+            pool, node_id, select, timeout, settings(accounts, allowed_hosts=allowed_hosts)
+        )
     if select or timeout:
         raise click.UsageError("--select and --timeout go with --live")
-    from pipeline.cli.answers import check_values
+    from pipeline.cli.ask import check_values
 
     given: dict[str, object] = {"from": start, "to": end, "tasks": tasks}
-    with connect(lake) as connection:
+    with connect() as connection:
         check_values(connection, "node_story", given)
         found = _find(connection, pool, node_id, accounts)
         if not found:
@@ -87,7 +90,7 @@ def node(
         names = sorted({each for _, _, each in found})
         if len(names) > 1:
             few = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
-            raise click.UsageError(f"{node_id!r} begins the id of {len(names)} nodes: {few}")
+            raise click.UsageError(f"{node_id!r} is part of the ids of {len(names)} nodes: {few}")
         stories = [
             connection.ask("node_story", **given, account=account, pool=pool_id, node=name)
             for account, pool_id, name in found
@@ -99,13 +102,13 @@ def node(
 
     rows = pa.concat_tables(stories)
     if form == "table" or (form is None and sys.stdout is not None and sys.stdout.isatty()):
-        _tell(rows, output)
+        _print_story(rows, output)
     else:
         show(rows, form)
     return 0
 
 
-def _tell(rows: pa.Table, output: list[dict[str, Any]]) -> None:
+def _print_story(rows: pa.Table, output: list[dict[str, Any]]) -> None:
     from rich.console import Console
 
     from pipeline.cli import story
@@ -124,8 +127,12 @@ _Found = list[tuple[str, str, str]]
 
 
 def _find(connection: Connection, pool: str, node_id: str, accounts: tuple[str, ...]) -> _Found:
-    """(account, pool, node) of the nodes that are meant: of that id, else whose ids begin so."""
-    for condition in ("node_id = $node", "starts_with(lower(node_id), lower($node))"):
+    """(account, pool, node) of the nodes that are meant: of that id, else whose ids hold the part."""
+    for condition in (
+        "node_id = $node",
+        "starts_with(lower(node_id), lower($node))",
+        "contains(lower(node_id), lower($node))",
+    ):
         found = connection.table(
             f"select distinct account, pool_id, node_id from node_incarnations where {condition} "  # noqa: S608
             "and lower(pool_id) = lower($pool) order by all",
@@ -168,14 +175,13 @@ def _live(
     node_id: str,
     select: str | None,
     timeout: int | None,
-    accounts: tuple[str, ...],
-    lake: str | None,
+    chosen: Settings,
 ) -> int:
     from pipeline.extract import BatchClient
     from pipeline.extract.envelope import shallow
     from pipeline.redact import Redactor
 
-    wanted = settings(lake, accounts).require_accounts()
+    wanted = chosen.require_accounts()
     if len(wanted) > 1:
         raise click.UsageError("several accounts are configured: choose one with --account")
     names = [name.strip() for name in select.split(",")] if select else []

@@ -1,9 +1,8 @@
-"""Options that many commands share, and what they lead to: settings, lake, connection."""
+"""Options that commands share, and what they lead to: settings, a lake, a connection."""
 
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,22 +11,68 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pipeline.cli import completion
+from pipeline.cli.console import set_up_logging
+from pipeline.cli.values import number
 
 if TYPE_CHECKING:
     from pipeline.config import Settings
     from pipeline.lake import Lake
     from pipeline.query import Connection
 
+DEMO_LAKE = "data/demo-lake"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def lake_option(command: Command) -> Command:
-    """Adds --lake to a command."""
-    return click.option(
-        "--lake",
-        metavar="URI",
-        help="Directory, az://container/prefix or abfss://… [NODELAKE_LAKE, else data/lake].",
-    )(command)
+def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Keeps a shared option's value; what stands after the command's name wins."""
+    if value is not None and parameter.name is not None:
+        context.find_root().ensure_object(dict)[parameter.name] = value
+
+
+def _verbose(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        set_up_logging(True)
+
+
+_LAKE_HELP = (
+    "The lake: a directory, az://CONTAINER/PREFIX or an abfss:// URI [NODELAKE_LAKE, else "
+    "data/lake]."
+)
+
+
+def lake_option(text: str = _LAKE_HELP) -> Callable[[Command], Command]:
+    """Adds --lake with a help text of its own; every command has the option without this."""
+    return click.option("--lake", metavar="URI", expose_value=False, callback=_keep, help=text)
+
+
+def share_options(command: click.Command) -> click.Command:
+    """Adds --lake, --config and -v to a command and those below it, where one has none of its own."""
+
+    @lake_option()
+    @click.option(
+        "--config",
+        metavar="FILE",
+        type=click.Path(dir_okay=False),
+        expose_value=False,
+        callback=_keep,
+        help="Settings file [NODELAKE_CONFIG, else nodelake.toml].",
+    )
+    @click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=_verbose,
+        help="Log every request.",
+    )
+    def shared() -> None: ...
+
+    options: list[click.Parameter] = click.command(shared).params
+    own = {name for parameter in command.params for name in parameter.opts}
+    command.params += [option for option in options if own.isdisjoint(option.opts)]
+    for each in command.commands.values() if isinstance(command, click.Group) else ():
+        share_options(each)
+    return command
 
 
 def account_option(command: Command) -> Command:
@@ -50,7 +95,7 @@ def pool_option(command: Command) -> Command:
         multiple=True,
         metavar="ID",
         shell_complete=completion.pools,
-        help="Only this pool; repeatable [all]. Such a run does not prove that a node has gone.",
+        help="Only this pool; repeatable [all]. Such a run does not prove that a node is gone.",
     )(command)
 
 
@@ -63,15 +108,72 @@ def api_version_option(command: Command) -> Command:
     )(command)
 
 
-def number(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    """A number of an option that is one: nan lies within every range, and no time passes it."""
-    if value is not None and math.isnan(value):
-        raise click.BadParameter("not a number", context, parameter)
+def deadline_option(command: Command) -> Command:
+    """Adds --deadline."""
+    return click.option(
+        "--deadline",
+        type=click.FloatRange(min=0.001, max=86_400),
+        callback=number,
+        metavar="SECONDS",
+        help="An account's run ends within this time [240].",
+    )(command)
+
+
+def keep_env_option(command: Command) -> Command:
+    """Adds --keep-env, repeatable."""
+    return click.option(
+        "--keep-env",
+        multiple=True,
+        metavar="NAME",
+        help="Keep this environment setting's value; repeatable [all are masked].",
+    )(command)
+
+
+def allow_host_option(command: Command) -> Command:
+    """Adds --allow-host, repeatable."""
+    return click.option(
+        "--allow-host",
+        "allowed_hosts",
+        multiple=True,
+        metavar="HOST",
+        help="Let the settings file send credentials to this host; repeatable [Azure's own hosts "
+        "and this machine; NODELAKE_ALLOWED_HOSTS].",
+    )(command)
+
+
+def prices_option(command: Command) -> Command:
+    """Adds --prices."""
+    return click.option(
+        "--prices",
+        metavar="FILE",
+        type=click.Path(dir_okay=False),
+        help="Add costs, from a CSV of hourly prices: vm_size, kind (dedicated or spot), "
+        "price_per_hour, currency.",
+    )(command)
+
+
+def use_prices(connection: Connection, prices: str | None) -> None:
+    """Loads the file of --prices, if there is one; a bad one is wrong usage."""
+    from pipeline.query.prices import PriceError
+
+    if prices is None:
+        return
+    try:
+        connection.use_prices(prices)
+    except PriceError as error:
+        raise click.BadParameter(str(error), param_hint="--prices") from None
+
+
+def shared_value(name: str) -> str | None:
+    """What --lake or --config says, before or after the command's name."""
+    value: str | None = click.get_current_context().find_root().ensure_object(dict).get(name)
     return value
 
 
 def settings(
-    lake: str | None, accounts: tuple[str, ...] = (), api_version: str | None = None
+    accounts: tuple[str, ...] = (),
+    api_version: str | None = None,
+    allowed_hosts: tuple[str, ...] = (),
 ) -> Settings:
     """Settings from flags, environment and file.
 
@@ -80,38 +182,53 @@ def settings(
     """
     from pipeline import config
 
-    shared = click.get_current_context().find_root().obj or {}
-    file = shared.get("config")
+    file = shared_value("config")
     return config.load(
         Path(file) if file else None,
         os.environ,
-        lake=lake or shared.get("lake"),
+        lake=shared_value("lake"),
         accounts=accounts,
         api_version=api_version,
+        allowed_hosts=allowed_hosts,
     )
 
 
-def open_lake(lake: str | None) -> Lake:
-    """The lake that flags, environment and file name."""
+def lake_to_write() -> Lake:
+    """The lake that flags, environment and file name; the first write makes it."""
     from pipeline.lake import Lake
 
-    return Lake(settings(lake).lake)
+    return Lake(settings().lake)
 
 
-def connect(lake: str | None) -> Connection:
-    """A DuckDB connection to that lake."""
+def lake_to_read() -> Lake:
+    """The lake that flags, environment and file name.
+
+    Raises:
+        NoLake: there is none, exit 2.
+    """
+    from pipeline.cli.lakes import require
+
+    return require(lake_to_write())
+
+
+def connect() -> Connection:
+    """A DuckDB connection to that lake.
+
+    Raises:
+        NoLake: there is none, exit 2.
+    """
     from pipeline import query
 
-    return query.connect(open_lake(lake))
+    return query.connect(lake_to_read())
 
 
 def is_of(account: str, wanted: tuple[str, ...]) -> bool:
-    """Whether an account is one of those, by its label or by its name alone; of none, any is."""
+    """Whether an account is one of those, by label or by name alone; any is, where none is named."""
     return not wanted or account in wanted or account.partition(".")[0] in wanted
 
 
 def pools_like(connection: Connection, pool: str | None = None) -> list[str]:
-    """Ids of pools that were ever listed, five at most: those first that are called much like it."""
+    """Ids of at most five pools that were ever listed, the most similar ones first."""
     rows = connection.table(
         "select name from "
         "(select pool_id as name from pools union select pool_id from pool_hours) "
@@ -122,7 +239,7 @@ def pools_like(connection: Connection, pool: str | None = None) -> list[str]:
     return names
 
 
-def warn_of_nothing(connection: Connection) -> None:
-    """Says so where a lake holds nothing at all: no rows may be no trouble, or a name mistyped."""
+def warn_if_empty(connection: Connection) -> None:
+    """Logs a warning where the lake holds nothing: no rows would read as no trouble."""
     if connection.view.is_empty:
         logging.getLogger("nodelake").warning("no snapshots in %s", connection.lake)

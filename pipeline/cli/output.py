@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import logging
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,42 +20,80 @@ from pipeline.cli.console import escape
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from rich.console import Console
-    from rich.table import Table
+
+log = logging.getLogger("nodelake")
 
 FORMATS = ("table", "json", "csv", "parquet", "arrow")
+#: A terminal gets no more rows than a person reads.
+ROWS_ON_TERMINAL = 1000
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def format_option(command: Command) -> Command:
-    """Adds --format to a command that prints rows."""
-    return click.option(
+    """Adds --format to a command that prints rows, and --raw-csv."""
+    raw = click.option(
+        "--raw-csv",
+        is_flag=True,
+        expose_value=False,
+        callback=_keep_raw,
+        help="With --format csv: leave texts that begin with = + - @, tab or CR as they are; "
+        "without it an apostrophe stands before them, so that no spreadsheet runs them.",
+    )
+    chosen = click.option(
         "--format",
         "form",
+        metavar="FORM",
         type=click.Choice(FORMATS),
-        help="How rows are printed [table on a terminal, else json].",
-    )(command)
+        help=f"How rows are printed: {', '.join(FORMATS)} [table on a terminal, else json].",
+    )
+    return chosen(raw(command))
 
 
-def show(rows: pa.Table, form: str | None) -> None:
-    """Prints rows to stdout in the form asked for.
+_RAW = "nodelake.raw_csv"
+
+
+def _keep_raw(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    context.meta[_RAW] = value
+
+
+def show(rows: pa.Table, form: str | None, total: int | None = None) -> None:
+    """Prints rows to stdout in the form asked for; to a terminal the first 1,000.
 
     ``json`` is one array, an object a line; times are ISO 8601 in UTC. ``csv`` holds nested values
-    as JSON. An interval is a text, as DuckDB has it: ``1 day 02:03:04``. ``parquet`` and ``arrow``
-    (IPC stream) are bytes: redirect them to a file.
+    as JSON. Both have numbers to six decimals (seconds to 3, minutes to 2, hours to 4). An interval
+    is a text, as DuckDB has it: ``1 day 02:03:04``. ``parquet`` and ``arrow`` (IPC stream) are
+    bytes: redirect them to a file.
+
+    Args:
+        rows: what to print.
+        form: one of ``FORMATS``; by default a table on a terminal, else JSON.
+        total: how many rows there are, where ``rows`` are the first of them only.
     """
     if sys.stdout is None:
         raise click.ClickException("standard output is closed")
     form = form or ("table" if sys.stdout.isatty() else "json")
     rows = rows.rename_columns(_unlike(rows.column_names))
+    if sys.stdout.isatty() and rows.num_rows > ROWS_ON_TERMINAL:
+        total = total or rows.num_rows
+        rows = rows.slice(0, ROWS_ON_TERMINAL)
+    else:
+        total = None
     if form == "table":
-        _table(rows)
+        from pipeline.cli.tables import print_table
+
+        print_table(rows)
     elif form == "json":
         _json(rows)
     elif form == "csv":
         _csv(rows)
     else:
         _binary(rows, form)
+    if total:
+        log.warning(
+            "the first %s of %s rows: ask for fewer, or redirect them to a file",
+            f"{ROWS_ON_TERMINAL:,}",
+            f"{total:,}",
+        )
 
 
 def _unlike(names: Sequence[str]) -> list[str]:
@@ -69,7 +109,8 @@ def _unlike(names: Sequence[str]) -> list[str]:
     return [*unlike]
 
 
-def _rows(rows: pa.Table) -> Iterator[dict[str, Any]]:
+def rows_of(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows as dicts, some thousand at a time."""
     for batch in rows.to_batches(max_chunksize=4096):
         yield from batch.to_pylist(maps_as_pydicts="lossy")
 
@@ -114,6 +155,23 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
+#: Decimals that a number has at most, by the unit that its column's name ends in.
+_PLACES = {"seconds": 3, "minutes": 2, "hours": 4}
+
+
+def _tidy(name: str, value: Any) -> Any:
+    """A number without digits that mean nothing: 0.30000000000000004 is 0.3."""
+    if isinstance(value, dict):
+        return {key: _tidy(str(key), x) for key, x in value.items()}
+    if isinstance(value, list):
+        return [_tidy(name, x) for x in value]
+    if not isinstance(value, float) or not math.isfinite(value):
+        return value
+    places = _PLACES.get(name.rpartition("_")[2], 6)
+    # of a small number as many digits: a rate of 0.0000012 is not zero
+    return round(value, places) if abs(value) >= 0.1**places else float(f"{value:.3g}")
+
+
 # json escapes what is below a blank, but not the other characters that may steer a terminal.
 _CONTROLS = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -126,23 +184,49 @@ def _json(rows: pa.Table) -> None:
     write = sys.stdout.write
     separator = "[\n"
     is_utf8 = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
-    for row in _rows(rows):
-        text = json.dumps(plain(row), ensure_ascii=not is_utf8)
+    for row in rows_of(rows):
+        text = json.dumps(plain(_tidy("", row)), ensure_ascii=not is_utf8)
         write(separator + _CONTROLS.sub(_escaped, text))
         separator = ",\n"
     write("[]\n" if separator == "[\n" else "\n]\n")
 
 
+#: What a spreadsheet takes for the beginning of a formula; but a number is one.
+_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20](?!\d+(\.\d+)?([eE][+-]?\d+)?\Z)")
+
+
+def _harmless(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+class _Lines:
+    """Ends lines of CSV by LF alone; the writer has to know CR and LF to quote cells that hold one."""
+
+    def write(self, line: str) -> int:
+        return sys.stdout.write(line.removesuffix("\r\n") + "\n")
+
+
 def _csv(rows: pa.Table) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(rows.column_names)
+    context = click.get_current_context(silent=True)
+    is_raw = bool(context and context.meta.get(_RAW))
     on_terminal = sys.stdout.isatty()
-    for row in _rows(rows):
-        cells = []
-        for value in map(plain, row.values()):
-            text = json.dumps(value) if isinstance(value, dict | list | bool) else value
-            cells.append(escape(text) if on_terminal and isinstance(text, str) else text)
-        writer.writerow(cells)
+
+    def cell(name: str, value: Any) -> Any:
+        is_text = isinstance(value, str)
+        value = plain(_tidy(name, value))
+        if isinstance(value, dict | list | bool):
+            value = json.dumps(value)
+        if not isinstance(value, str):
+            return value
+        if is_text and not is_raw:
+            value = _harmless(value)
+        return escape(value) if on_terminal else value
+
+    writer = csv.writer(_Lines())
+    writer.writerow([cell("", name) for name in rows.column_names])
+    for row in rows_of(rows):
+        writer.writerow([cell(name, value) for name, value in row.items()])
 
 
 def _binary(rows: pa.Table, form: str) -> None:
@@ -175,100 +259,3 @@ def _storable(rows: pa.Table) -> pa.Table:
             )
             rows = rows.set_column(place, field.name, texts)
     return rows
-
-
-#: A long text may be folded to so many characters before a table gives way to records.
-_FOLDED = 24
-#: Blanks between two columns.
-_BETWEEN = 3
-
-
-def _cell(value: Any, decimals: int) -> str:
-    """A value as a person reads it, on one line."""
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        text = value.astimezone(UTC) if value.tzinfo else value
-        return f"{text:%Y-%m-%d %H:%M:%S}" + ("Z" if value.tzinfo else "")
-    if isinstance(value, float):
-        return f"{value:,.{decimals}f}"
-    if isinstance(value, dict | list):
-        return escape(json.dumps(plain(value), ensure_ascii=False))
-    return escape(str(plain(value)))
-
-
-def _decimals(column: pa.ChunkedArray) -> int:
-    """Two places where any number of a column has a fraction, else none: a column reads alike.
-
-    Four where all are smaller than a tenth: a rate of 0.004 is not 0.00.
-    """
-    numbers = [abs(x) for x in column.to_pylist() if isinstance(x, float)]
-    if all(x.is_integer() for x in numbers):
-        return 0
-    return 4 if max((x for x in numbers if x == x), default=1) < 0.1 else 2
-
-
-def _table(rows: pa.Table) -> None:
-    """A table as wide as the terminal.
-
-    Where that is too narrow, what is the same in every row is told once, above; where it still is,
-    records, one field a line.
-    """
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    if not rows.num_columns:
-        return
-    if not rows.num_rows:
-        console.print("no rows", style="dim")
-        return
-    decimals = [_decimals(column) for column in rows.itercolumns()]
-    cells = [
-        [_cell(value, places) for value, places in zip(row.values(), decimals, strict=True)]
-        for row in _rows(rows)
-    ]
-    names, kept = rows.column_names, [*range(rows.num_columns)]
-    if not _fits(names, cells, kept, console.width) and len(cells) > 1:
-        kept = [i for i in kept if len({row[i] for row in cells}) > 1]
-    if not kept or not _fits(names, cells, kept, console.width):
-        _records(names, cells, console)
-        return
-    if len(kept) < len(names):
-        alike = [f"{name} {cells[0][i] or 'null'}" for i, name in enumerate(names) if i not in kept]
-        console.print(Text(f"in every row: {', '.join(alike)}", style="dim"), soft_wrap=True)
-    table = _drawn([names[i] for i in kept], [rows.schema.types[i] for i in kept])
-    for row in cells:
-        table.add_row(*(Text(row[i]) for i in kept))
-    console.print(table)
-
-
-def _fits(names: list[str], cells: list[list[str]], kept: list[int], width: int) -> bool:
-    """Whether those columns stand beside each other, long texts folded."""
-    narrow = [max(len(names[i]), min(max(len(row[i]) for row in cells), _FOLDED)) for i in kept]
-    return sum(narrow) + _BETWEEN * (len(kept) - 1) <= width
-
-
-def _drawn(names: list[str], kinds: list[pa.DataType]) -> Table:
-    """A table without rows: numbers to the right, texts to the left."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name, kind in zip(names, kinds, strict=True):
-        is_number = str(kind).startswith(("int", "uint", "float", "double", "decimal"))
-        table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
-    return table
-
-
-def _records(names: list[str], cells: list[list[str]], console: Console) -> None:
-    """One field a line, as wide as it is."""
-    from rich.text import Text
-
-    margin = max(len(name) for name in names)
-    for number, row in enumerate(cells, 1):
-        console.print(Text(f"- {number} -", style="dim"))
-        for name, text in zip(names, row, strict=True):
-            line = Text.assemble((name.rjust(margin), "bold"), "  ", text)
-            console.print(line, soft_wrap=True)

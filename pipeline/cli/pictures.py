@@ -1,4 +1,4 @@
-"""The commands that draw a lake: heatmap in the terminal, report as a page."""
+"""The commands that draw a lake: heatmap in the terminal, report as an HTML page."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.collect import _time
 from pipeline.cli.console import escape, say
-from pipeline.cli.options import connect, lake_option, pools_like
+from pipeline.cli.files import replace
+from pipeline.cli.options import connect, pools_like, prices_option, use_prices
+from pipeline.cli.values import span_of
 
 if TYPE_CHECKING:
     from pipeline.query import Connection
@@ -22,37 +23,32 @@ if TYPE_CHECKING:
 @click.command(
     epilog="""\b
 Examples:
-  nodelake heatmap                                the last day, every pool
+  nodelake heatmap                    the last day, every pool
   nodelake heatmap --pool render --from 2026-11-21T06:00 --to 2026-11-21T12:00
-  nodelake heatmap --rows 500 | less              more nodes than the terminal has lines"""
+  nodelake heatmap --rows 500 | less  more nodes than the terminal has lines"""
 )
 @click.option("--pool", metavar="ID", help="Only this pool [all].")
-@click.option("--from", "start", metavar="TIME", help="Begin here (UTC) [a day before the end].")
-@click.option("--to", "end", metavar="TIME", help="End before this [after the last listing].")
+@click.option("--from", "start", metavar="TIME", help="Start (UTC) [a day before the end].")
+@click.option("--to", "end", metavar="TIME", help="End, exclusive [after the last listing].")
 @click.option(
     "--rows",
     type=click.IntRange(min=1),
     metavar="N",
-    help="At most so many lines [the terminal's; all where it is none].",
+    help="At most this many lines [the terminal's; all without one].",
 )
-@lake_option
-def heatmap(
-    pool: str | None, start: str | None, end: str | None, rows: int | None, lake: str | None
-) -> int:
-    """Draw nodes x time, a letter a state; the most troubling of each bin of time.
+def heatmap(pool: str | None, start: str | None, end: str | None, rows: int | None) -> int:
+    """Draw nodes by time in the terminal, one letter a state.
 
-    Wide as the terminal (or COLUMNS), in colour where the terminal has it and NO_COLOR is not set.
-    Of more nodes than there are lines the most eventful come first.
+    The letter is that of the most troubling state of its bin of time. As wide as the terminal (or
+    COLUMNS), in colour where the terminal has it and NO_COLOR is not
+    set. Where there are more nodes than lines the most eventful ones come first.
     """
     from pipeline.query.sql_files import sql_directory
     from pipeline.report import heatmap as picture
 
     folder = sql_directory() / "heatmap"
-    first = _time("--from", start) if start else None
-    last = _time("--to", end) if end else None
-    if first and last and first >= last:
-        raise click.UsageError("--to must be after --from")
-    with connect(lake) as connection:
+    first, last = span_of(start, end)
+    with connect() as connection:
 
         def ask(name: str, **parameters: object) -> list[dict[str, object]]:
             sql = (folder / f"{name}.sql").read_text("utf-8").rstrip().removesuffix(";")
@@ -127,8 +123,8 @@ def _window(
 @click.command(
     epilog="""\b
 Examples:
-  nodelake report -o fleet.html                       the last seven days, every pool
-  nodelake report -o night.html --from 2026-11-20T18:00 --to 2026-11-21T06:00 --pool render
+  nodelake report -o fleet.html       the last seven days, every pool
+  nodelake report -o night.html --from 2026-11-20T18:00 --to 2026-11-21T06:00
   nodelake report -o costs.html --from 2026-11-01 --prices prices.csv"""
 )
 @click.option(
@@ -138,49 +134,35 @@ Examples:
     required=True,
     metavar="FILE.html",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The page to write; one that is there is replaced.",
+    help="The page to write; replaces one that exists.",
 )
-@click.option("--from", "start", metavar="TIME", help="Begin here (UTC) [7 days before the end].")
-@click.option("--to", "end", metavar="TIME", help="End before this [after the last listing].")
+@click.option("--from", "start", metavar="TIME", help="Start (UTC) [7 days before the end].")
+@click.option("--to", "end", metavar="TIME", help="End, exclusive [after the last listing].")
 @click.option("--pool", metavar="ID", help="Only this pool [all].")
-@click.option(
-    "--prices",
-    metavar="FILE",
-    help="CSV: vm_size, kind (dedicated or spot), price_per_hour, currency. Hours are money too.",
-)
-@lake_option
+@prices_option
 def report(
     file: Path,
     start: str | None,
     end: str | None,
     pool: str | None,
     prices: str | None,
-    lake: str | None,
 ) -> int:
-    """Write one HTML page: what became of the fleet, in pictures and tables.
+    """Write one HTML page about the fleet, in pictures and tables.
 
-    It holds all it needs: no script, nothing to fetch; it opens from disk and prints. The range is
-    in whole hours. Where nothing was listed, nothing is written, exit 1.
+    The page needs no script and no network; it opens from disk and prints. The range is in whole
+    hours. Where nothing was listed, nothing is written, exit 1.
     """
-    first = _time("--from", start) if start else None
-    last = _time("--to", end) if end else None
-    if first and last and first >= last:
-        raise click.UsageError("--to must be after --from")
+    first, last = span_of(start, end)
     if not file.absolute().parent.is_dir():
         raise click.BadParameter(f"{file.parent} is no directory", param_hint="-o")
-    with connect(lake) as connection:
-        if prices is not None:
-            from pipeline.query.prices import PriceError
-
-            try:
-                connection.use_prices(prices)
-            except PriceError as error:
-                raise click.BadParameter(str(error), param_hint="--prices") from None
-        told = write_report(connection, file, first, last, pool)
-        if told is None:
+    with connect() as connection:
+        use_prices(connection, prices)
+        written = write_report(connection, file, first, last, pool)
+        if written is None:
             say(_nothing(connection, pool, bool(start or end)))
             return 1
-    click.echo(told, err=file.exists() and not file.is_file())  # into /dev/stdout goes the page
+    is_stream = file.exists() and not file.is_file()  # /dev/stdout has the page
+    click.echo(escape(written), err=is_stream)
     return 0
 
 
@@ -205,20 +187,13 @@ def write_report(
     prices = connection.table("from prices")
     text = page.render(found, prices if prices.num_rows else None)
     data = text.encode()
-    target = file.resolve()  # of a link, what it leads to
-    is_plain = file.is_file() or not file.exists()
-    staging = target.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        if is_plain:
-            staging.write_bytes(data)
-            staging.replace(target)
-        else:
+    if file.is_file() or not file.exists():
+        replace(file, text, is_private=True)
+    else:
+        try:
             file.write_bytes(data)
-    except OSError as error:
-        raise click.ClickException(f"{file}: cannot be written: {error.strerror}") from None
-    finally:
-        if is_plain:
-            staging.unlink(missing_ok=True)
+        except OSError as error:
+            raise click.ClickException(f"{file}: cannot be written: {error.strerror}") from None
     span = found.span
     size = f"{len(data) / 1e6:.1f} MB"
     return f"{file}: {duration(span.end - span.start)} to {span.end:%Y-%m-%d %H:%M} UTC, {size}"

@@ -6,10 +6,15 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.metrics import replace
+from pipeline.cli.files import replace
 
 
-@click.group()
+@click.group(
+    subcommand_metavar="COMMAND [ARGS]",
+    epilog="""\b
+Example:
+  nodelake prices import page.json -o prices.csv""",
+)
 def prices() -> None:
     """Make the price file that --prices takes."""
 
@@ -18,12 +23,13 @@ def prices() -> None:
     "import",
     epilog="""\b
 Examples:
-  curl -G https://prices.azure.com/api/retail/prices --data-urlencode \\
-    "\\$filter=serviceName eq 'Virtual Machines' and armRegionName eq 'westeurope'" > page.json
+  curl -G https://prices.azure.com/api/retail/prices > page.json \\
+    --data-urlencode "\\$filter=serviceName eq 'Virtual Machines' \\
+    and armRegionName eq 'westeurope'"
   nodelake prices import page.json -o prices.csv
   nodelake ask idle_cost --prices prices.csv""",
 )
-@click.argument("files", nargs=-1, required=True, metavar="FILE.json…")
+@click.argument("files", nargs=-1, required=True, metavar="FILES")
 @click.option("--region", metavar="NAME", help="Only this region, such as westeurope.")
 @click.option("--windows", is_flag=True, help="Prices with the Windows licence [without].")
 @click.option(

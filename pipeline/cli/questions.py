@@ -1,4 +1,4 @@
-"""The command that lists the named questions, or tells all of one: questions."""
+"""The command that lists the named questions, or describes one: questions."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   nodelake questions                        names and questions
-  nodelake questions black_hole_nodes       its grain, columns, parameters, traps
+  nodelake questions black_hole_nodes       its grain, columns, parameters
   nodelake questions --format json"""
 )
-@click.argument("name", required=False, shell_complete=completion.questions)
+@click.argument("name", metavar="QUESTION", required=False, shell_complete=completion.questions)
 @format_option
 def questions(name: str | None, form: str | None) -> None:
-    """List the named questions, or tell of one what it answers, takes and leaves out."""
+    """List the named questions, or describe one."""
     import pyarrow as pa
 
     from pipeline import query
@@ -35,7 +35,7 @@ def questions(name: str | None, form: str | None) -> None:
     if not is_table:
         show(pa.Table.from_pylist(rows), form)
     elif name is not None:
-        _tell(query.question(name))
+        _describe(query.question(name))
     else:
         show(pa.Table.from_pylist(rows).select(["name", "question"]), "table")
 
@@ -53,13 +53,13 @@ def _row(asked: Question) -> dict[str, Any]:
     }
 
 
-def _tell(asked: Question) -> None:
+def _describe(asked: Question) -> None:
     """Its header, as wide as the terminal."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    told = [
+    described = [
         ("question", asked.question),
         ("grain", asked.grain),
         ("columns", ", ".join(asked.columns)),
@@ -69,7 +69,7 @@ def _tell(asked: Question) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column()
-    for key, value in told:
+    for key, value in described:
         table.add_row(Text(key), Text(value))
     Console(highlight=False).print(table)
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline import __version__
-from pipeline.cli.options import lake_option, settings
+from pipeline.cli.files import replace
+from pipeline.cli.options import settings
 
 if TYPE_CHECKING:
     from pipeline.config import Settings
@@ -50,8 +51,7 @@ Examples:
     metavar="DIR",
     help="systemd: write each unit into this directory.",
 )
-@lake_option
-def schedule(kind: str, every: int, output: Path | None, lake: str | None) -> int:
+def schedule(kind: str, every: int, output: Path | None) -> int:
     """Print a ready file that runs nodelake on a schedule.
 
     KIND is cron, systemd, github, container-apps, dockerfile or
@@ -59,7 +59,7 @@ def schedule(kind: str, every: int, output: Path | None, lake: str | None) -> in
     those of the settings in force; no key is ever printed. The first lines of
     each file say how to install it.
     """
-    text = render(kind, settings(lake), every)
+    text = render(kind, settings(), every)
     if output is None:
         click.echo(text, nl=False)
         return 0
@@ -68,7 +68,7 @@ def schedule(kind: str, every: int, output: Path | None, lake: str | None) -> in
     _head, *parts = _UNIT.split(text)
     output.mkdir(parents=True, exist_ok=True)
     for name, unit in zip(parts[::2], parts[1::2], strict=True):
-        (output / name).write_text(unit.strip() + "\n", "utf-8")
+        replace(output / name, unit.strip() + "\n")
         click.echo(str(output / name))
     return 0
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from pipeline.query.connection import Connection
+from pipeline.query.nearest import did_you_mean
 from pipeline.query.sql_files import sql_directory
 
 Severity = Literal["fail", "warn"]
@@ -63,7 +64,8 @@ def check(name: str) -> Check:
     """
     known = checks()
     if name not in known:
-        raise CheckError(f"no check {name!r}; there are: {', '.join(known)}")
+        near = did_you_mean(name, known) or f"; there are: {', '.join(known)}"
+        raise CheckError(f"no check {name!r}{near}")
     return known[name]
 
 

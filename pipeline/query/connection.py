@@ -173,6 +173,17 @@ class Connection:
         """Ends the connection; what it answered stays valid where it was fetched."""
         self._duckdb.close()
 
+    def lock_down(self) -> None:
+        """Lets queries read the lake's files only: no other file, no network, no setting changed.
+
+        DuckDB lets a query write where it may read: who asks queries of others has to refuse all
+        but SELECT, and has to put it in brackets, where no statement that writes may stand.
+        """
+        self._name_all()
+        self._duckdb.execute(f"set allowed_directories = ['{quoted(self.lake.storage.url(''))}']")
+        self._duckdb.execute("set enable_external_access = false")
+        self._duckdb.execute("set lock_configuration = true")
+
     def refresh(self) -> None:
         """Looks at the lake anew: snapshots committed since are in every view from now on."""
         self.view = self.lake.view()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
+from pipeline.query.nearest import did_you_mean
 from pipeline.query.sql_files import read_as, sql_directory
 
 log = logging.getLogger("nodelake.questions")
@@ -53,7 +54,10 @@ class Question:
         unknown = sorted(given.keys() - known.keys())
         if unknown:
             there = ", ".join(known) or "none"
-            raise QuestionError(f"{self.name} has no parameter {unknown[0]!r}; it has: {there}")
+            raise QuestionError(
+                f"{self.name} has no parameter {unknown[0]!r}; it has: {there}"
+                f"{did_you_mean(unknown[0], known)}"
+            )
         for name, value in given.items():
             choices = _CHOICES.fullmatch(known[name].doc)
             if value is not None and choices and value not in re.split(", | or ", choices[1]):
@@ -118,7 +122,8 @@ def question(name: str) -> Question:
     """
     known = questions()
     if name not in known:
-        raise QuestionError(f"no question {name!r}; there are: {', '.join(known)}")
+        near = did_you_mean(name, known) or f"; there are: {', '.join(known)}"
+        raise QuestionError(f"no question {name!r}{near}")
     return known[name]
 
 

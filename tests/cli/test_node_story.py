@@ -442,9 +442,12 @@ def test_a_story_as_rows(capsys: pytest.CaptureFixture[str], told_lake: str) -> 
     assert len([*csv.reader(io.StringIO(out))]) == 4
 
 
-def test_the_beginning_of_an_id_will_do(capsys: pytest.CaptureFixture[str], told_lake: str) -> None:
-    """Where it begins one node's only, in any case; several are wrong usage and named."""
-    out, _ = run(capsys, "P", "N-tw", "--lake", told_lake)
+@pytest.mark.parametrize("part", ["N-tw", "two", "TW", "wo"])
+def test_any_unique_part_of_an_id_will_do(
+    capsys: pytest.CaptureFixture[str], told_lake: str, part: str
+) -> None:
+    """Its beginning, middle or end, in any case; a part of several is wrong usage, they are named."""
+    out, _ = run(capsys, "P", part, "--lake", told_lake)
     assert {row["node_id"] for row in json.loads(out)} == {"n-two"}
     _, err = run(capsys, "p", "n-", "--lake", told_lake, code=2)
     assert "n-one, n-two" in err
@@ -467,8 +470,8 @@ def test_a_node_that_is_not_there(capsys: pytest.CaptureFixture[str], told_lake:
     assert "of nobody; pools with nodes: none was ever listed" in err
     _, err = run(capsys, "r", "n-one", "--lake", told_lake, code=1)
     assert "pools with nodes: p, q" in err
-    _, err = run(capsys, "p", "n-one", "--lake", "no-lake", code=1)
-    assert "none was ever listed" in err
+    _, err = run(capsys, "p", "n-one", "--lake", "no-lake", code=2)
+    assert "no lake at " in err
 
 
 def test_wrong_times_and_flags(capsys: pytest.CaptureFixture[str], told_lake: str) -> None:

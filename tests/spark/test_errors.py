@@ -11,12 +11,15 @@ import pytest
 
 from pipeline import query, spark
 from pipeline.cli import run
+from pipeline.lake import Lake
 from pipeline.spark import translate
+from tests.service import make_service
 from tests.spark.cluster import need
 
 
 def ask(lake: Path, *more: str) -> int:
-    """``nodelake ask status --engine spark`` on a lake."""
+    """``nodelake ask status --engine spark`` on a lake of one snapshot."""
+    make_service().run(Lake(lake))
     return run(["ask", "status", "--lake", str(lake), "--engine", "spark", *more])
 
 

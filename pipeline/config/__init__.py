@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import SplitResult, urlsplit
 
 import msgspec
+
+from pipeline.config import hosts
+from pipeline.config.errors import ConfigError
 
 __all__ = ["DEFAULT_API_VERSION", "Account", "ConfigError", "Limits", "Secret", "Settings", "load"]
 
@@ -27,13 +28,10 @@ API_VERSIONS = ("2024-02-01.19.0", DEFAULT_API_VERSION, "2025-06-01", "2026-10-0
 DEFAULT_LAKE = "data/lake"
 DEFAULT_FILE = "nodelake.toml"
 
-# The account hosts of the clouds (service.md; the one for China is not confirmed).
-CLOUD_HOST = re.compile(
-    r"(?P<name>[^.]+)\.(?P<region>[^.]+)\.batch\."
-    r"(?:azure\.com|usgovcloudapi\.net|chinacloudapi\.cn)"
-)
 # An account's label becomes a file name of the lake.
 LABEL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+# Names that files of a lake have for another reason: a late snapshot's, and what is being written.
+NOT_A_LABEL = re.compile(r".+-late-\d{8}T\d{6}Z-[0-9a-f]{8}|.*\.(?:staging|parquet|json|lock)")
 API_VERSION = re.compile(r"20\d\d-\d\d-\d\d(?:\.\d+\.\d+)?(?:-preview)?")
 # A pasted key is no variable name: 64 bytes in base64 end in "==".
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
@@ -44,10 +42,6 @@ SECRET_VALUE = re.compile(
     r"(?:[?&;]|^)sig=|AccountKey=|SharedAccessKey=|://[^/\s@]*:[^/\s@]*@|[A-Za-z0-9+/]{86}==",
     re.IGNORECASE,
 )
-
-
-class ConfigError(Exception):
-    """The settings are wrong or not enough (exit 2). The message never holds a secret."""
 
 
 class Secret:
@@ -124,14 +118,19 @@ class Account:
     """Keep the end of what failed start tasks wrote."""
     authority_host: str | None = None
     limits: Limits = field(default_factory=Limits)
+    refused_host: str | None = None
+    """A host that a settings file names and that may not get credentials: see `load`."""
 
     def shared_key(self) -> Secret | None:
         """Return the account's key, or None where it signs in with Entra.
 
         Raises ConfigError where a key was named and its variable is empty or no base64: an
-        account that should use a key never falls back to Entra silently. It is checked here and
-        not when settings are read, because a query needs settings and has no keys.
+        account that should use a key never falls back to Entra silently; and where a settings
+        file names a host that credentials may not go to. Both are checked here and not when
+        settings are read, because a query needs settings and has no keys.
         """
+        if self.refused_host is not None:
+            raise ConfigError(f"{self.label}: {hosts.refusal(self.refused_host)}")
         if self.key_env is None and self.key is None:
             return None
         where = self.key_env or f"the key of {self.label}"
@@ -157,15 +156,19 @@ class Settings:
     config_file: Path | None = None
 
     def require_accounts(self) -> tuple[Account, ...]:
-        """Return the accounts, each able to sign in. Raises ConfigError that says what to set."""
+        """Return the accounts. Raises ConfigError that says what to set where there is none.
+
+        A single account has to have its key; of several each is tried by itself, so that one
+        without a key never stops the others.
+        """
         if not self.accounts:
             raise ConfigError(
                 "no Batch account is configured: set AZURE_BATCH_ENDPOINT and AZURE_BATCH_ACCOUNT "
                 "(and AZURE_BATCH_ACCESS_KEY, unless you sign in with Entra), "
                 f"or list [[accounts]] in {self.config_file or DEFAULT_FILE}"
             )
-        for account in self.accounts:
-            account.shared_key()
+        if len(self.accounts) == 1:
+            self.accounts[0].shared_key()
         return self.accounts
 
 
@@ -195,27 +198,34 @@ def load(
     lake: str | None = None,
     accounts: Sequence[str] = (),
     api_version: str | None = None,
+    allowed_hosts: Sequence[str] = (),
 ) -> Settings:
     """Read the settings. Arguments given here are the command's flags, and win.
 
     `config_file` is ``--config``; without it NODELAKE_CONFIG, else ``nodelake.toml`` of the
     working directory where there is one. `accounts` selects by label or name. The environment's
     account (AZURE_BATCH_ENDPOINT) stands beside those of the file; where both describe one label
-    the file's description holds. Raises ConfigError; that nothing at all is configured is no error
-    here, see `Settings.require_accounts`.
+    the file's description holds. A file may send credentials to the clouds' own hosts and to this
+    machine only, and to `allowed_hosts` (--allow-host), those of NODELAKE_ALLOWED_HOSTS
+    (separated by commas) and that of AZURE_BATCH_ENDPOINT. Raises ConfigError; that nothing at all
+    is configured is no error here, see `Settings.require_accounts`.
     """
     path = _find_file(config_file, environ)
     file = _read_file(path) if path else _File()
+    own = _account_from_environ(environ, file)
+    allowed = hosts.allowed(allowed_hosts, environ, own.endpoint if own else None)
     found: dict[str, Account] = {}
     for position, entry in enumerate(file.accounts):
         where = f"{path}: accounts[{position}]"
         account = _account(entry, file, environ, where)
+        host = hosts.refused(account.endpoint, entry.authority_host, allowed)
+        account = replace(account, refused_host=host)
         if account.label in found:
             raise ConfigError(
                 f"{where}: a second account with the label {account.label!r}; give it a label"
             )
         found[account.label] = account
-    if own := _account_from_environ(environ, file):
+    if own is not None:
         found.setdefault(own.label, own)
     where = "--api-version"
     if api_version is None and (api_version := environ.get("NODELAKE_API_VERSION")):
@@ -231,6 +241,9 @@ def load(
             "the lake's address holds a secret, which belongs in AZURE_STORAGE_SAS_TOKEN or "
             "AZURE_STORAGE_KEY"
         )
+    is_of_file = not (lake or environ.get("NODELAKE_LAKE"))
+    if is_of_file and (refused := hosts.refused_storage(lake_uri, allowed)):
+        raise ConfigError(f"{path}: {hosts.refusal(refused)}")
     hash_key = environ.get("NODELAKE_HASH_KEY")
     return Settings(
         lake=lake_uri,
@@ -239,6 +252,15 @@ def load(
         hash_key=Secret(hash_key) if hash_key else None,
         config_file=path,
     )
+
+
+def label_problem(label: str) -> str | None:
+    """Say why a text cannot be an account's label; None where it can."""
+    if not LABEL.fullmatch(label):
+        return f"{label!r}: a label is 1 to 128 of A-Z a-z 0-9 . _ - and does not begin with a dot"
+    if NOT_A_LABEL.fullmatch(label):
+        return f"{label!r}: files of a lake that are no account's have such names; choose another"
+    return None
 
 
 def _select(known: tuple[Account, ...], wanted: Sequence[str]) -> tuple[Account, ...]:
@@ -308,11 +330,11 @@ def _account_from_environ(environ: Mapping[str, str], file: _File) -> Account | 
 
 
 def _account(entry: _AccountEntry, file: _File, environ: Mapping[str, str], where: str) -> Account:
-    url = _check_endpoint(entry.endpoint, where)
+    url = hosts.check_endpoint(entry.endpoint, where)
     host = url.hostname or ""
-    cloud = CLOUD_HOST.fullmatch(host)
+    cloud = hosts.CLOUD_HOST.fullmatch(host)
     if not (name := entry.name):
-        if _is_loopback(host) or "." not in host:
+        if hosts.is_loopback(host) or "." not in host:
             raise ConfigError(
                 f"{where}: {host} does not tell the account's name; set AZURE_BATCH_ACCOUNT "
                 "(in the settings file: name)"
@@ -323,11 +345,8 @@ def _account(entry: _AccountEntry, file: _File, environ: Mapping[str, str], wher
         raise ConfigError(f"{where}: the account {name!r} is not the one of the host {host}")
     label = entry.label or (f"{cloud['name']}.{cloud['region']}" if cloud else f"{name}.local")
     for value, what in ((name, "name"), (label, "label")):
-        if not LABEL.fullmatch(value):
-            raise ConfigError(
-                f"{where}: the {what} {value!r} is not of letters, digits, '.', '_' and '-' "
-                "without a leading dot"
-            )
+        if problem := label_problem(value):
+            raise ConfigError(f"{where}: the {what} {problem}")
     if entry.key_env is not None and not VARIABLE.fullmatch(entry.key_env):
         # The value may be a key pasted into the wrong place: it is not repeated.
         raise ConfigError(f"{where}.key_env: not the name of an environment variable")
@@ -358,41 +377,3 @@ def _account(entry: _AccountEntry, file: _File, environ: Mapping[str, str], wher
 def _check_api_version(api_version: str, where: str) -> None:
     if not API_VERSION.fullmatch(api_version):
         raise ConfigError(f"{where}: {api_version!r} is no api-version such as 2024-07-01.20.0")
-
-
-def _check_endpoint(endpoint: str, where: str) -> SplitResult:
-    """Return the endpoint in its plain form. Its text is not repeated: it may hold a password."""
-    text = endpoint.strip()
-    if "://" not in text:
-        text = "https://" + text
-    try:
-        url = urlsplit(text)
-        host, port = (url.hostname or "").lower(), url.port
-    except ValueError:
-        raise ConfigError(f"{where}: the endpoint is not a URL") from None
-    if url.username is not None or url.password is not None or "@" in url.netloc:
-        raise ConfigError(f"{where}: the endpoint holds a user name or a password")
-    if url.path not in ("", "/") or url.query or url.fragment:
-        raise ConfigError(
-            f"{where}: the endpoint is only scheme, host and port, "
-            "such as https://myaccount.eastus.batch.azure.com"
-        )
-    if not re.fullmatch(r"[a-z0-9.-]+|[0-9a-f:.]+", host):
-        raise ConfigError(f"{where}: the endpoint has no valid host")
-    if url.scheme not in ("https", "http"):
-        raise ConfigError(f"{where}: the endpoint's scheme is neither https nor http")
-    if url.scheme == "http" and not _is_loopback(host):
-        raise ConfigError(
-            f"{where}: plain http is for this machine only (127.0.0.0/8, ::1, localhost); use https"
-        )
-    netloc = f"[{host}]" if ":" in host else host
-    if port is not None and port != {"https": 443, "http": 80}[url.scheme]:
-        netloc += f":{port}"
-    return SplitResult(url.scheme, netloc, "", "", "")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,0 +1,49 @@
+"""Files that a user names: written whole or not at all, readable by whom the user's umask allows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+#: Files and directories that nodelake makes are for their owner only, whatever the shell's umask.
+_OWNER_ONLY = 0o077
+_umask_before = _OWNER_ONLY
+
+
+@contextlib.contextmanager
+def owner_only() -> Iterator[None]:
+    """Makes every file private that is made meanwhile, but for those of `replace`."""
+    global _umask_before
+    _umask_before = os.umask(_OWNER_ONLY)
+    try:
+        yield
+    finally:
+        os.umask(_umask_before)
+
+
+def replace(path: Path, text: str, *, is_private: bool = False) -> None:
+    """Puts a file in the place of another by a rename: a reader sees the old one or the new one.
+
+    Raises:
+        click.ClickException: the directory is missing or cannot be written.
+    """
+    target = path.resolve()  # of a link, what it leads to
+    aside = target.with_name(f".{path.name}.{secrets.token_hex(4)}")  # collectors read *.prom only
+    try:
+        with aside.open("x", encoding="utf-8") as file:
+            if not is_private:
+                os.fchmod(file.fileno(), 0o666 & ~_umask_before)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(target)
+    except OSError as error:
+        raise click.ClickException(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        with contextlib.suppress(OSError):  # a read-only place: the error above says so
+            aside.unlink(missing_ok=True)
