@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
 def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """A served account, its settings in the environment."""
     is_over = threading.Event()
-    made = Emulator(Fleet(small_fleet(), seed=3, start=START), sleep=is_over.wait)
+    now = datetime.now(UTC).replace(microsecond=0)  # a clock far from this one is warned of
+    made = Emulator(Fleet(small_fleet(), seed=3, start=now), sleep=is_over.wait)
     with made.serve() as server:
         for name, value in server.settings.items():
             monkeypatch.setenv(name, value)
