@@ -8,7 +8,10 @@ from pipeline.lake import Lake
 from tests.lakes import FAILED, node, put
 
 #: What would run, load, or end something, were it not text.
-EVIL = "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'><!-- ]]> </style>"
+EVIL = (
+    "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'><svg onload='window.pwned"
+    " = 4'><a href='javascript:window.pwned = 5'>x</a><!-- ]]> </style>"
+)
 EVIL_NODE = "</script><script>window.pwned=3</script>"
 _STRANGE = "\u2028\0\u202e"
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,10 @@ nbformat.write(notebook, target)
 """
 
 
+#: A cell that ends with a chart of ``pipeline.report``.
+CHART = re.compile(r"^\w+_(?:chart|map|timeline)\(lake", re.MULTILINE)
+
+
 def code_cells(notebook: dict[str, Any]) -> list[dict[str, Any]]:
     """The cells that hold code."""
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
@@ -75,7 +80,7 @@ def pictures(notebook: dict[str, Any], kind: str) -> list[str]:
 
 def charts(notebook: dict[str, Any]) -> int:
     """How many pictures its cells draw."""
-    return sum("mark_" in text_of(cell["source"]) for cell in code_cells(notebook))
+    return sum(bool(CHART.search(text_of(cell["source"]))) for cell in code_cells(notebook))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -92,6 +97,24 @@ def test_a_notebook_is_committed_with_its_pictures(path: Path) -> None:
         assert picture.startswith(b"\x89PNG")
         assert int.from_bytes(picture[16:20], "big") > 1000  # pixels wide
         assert len(picture) > 20_000
+    assert path.stat().st_size < 2_500_000
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_picture_has_a_text_instead_of_it(path: Path) -> None:
+    """What it shows, in words, for who cannot see it; cells are short."""
+    cells = code_cells(json.loads(path.read_text("utf-8")))
+    texts = [
+        output["metadata"]["image/png"]["alt"]
+        for cell in cells
+        for output in cell["outputs"]
+        if "image/png" in output.get("data", {})
+    ]
+    assert len({*texts}) == len(texts) > 1
+    for text in texts:
+        assert re.match(r"(Stacked bars|Bars|A line for each|Step lines|Dots).{40,}", text)
+    for cell in cells:
+        assert len(text_of(cell["source"]).splitlines()) <= 16
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -123,8 +146,8 @@ class Ran:
     proxied: int
 
 
-def run_again(folder: Path) -> Ran:
-    """node_history.ipynb beside no lake: its first cell makes one, of fewer snapshots than usual.
+def run_again(folder: Path) -> Iterator[Ran]:
+    """Both notebooks beside no lake: the first one's first cell makes one, of fewer snapshots.
 
     Pictures are drawn as SVG, in which marks can be counted. Whatever goes out meets a proxy that
     only counts.
@@ -133,15 +156,19 @@ def run_again(folder: Path) -> Ran:
         (folder / name).mkdir()
     shutil.copy(PROJECT / "data" / "prices.csv", folder / "data")
     (folder / "site" / "sitecustomize.py").write_text(WATCH)
-    text = (PROJECT / "notebooks" / "node_history.ipynb").read_text("utf-8")
-    for old, new in (
-        (r"\"--day\"", r"\"--snapshots\", \"72\", \"--day\""),
-        (r"\"png\", scale_factor=2", r"\"svg\""),
-    ):
-        assert text.count(old) == 1
-        text = text.replace(old, new)
-    (folder / "notebooks" / "node_history.ipynb").write_text(text, "utf-8")
+    for path in reversed(NOTEBOOKS):
+        text = path.read_text("utf-8")
+        for old, new in (
+            (r"\"--day\"", r"\"--snapshots\", \"72\", \"--day\""),
+            (r"kind=\"png\"", r"kind=\"svg\""),
+        ):
+            assert text.count(old) == 1
+            text = text.replace(old, new)
+        (folder / "notebooks" / path.name).write_text(text, "utf-8")
+        yield _run_watched(folder, path.name)
 
+
+def _run_watched(folder: Path, name: str) -> Ran:
     proxied: list[object] = []
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         proxy.settimeout(0.2)
@@ -159,7 +186,7 @@ def run_again(folder: Path) -> Ran:
         counter = threading.Thread(target=count)
         counter.start()
         try:
-            _run(folder, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+            _run(folder, name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
         finally:
             over.set()
             counter.join()
@@ -171,7 +198,7 @@ def run_again(folder: Path) -> Ran:
     )
 
 
-def _run(folder: Path, proxy: str) -> None:
+def _run(folder: Path, name: str, proxy: str) -> None:
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -188,7 +215,7 @@ def _run(folder: Path, proxy: str) -> None:
         "IPYTHONDIR": str(folder / "state"),
     }
     done = subprocess.run(
-        [sys.executable, "-c", RUN, "node_history.ipynb", "../ran.ipynb"],
+        [sys.executable, "-c", RUN, name, "../ran.ipynb"],
         cwd=folder / "notebooks",
         env=kept | proxies | own,
         capture_output=True,
@@ -200,30 +227,32 @@ def _run(folder: Path, proxy: str) -> None:
 
 
 @needs_kernel
-def test_a_notebook_runs_offline_top_to_bottom(tmp_path: Path) -> None:
-    """On a lake that its first cell makes; every picture has marks; nobody else is called.
+def test_the_notebooks_run_offline_top_to_bottom(tmp_path: Path) -> None:
+    """On a lake that the first cell makes; every picture has marks; nobody else is called.
 
-    One test, as running it takes half a minute.
+    One test, as making the lake takes longest.
     """
-    ran = run_again(tmp_path)
-    cells = code_cells(ran.notebook)
-    assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)]
-    assert "72 snapshots" in json.dumps(cells[0]["outputs"])
-    # no name was looked up, no other machine called, no proxy used
-    assert (ran.called, ran.proxied) == ("", 0)
+    found = list(run_again(tmp_path))
+    assert "72 snapshots" in json.dumps(code_cells(found[0].notebook)[0]["outputs"])
+    assert len(found) == len(NOTEBOOKS) == 2
+    for ran in found:
+        cells = code_cells(ran.notebook)
+        assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)]
+        # no name was looked up, no other machine called, no proxy used
+        assert (ran.called, ran.proxied) == ("", 0)
 
-    drawn = pictures(ran.notebook, "image/svg+xml")
-    assert len(drawn) == charts(ran.notebook) > 0
-    for svg in drawn:
-        # bars, lines and dots of data, not axes alone
-        marks = [
-            mark
-            for group in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}g")
-            if "role-mark" in group.get("class", "").split()
-            for mark in group
-        ]
-        assert len(marks) >= 4
-        assert re.search(r'(href|src)="(?!#|data:)', svg) is None
+        drawn = pictures(ran.notebook, "image/svg+xml")
+        assert len(drawn) == charts(ran.notebook) > 1
+        for svg in drawn:
+            # bars, lines and dots of data, not axes alone
+            marks = [
+                mark
+                for group in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}g")
+                if "role-mark" in group.get("class", "").split()
+                for mark in group
+            ]
+            assert len(marks) >= 4
+            assert re.search(r'(href|src)="(?!#|data:)', svg) is None
 
 
 @needs_kernel

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
@@ -121,6 +122,10 @@ def _print_story(rows: pa.Table, output: list[dict[str, Any]]) -> None:
             console.print(line, soft_wrap=True)
     for text in node_output.lines(output):
         console.print(text, soft_wrap=True, markup=False)
+    for name in sorted({str(each) for each in rows["node_id"].to_pylist()}):
+        # the page of `nodelake report` opens the same story, with the same times, at this anchor
+        link = f"in a page of nodelake report: report.html#node={quote(name, safe='')}"
+        console.print(link, style="dim", soft_wrap=True)
 
 
 _Found = list[tuple[str, str, str]]

@@ -15,6 +15,7 @@ from pipeline.cli.console import escape, say
 from pipeline.cli.files import replace
 from pipeline.cli.options import connect, pools_like, prices_option, use_prices
 from pipeline.cli.values import span_of
+from pipeline.report.palette import STATES
 
 if TYPE_CHECKING:
     from pipeline.query import Connection
@@ -25,9 +26,26 @@ if TYPE_CHECKING:
 Examples:
   nodelake heatmap                    the last day, every pool
   nodelake heatmap --pool render --from 2026-11-21T06:00 --to 2026-11-21T12:00
+  nodelake heatmap --node 0a1b --node 77f           nodes with either in their id
+  nodelake heatmap --state unusable --state offline nodes that were one of these
   nodelake heatmap --rows 500 | less  more nodes than the terminal has lines"""
 )
 @click.option("--pool", metavar="ID", help="Only this pool [all].")
+@click.option(
+    "--node",
+    "fragments",
+    multiple=True,
+    metavar="PART",
+    help="Only nodes with this in their id; repeatable [all].",
+)
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([*STATES], case_sensitive=False),
+    metavar="STATE",
+    help="Only nodes that were in this state meanwhile; repeatable [any].",
+)
 @click.option("--from", "start", metavar="TIME", help="Start (UTC) [a day before the end].")
 @click.option("--to", "end", metavar="TIME", help="End, exclusive [after the last listing].")
 @click.option(
@@ -36,7 +54,14 @@ Examples:
     metavar="N",
     help="At most this many lines [the terminal's; all without one].",
 )
-def heatmap(pool: str | None, start: str | None, end: str | None, rows: int | None) -> int:
+def heatmap(
+    pool: str | None,
+    fragments: tuple[str, ...],
+    states: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    rows: int | None,
+) -> int:
     """Draw nodes by time in the terminal, one letter a state.
 
     The letter is that of the most troubling state of its bin of time. As wide as the terminal (or
@@ -83,6 +108,16 @@ def heatmap(pool: str | None, start: str | None, end: str | None, rows: int | No
                 step=bins.step.total_seconds(),
             )
         ]
+    if fragments or states:
+        cells = picture.chosen(cells, fragments, states)
+        if not cells:
+            parts = [f"with {' or '.join(fragments)} in its id"] if fragments else []
+            parts += [f"that was {' or '.join(states)}"] if states else []
+            span = f"{begin:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"
+            say(f"no node {' '.join(parts)} was listed from {span}")
+            return 1
+        there = {(cell.account, cell.pool_id) for cell in cells}
+        polls = [poll for poll in polls if (poll.account, poll.pool_id) in there]
     is_terminal = sys.stdout.isatty()
     has_colour = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     lines = picture.draw(
@@ -177,6 +212,8 @@ def write_report(
 
     Where the file is no plain one (``/dev/stdout``, a pipe) it is written to, never replaced.
     """
+    import polars as pl
+
     from pipeline import report as page
     from pipeline.report.text import duration
 
@@ -184,8 +221,8 @@ def write_report(
         found = page.gather(connection, start, end, pool, page.QUESTIONS)
     except page.NothingListed:
         return None
-    prices = connection.table("from prices")
-    text = page.render(found, prices if prices.num_rows else None)
+    prices = pl.DataFrame(pl.from_arrow(connection.table("from prices")))
+    text = page.render(found, prices if prices.height else None)
     data = text.encode()
     if file.is_file() or not file.exists():
         replace(file, text, is_private=True)

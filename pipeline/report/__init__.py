@@ -1,12 +1,26 @@
 """The report: one self-contained HTML file of pictures, and of the tables behind them.
 
-No script, no font and no request: the pictures are SVG, drawn when the report is made.
+The charts of notebooks are here too. What needs polars is imported when it is first used.
 """
 
 from __future__ import annotations
 
-from pipeline.report.gather import Findings, NothingListed, gather
-from pipeline.report.page import render
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.report.findings import Findings, NothingListed, gather
+    from pipeline.report.lake_charts import (
+        fleet_chart,
+        node_map,
+        ready_chart,
+        start_task_chart,
+        state_timeline,
+        troubled_nodes,
+    )
+    from pipeline.report.notebook import use_pictures
+    from pipeline.report.page import render
+    from pipeline.report.work_charts import cost_chart, costs, task_chart
 
 #: The questions that are asked for the page, with what they are asked beside range and pool.
 QUESTIONS: dict[str, dict[str, object]] = {
@@ -14,6 +28,8 @@ QUESTIONS: dict[str, dict[str, object]] = {
     "flapping_nodes": {},
     "stuck_nodes": {},
     "start_task_storms": {},
+    "resize_errors": {},
+    "autoscale_errors": {},
     "start_task_failures": {},
     "start_task_failure_rate": {},
     "boot_latency": {},
@@ -33,4 +49,42 @@ QUESTIONS: dict[str, dict[str, object]] = {
     "unknown_fields": {},
 }
 
-__all__ = ["QUESTIONS", "Findings", "NothingListed", "gather", "render"]
+_FROM = {
+    "findings": ("Findings", "NothingListed", "gather"),
+    "lake_charts": (
+        "fleet_chart",
+        "node_map",
+        "ready_chart",
+        "start_task_chart",
+        "state_timeline",
+        "troubled_nodes",
+    ),
+    "work_charts": ("cost_chart", "costs", "task_chart"),
+    "notebook": ("use_pictures",),
+    "page": ("render",),
+}
+
+__all__ = [
+    "QUESTIONS",
+    "Findings",
+    "NothingListed",
+    "cost_chart",
+    "costs",
+    "fleet_chart",
+    "gather",
+    "node_map",
+    "ready_chart",
+    "render",
+    "start_task_chart",
+    "state_timeline",
+    "task_chart",
+    "troubled_nodes",
+    "use_pictures",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _FROM.items():
+        if name in names:
+            return getattr(importlib.import_module(f"pipeline.report.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

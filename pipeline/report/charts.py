@@ -8,6 +8,7 @@ from datetime import datetime
 
 import altair as alt
 
+from pipeline.report.findings import Bin, Row, stretches
 from pipeline.report.frame import (
     ORDER,
     Chart,
@@ -21,7 +22,6 @@ from pipeline.report.frame import (
     time_axis,
     y_axis,
 )
-from pipeline.report.gather import Bin, Row, stretches
 from pipeline.report.span import Span
 from pipeline.report.svg import colour
 from pipeline.report.text import count, stretch
@@ -62,7 +62,7 @@ def fleet(
     layers = [
         rects(gaps_of([each.states is not None for each in bins], span), "gap", x, frame),
         alt.Chart(data(areas))
-        .mark_area(interpolate="step-after", line=False)
+        .mark_area(interpolate="step-after", line=False, aria=False)
         .encode(x=x, y=y_axis(top, ticks=ticks), y2="y2:Q", fill=fill(shown), detail="s:N"),
     ]
     missing = [

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
-import pyarrow as pa
+import polars as pl
 
-from pipeline.report import palette
-from pipeline.report.gather import Findings, Row
+from pipeline.report import nodes, palette
+from pipeline.report.findings import Findings, Row
 from pipeline.report.span import HOUR
 from pipeline.report.text import (
     NOTHING,
@@ -50,134 +49,145 @@ class Tile:
     look: str | None = None
 
 
-@dataclass
-class Money:
-    """Node-hours times prices, by currency, since those are never added together."""
+#: Nodes in these states cost nothing.
+_FREE = [state for state, look in palette.STATES.items() if look.group == "gone"]
 
-    spent: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    #: Hours, paid for, of sizes that the price file does not have.
-    unpriced: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
-    def __str__(self) -> str:
-        return (
-            " + ".join(f"{sum_:,.0f} {name}" for name, sum_ in sorted(self.spent.items()))
-            or NOTHING
+def is_paid() -> pl.Expr:
+    """Whether the state of a row costs money; unobserved hours may."""
+    return ~pl.col("state").is_in(_FREE)
+
+
+def priced(hours: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
+    """The paid hours with ``currency`` and ``cost``: null where the price file lacks their size."""
+    sizes = prices.select(
+        pl.col("vm_size").str.to_lowercase().alias("size"),
+        "is_dedicated",
+        "currency",
+        "price_per_hour",
+    )
+    return (
+        hours.filter(is_paid())
+        .with_columns(size=pl.col("vm_size").str.to_lowercase())
+        .join(sizes, on=["size", "is_dedicated"], how="left", maintain_order="left")
+        .with_columns(cost=pl.col("hours") * pl.col("price_per_hour"))
+    )
+
+
+def spent(costs: pl.DataFrame, states: Sequence[str] | None = None) -> str:
+    """What priced hours cost: of some states, or of all. Currencies are never added together."""
+    wanted = costs if states is None else costs.filter(pl.col("state").is_in([*states]))
+    sums = wanted.drop_nulls("currency").group_by("currency").agg(pl.col("cost").sum())
+    amounts = [f"{cost:,.0f} {currency}" for currency, cost in sums.sort("currency").iter_rows()]
+    return " + ".join(amounts) or NOTHING
+
+
+def unpriced(costs: pl.DataFrame) -> list[str]:
+    """The sizes that the price file lacks, with their hours."""
+    kind = pl.col("is_dedicated").replace_strict(
+        {True: "dedicated", False: "spot"}, default="kind not known", return_dtype=pl.String
+    )
+    lacking = (
+        costs.filter(pl.col("currency").is_null())
+        .group_by(pl.col("vm_size").fill_null("size not known"), kind.alias("kind"))
+        .agg(pl.col("hours").sum())
+        .sort("vm_size", "kind")
+    )
+    return [f"{size} ({kind}, {hours:,.0f} h)" for size, kind, hours in lacking.iter_rows()]
+
+
+@dataclass(frozen=True)
+class Hours:
+    """The node-hours of the report, which every figure and picture of hours adds up to."""
+
+    paid: float
+    working: float
+    idle: float
+    broken: float
+    unobserved: float
+    certain: float
+
+    @classmethod
+    def of(cls, hours: pl.DataFrame) -> Hours:
+        """Sums of rows with ``state``, ``hours`` and ``certain_hours``."""
+        paid = hours.filter(is_paid())
+
+        def of_group(group: str) -> float:
+            return float(paid.filter(nodes.group_of() == group)["hours"].sum())
+
+        return cls(
+            float(paid["hours"].sum()),
+            of_group("working"),
+            of_group("idle"),
+            of_group("broken"),
+            of_group("unobserved"),
+            float(paid["certain_hours"].sum()),
         )
 
 
-def money(rows: Iterable[Row], prices: pa.Table, states: Iterable[str] | None = None) -> Money:
-    """What node-hours cost: of some states, or of all that are paid for."""
-    per_hour = {
-        (row["vm_size"], row["is_dedicated"]): (row["currency"], row["price_per_hour"])
-        for row in prices.to_pylist()
-    }
-    wanted = None if states is None else set(states)
-    found = Money()
-    for row in rows:
-        if not is_paid(row["state"]) or (wanted is not None and row["state"] not in wanted):
-            continue
-        price = per_hour.get(((row["vm_size"] or "").lower(), row["is_dedicated"]))
-        if price is None:
-            kind = {True: "dedicated", False: "spot"}.get(row["is_dedicated"], "kind not told")
-            found.unpriced[f"{row['vm_size']} ({kind})"] += row["hours"]
-        else:
-            found.spent[price[0]] += row["hours"] * price[1]
-    return found
-
-
-def is_paid(state: str) -> bool:
-    """Whether a node in that state costs money; unobserved ones may."""
-    return palette.look_of(state).group != "gone"
-
-
-def tiles(found: Findings, prices: pa.Table | None = None) -> list[Tile]:
+def tiles(found: Findings, prices: pl.DataFrame | None = None) -> list[Tile]:
     """What an owner sees first."""
-    paid = [row for row in found.hours if is_paid(row["state"])]
-    whole = sum(row["hours"] for row in paid)
-
-    unobserved = sum(row["hours"] for row in paid if row["state"] == "unobserved")
+    hours = Hours.of(found.hours)
+    costs = priced(found.hours, prices) if prices is not None else None
     # where much is unobserved, the hours of a state are those that are known, and there were more
-    known = "at least " if unobserved > _MUCH * whole else ""
-
-    def told(*states: str, priced: bool = True) -> str:
-        amount = f"{known}{sum(row['hours'] for row in paid if row['state'] in states):,.0f} h"
-        if prices is None or not priced:
-            return amount
-        return f"{amount}, {money(found.hours, prices, states)}"
-
-    def share(*states: str) -> str:
-        return percent(*_listed_share(found, states))
-
+    known = "at least " if hours.unobserved > _MUCH * hours.paid else ""
     length = (found.span.end - found.span.start) / HOUR
+
+    def tile(what: str, amount: float, states: Sequence[str], look: str) -> Tile:
+        more = f"{known}{amount:,.0f} h"
+        if costs is not None:
+            more += f", {spent(costs, states)}"
+        return Tile(what, percent(amount, hours.paid), more, look)
+
+    every = f", {spent(costs)}" if costs is not None else ""
     return [
         _now(found),
         Tile(
-            "Node-hours",
-            short_number(whole),
-            f"{count(round(whole / length), 'node')} on average"
-            + (f", {money(found.hours, prices)}" if prices is not None else ""),
+            "Paid node-hours",
+            short_number(hours.paid),
+            f"{count(round(hours.paid / length), 'node')} on average{every}",
         ),
-        Tile("Working", share("running"), told("running", priced=False), "running"),
-        Tile("Idle", share("idle"), told("idle"), "idle"),
-        Tile("Broken", share(*palette.BROKEN), told(*palette.BROKEN), "unusable"),
+        tile("Working", hours.working, ["running"], "running"),
+        tile("Idle", hours.idle, ["idle"], "idle"),
+        tile("Broken", hours.broken, _broken(found), "unusable"),
         _start_tasks(found),
         _preempted(found),
         _watched(found),
     ]
 
 
-def _listed_share(found: Findings, states: Iterable[str]) -> tuple[float, float]:
-    """Nodes in those states, and all that are paid for, over the time that was watched.
-
-    These are samples: rare listings make them coarse, but not lopsided, as hours are then, of which
-    only long stays are known.
-    """
-    part = whole = 0.0
-    for each_bin in found.fleet:
-        for state, nodes in (each_bin.states or {}).items():
-            whole += nodes * is_paid(state)
-            part += nodes * (state in states)
-    return part, whole
+def _broken(found: Findings) -> list[str]:
+    """The states that are broken, those that no schema knows among them."""
+    states = found.hours.filter(nodes.group_of() == "broken")["state"].unique()
+    return sorted({*palette.BROKEN, *states})
 
 
 def _now(found: Findings) -> Tile:
-    nodes = sum(row["nodes"] for row in found.fleet_now)
-    if not found.fleet_now:
+    now = found.fleet_now.with_columns(pl.col("state").fill_null("malformed"))
+    if now.is_empty():
         return Tile("Nodes", NOTHING, "no rows of the last listing are left")
-    paid = sum(row["nodes"] for row in found.fleet_now if is_paid(row["state"] or ""))
-    at = max(row["listed_at"] for row in found.fleet_now)
-    gone = nodes - paid
-    return Tile(
-        "Nodes",
-        f"{paid:,}",
-        f"at {short(at)}" + (f", and {gone:,} not paid for" if gone else ""),
-    )
+    paid = int(now.filter(is_paid())["nodes"].sum())
+    gone = int(now["nodes"].sum()) - paid
+    at = short(now["listed_at"].max())  # type: ignore[arg-type]  # a moment
+    return Tile("Nodes", f"{paid:,}", f"at {at}" + (f", and {gone:,} not paid for" if gone else ""))
 
 
 def _start_tasks(found: Findings) -> Tile:
-    runs = sum(row["runs"] for row in found.start_tasks)
-    failed = sum(row["runs"] for row in found.start_tasks if row["cause"] or row["is_other"])
-    more = (
-        f"of {count(runs, 'start-task run')}, {percent(failed, runs)}"
-        if runs
-        else "no run was seen"
+    runs = int(found.start_tasks["runs"].sum())
+    has_failed = pl.col("cause").is_not_null() | pl.col("is_other")
+    failed = int(found.start_tasks.filter(has_failed)["runs"].sum())
+    more = f"of {count(runs, 'start-task run')}, {percent(failed, runs)}"
+    return Tile(
+        "Start failures", f"{failed:,}", more if runs else "no run was seen", "starttaskfailed"
     )
-    return Tile("Start failures", f"{failed:,}", more, "starttaskfailed")
 
 
 def _preempted(found: Findings) -> Tile:
-    times = sum(row["preemptions"] for row in found.preemptions)
-    spot = sum(
-        row["hours"] for row in found.hours if not row["is_dedicated"] and is_paid(row["state"])
-    )
-    if not spot:
-        return Tile("Preempted", f"{times:,}", "no spot nodes", "preempted")
-    return Tile(
-        "Preempted",
-        f"{times:,}",
-        f"{1000 * times / spot:,.1f} in 1,000 spot node-hours",
-        "preempted",
-    )
+    times = int(found.preemptions["preemptions"].sum())
+    is_spot = ~pl.col("is_dedicated").fill_null(False)
+    spot = float(found.hours.filter(is_paid(), is_spot)["hours"].sum())
+    more = f"{1000 * times / spot:,.1f} in 1,000 spot node-hours" if spot else "no spot nodes"
+    return Tile("Preempted", f"{times:,}", more, "preempted")
 
 
 def _watched(found: Findings) -> Tile:
@@ -213,21 +223,20 @@ def watched(found: Findings) -> list[Line]:
             )
         )
     lines += _snapshots(found)
-    bad = [row for row in _rows(found, "failed_listings") if row["failed"] or row["partial"]]
-    if bad:
+    if bad := [row for row in _rows(found, "failed_listings") if row["failed"] or row["partial"]]:
         names = listed(
             f"{_pool(found, row)} ({count(row['failed'] + row['partial'], 'time')})" for row in bad
         )
         lines.append(
             Line(f"Listings that failed or broke off: {names}.", "warn", "q-failed_listings")
         )
-    hours = sum(row["hours"] for row in found.hours if is_paid(row["state"]))
-    certain = sum(row["certain_hours"] for row in found.hours if is_paid(row["state"]))
-    unobserved = sum(row["hours"] for row in found.hours if row["state"] == "unobserved")
-    text = f"{percent(certain, hours)} of the node-hours are certain"
-    if unobserved:
-        text += f"; {unobserved:,.0f} h ({percent(unobserved, hours)}) are of a state nobody saw"
-    lines.append(Line(f"{text}.", "warn" if unobserved > _MUCH * hours else "plain"))
+    hours = Hours.of(found.hours)
+    text = f"{percent(hours.certain, hours.paid)} of the paid node-hours are certain"
+    if hours.unobserved:
+        text += f"; in {hours.unobserved:,.0f} h ({percent(hours.unobserved, hours.paid)}) no "
+        text += "listing shows the state"
+    is_much = hours.unobserved > _MUCH * hours.paid
+    lines.append(Line(f"{text}.", "warn" if is_much else "plain"))
     lines += _missed_tasks(found)
     unknown = _rows(found, "unknown_fields")
     if unknown:
@@ -239,13 +248,11 @@ def watched(found: Findings) -> list[Line]:
 
 
 def _snapshots(found: Findings) -> list[Line]:
-    rows = _rows(found, "coverage")
-    whole = sum(row["snapshots"] for row in rows)
-    if not whole:
+    runs = found.answers.get("coverage")
+    if runs is None or not runs["snapshots"].sum():
         return []
-    failed = sum(row["failed"] for row in rows)
-    partial = sum(row["partial"] for row in rows)
-    longest = max((row["longest_gap_minutes"] or 0 for row in rows), default=0)
+    whole, partial, failed = (int(runs[name].sum()) for name in ("snapshots", "partial", "failed"))
+    longest: Any = runs["longest_gap_minutes"].max() or 0
     text = f"{count(whole, 'snapshot')}: "
     parts = [(partial, "partial"), (failed, "failed")]
     text += ", ".join(f"{times:,} {how}" for times, how in parts if times) or "all complete"
@@ -253,13 +260,17 @@ def _snapshots(found: Findings) -> list[Line]:
         text += f"; the longest time without one {duration(timedelta(minutes=longest))}"
     lines = [Line(f"{text}.", "warn" if failed or partial else "good", "q-coverage")]
     # an account that failed from end to end has no pool that could be missed on this page
-    runs: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for row in rows:
-        runs[row["account"]][0] += row["snapshots"]
-        runs[row["account"]][1] += row["failed"]
-    dark = {account: failed for account, (of, failed) in sorted(runs.items()) if of == failed}
-    if dark and found.pool is None:
-        names = listed(f"{plain(name)} ({count(times, 'time')})" for name, times in dark.items())
+    dark = (
+        runs.group_by("account")
+        .agg(pl.col("snapshots", "failed").sum())
+        .filter(pl.col("snapshots") == pl.col("failed"))
+        .sort("account")
+    )
+    if dark.height and found.pool is None:
+        names = listed(
+            f"{name} ({count(times, 'time')})"
+            for name, times in dark.select("account", "failed").iter_rows()
+        )
         text = f"Every snapshot of {names} failed: nothing of it is on this page."
         lines.append(Line(text, "bad", "q-coverage"))
     return lines
@@ -267,22 +278,22 @@ def _snapshots(found: Findings) -> list[Line]:
 
 def _missed_tasks(found: Findings) -> list[Line]:
     """Tasks that no listing showed: those that are counted below are not all there were."""
-    rows = _rows(found, "slot_utilisation")
-    missed = sum(row["tasks_missed"] or 0 for row in rows)
-    if not missed:
+    slots = found.answers.get("slot_utilisation")
+    missed = int(slots["tasks_missed"].sum()) if slots is not None else 0
+    if slots is None or not missed:
         return []
-    whole = missed + sum(row["tasks_finished"] or 0 for row in rows)
+    whole = missed + int(slots["tasks_finished"].sum())
     text = (
-        f"{count(missed, 'task')} ({percent(missed, whole)}) came and went between two listings: of "
-        "those nobody saw how they ended, and they are not among the tasks below."
+        f"{count(missed, 'task')} ({percent(missed, whole)}) came and went between two listings: no "
+        "listing shows how they ended, and they are not among the tasks below."
     )
     weight: Weight = "warn" if missed > _MUCH * whole else "plain"
     return [Line(text, weight, "q-slot_utilisation")]
 
 
 def _rows(found: Findings, question: str) -> list[Row]:
-    table = found.answers.get(question)
-    return table.to_pylist() if table is not None else []
+    answer = found.answers.get(question)
+    return answer.to_dicts() if answer is not None else []
 
 
 def _pool(found: Findings, row: Row) -> str:

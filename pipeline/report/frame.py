@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 
 from pipeline.report import palette
-from pipeline.report.gather import Row, stretches
+from pipeline.report.findings import Row, stretches
 from pipeline.report.span import Span
 from pipeline.report.svg import colour
 from pipeline.report.text import stretch

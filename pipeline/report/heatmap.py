@@ -112,6 +112,26 @@ def _apart(polls: Sequence[Poll]) -> timedelta:
     return timedelta(seconds=median(gap.total_seconds() for gap in gaps)) if gaps else timedelta()
 
 
+def chosen(
+    cells: Sequence[Cell], fragments: Sequence[str] = (), states: Sequence[str] = ()
+) -> list[Cell]:
+    """The cells of nodes with one of these fragments in their id that were in one of these states.
+
+    Without fragments, or without states, these do not matter. Capitals do not either.
+    """
+
+    def node(cell: Cell) -> tuple[str, str, str]:
+        return cell.account, cell.pool_id, cell.node_id
+
+    parts = [part.lower() for part in fragments]
+    were = {node(cell) for cell in cells if not states or cell.state in states}
+    return [
+        cell
+        for cell in cells
+        if node(cell) in were and (not parts or any(p in cell.node_id.lower() for p in parts))
+    ]
+
+
 def draw(
     polls: Sequence[Poll],
     cells: Iterable[Cell],

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from pipeline.report import palette
+from pipeline.report.findings import Bin, Row, stretches
 from pipeline.report.frame import (
     ORDER,
     Chart,
@@ -20,7 +21,6 @@ from pipeline.report.frame import (
     rects,
     time_axis,
 )
-from pipeline.report.gather import Bin, Row
 from pipeline.report.span import Span
 from pipeline.report.svg import colour
 from pipeline.report.text import count, cut, percent, stretch
@@ -29,7 +29,7 @@ _MINUTES = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1440, 2880, 6
 
 
 def nodes_over_time(
-    rows: Sequence[tuple[str, str, dict[int, str]]],
+    rows: Sequence[tuple[str, str, Sequence[tuple[str, int, int]]]],
     fine: Span,
     bins: Sequence[Bin],
     span: Span,
@@ -38,7 +38,7 @@ def nodes_over_time(
     """Nodes x time: one line a node, the colour of a state in each bin.
 
     Args:
-        rows: each node's short label, whole name, and state by bin.
+        rows: each node's short label, whole name, and states, each from a bin to another, exclusive.
         fine: the time of those bins.
         bins: the pool's own, for what was not watched.
         span: their time.
@@ -49,11 +49,11 @@ def nodes_over_time(
     for line, (label, name, states) in enumerate(rows):
         place = {"y": line * high + 1, "y2": (line + 1) * high - 1}
         labels.append({"y": (line + 0.5) * high, "l": label, "t": name})
-        for begin, end in _runs(states, fine.bins):
+        for state, begin, end in states:
             start, until = fine.edges(begin, end)
-            state = states[begin]
-            told = f"{label}\n{state}, {stretch(start, until)} UTC"
-            look = state if state in palette.STATES else "other"
+            told = f"{name}\n{state}, {stretch(start, until)} UTC"
+            look = "gap" if state == "unobserved" else state
+            look = look if look in (*palette.STATES, "gap") else "other"
             cells.append({**place, "x": ms(start), "x2": ms(until), "c": look, "t": told})
     x = time_axis(span, frame)
     plain = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[frame.height, 0], nice=False))
@@ -66,25 +66,12 @@ def nodes_over_time(
             x2="x2:Q",
             y=plain,
             y2="y2:Q",
-            fill=fill([state for state in ORDER if any(c["c"] == state for c in cells)]),
+            fill=fill([look for look in (*ORDER, "gap") if any(c["c"] == look for c in cells)]),
             description="t:N",
         ),
         labels_of(labels, plain),
     ]
     return layer(layers, frame)
-
-
-def _runs(states: dict[int, str], bins: int) -> list[tuple[int, int]]:
-    """Stretches of bins of one state, the end exclusive."""
-    found: list[tuple[int, int]] = []
-    for place in range(bins):
-        if place not in states:
-            continue
-        if found and found[-1][1] == place and states[found[-1][0]] == states[place]:
-            found[-1] = found[-1][0], place + 1
-        else:
-            found.append((place, place + 1))
-    return found
 
 
 def shares(rows: Sequence[tuple[str, dict[str, float]]], frame: Frame) -> Chart:
@@ -131,9 +118,9 @@ def shares(rows: Sequence[tuple[str, dict[str, float]]], frame: Frame) -> Chart:
 
 
 def use(rows: Sequence[tuple[str, Sequence[Bin]]], span: Span, frame: Frame) -> Chart:
-    """How busy the task slots of each pool were: the darker, the busier."""
+    """How busy the task slots of each pool were: the fuller the line, the busier."""
     high = frame.height / max(len(rows), 1)
-    cells, labels, gaps, means = [], [], [], []
+    cells, tracks, labels, gaps, means = [], [], [], [], []
     for line, (name, bins) in enumerate(rows):
         place = {"y": line * high + 2, "y2": (line + 1) * high - 2}
         middle = {"y": (line + 0.5) * high, "t": name}
@@ -144,23 +131,26 @@ def use(rows: Sequence[tuple[str, Sequence[Bin]]], span: Span, frame: Frame) -> 
         for number, each in enumerate(bins):
             if each.slots:
                 start, until = span.edges(number)
-                share = each.busy_slots / each.slots
+                share = min(each.busy_slots / each.slots, 1)
+                top = place["y2"] - share * (place["y2"] - place["y"])
                 told = f"{name}, {stretch(start, until)} UTC\n{percent(share, 1)} of "
                 told += f"{each.slots:,.0f} slots in use"
-                cells.append(
-                    {**place, "x": ms(start), "x2": ms(until), "t": told}
-                    | {"o": round(0.08 + 0.92 * min(share, 1), 2)}
-                )
+                cells.append({**place, "x": ms(start), "x2": ms(until), "y": top, "t": told})
+        for begin, end in stretches([each.slots > 0 for each in bins]):
+            start, until = span.edges(begin, end)
+            tracks.append({**place, "x": ms(start), "x2": ms(until)})
     x = time_axis(span, frame)
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[frame.height, 0], nice=False))
-    seen = alt.FillOpacity("o:Q", scale=None, legend=None)
     layers = [
         alt.Chart(data(gaps))
         .mark_rect(color=colour("gap"))
         .encode(x=x, x2="x2:Q", y=y, y2="y2:Q", description="t:N"),
+        alt.Chart(data(tracks))
+        .mark_rect(color=colour("grid"), opacity=0.5, aria=False)
+        .encode(x=x, x2="x2:Q", y=y, y2="y2:Q"),
         alt.Chart(data(cells))
         .mark_rect(color=colour("use"))
-        .encode(x=x, x2="x2:Q", y=y, y2="y2:Q", fillOpacity=seen, description="t:N"),
+        .encode(x=x, x2="x2:Q", y=y, y2="y2:Q", description="t:N"),
         labels_of(labels, y),
         labels_of(means, y, frame.inner + 8, "left"),
     ]

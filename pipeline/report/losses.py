@@ -3,153 +3,199 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
-from pipeline.report import charts, figures, lines, palette, tables
+import polars as pl
+
+from pipeline.report import charts, figures, lines, nodes, tables
+from pipeline.report.findings import Bin, Findings
 from pipeline.report.frame import Frame
-from pipeline.report.gather import Findings, Pool, Row
-from pipeline.report.picture import (
-    FULL,
-    HALF,
-    LINES,
-    NARROW,
-    Key,
-    Part,
-    Picture,
-    both,
-    left_out,
-    watched,
-)
+from pipeline.report.picture import FULL, HALF, LINES, NARROW, Key, Part, Picture, both, watched
 from pipeline.report.tables import Table
-from pipeline.report.text import count, cut, each, percent
+from pipeline.report.text import count, cut, each, listed, percent
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+OTHER_CAUSES = "other causes"
+#: A pool of its own in the picture of hours; the others are one line.
+_OTHERS = "other pools"
+_HINT = (
+    "Add costs with a CSV of hourly prices (vm_size, kind, price_per_hour, currency): "
+    "nodelake report --prices FILE."
+)
 
 
-def hours_parts(found: Findings, prices: pa.Table | None) -> Iterator[Part]:
+def hours_parts(found: Findings, prices: pl.DataFrame | None) -> Iterator[Part]:
     """Each pool's node-hours by state; in its tables money too, where there are prices."""
-    by_pool: dict[Pool, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    for row in found.hours:
-        by_pool[row["account"], row["pool_id"]][row["state"]] += row["hours"]
-    ordered = sorted(by_pool, key=lambda key: -sum(by_pool[key].values()))
-    shown = [(found.name(*key), dict(by_pool[key])) for key in ordered[:LINES]]
+    shown = pool_hours(found)
     if not shown:
         return
     wide, narrow = both(
         lambda frame: lines.shares(shown, frame),
-        "Node-hours of each pool by state",
+        f"Paid node-hours of each pool by state: {_in_words(found)}",
         Frame(FULL, 30 * len(shown), left=170, right=84),
         Frame(NARROW, 30 * len(shown), left=98, right=66),
     )
-    note = "Each pool's node-hours, as shares of its states. Hatched: unobserved, time over which "
-    note += "something changed between listings more than 15 minutes apart."
+    note = "Each pool's paid node-hours, as shares of its states. Hatched: unobserved, time over "
+    note += "which something changed between listings more than 15 minutes apart."
     yield Part(
         "Where the node-hours went",
         "hours",
-        f"{note} {left_out(len(ordered), len(shown), 'pool')}".strip(),
+        note if prices is not None else f"{note} {_HINT}",
         pictures=[Picture(wide, narrow)],
         tables=[_hours_table(found, prices), _states_table(found)],
     )
 
 
-def _hours_table(found: Findings, prices: pa.Table | None) -> Table:
+def pool_hours(found: Findings) -> list[tuple[str, dict[str, float]]]:
+    """The paid hours of each pool by state, most hours first; small pools are one line, the last."""
+    per_pool = (
+        found.hours.filter(figures.is_paid())
+        .group_by("account", "pool_id", "state")
+        .agg(pl.col("hours").sum())
+        .with_columns(name=found.named, whole=pl.col("hours").sum().over("account", "pool_id"))
+        .sort("whole", "name", "state", descending=[True, False, False])
+        .with_columns(place=pl.struct("account", "pool_id").rle_id())
+    )
+    if per_pool["place"].max() not in (None, *range(LINES)):
+        is_small = pl.col("place") >= LINES - 1
+        per_pool = per_pool.with_columns(
+            name=pl.when(is_small).then(pl.lit(_OTHERS)).otherwise("name"),
+            place=pl.col("place").clip(None, LINES - 1),
+        )
+    lines_of: dict[tuple[int, str], dict[str, float]] = defaultdict(dict)
+    sums = per_pool.group_by("place", "name", "state", maintain_order=True).agg(
+        pl.col("hours").sum()
+    )
+    for place, name, state, hours in sums.iter_rows():
+        lines_of[place, name][state] = hours
+    return [(name, states) for (_, name), states in lines_of.items()]
+
+
+def _in_words(found: Findings) -> str:
+    hours = figures.Hours.of(found.hours)
+    shares = (("working", hours.working), ("idle", hours.idle), ("broken", hours.broken))
+    return ", ".join(f"{percent(part, hours.paid)} {what}" for what, part in shares)
+
+
+def _hours_table(found: Findings, prices: pl.DataFrame | None) -> Table:
     """Pool by pool and size by size: hours by group, and money where there are prices."""
-    grouped: dict[tuple[str, str, str, bool | None], list[Row]] = defaultdict(list)
-    for row in found.hours:
-        key = row["account"], row["pool_id"], row["vm_size"] or "", row["is_dedicated"]
-        grouped[key].append(row)
-    names = ["pool", "vm_size", "kind", "paid_hours", "working", "idle", "passing", "broken"]
-    names += ["unobserved", "not_paid", "idle_share", "broken_share"]
-    names += ["cost", "idle_cost", "broken_cost"] if prices is not None else []
-    rows = []
-    for (account, pool_id, size, is_dedicated), of in grouped.items():
-        hours: dict[str, float] = defaultdict(float)
-        for row in of:
-            is_seen = row["state"] != "unobserved"
-            hours[palette.look_of(row["state"]).group if is_seen else "unobserved"] += row["hours"]
-        paid = sum(hours.values()) - hours["gone"]
-        kind = {True: "dedicated", False: "spot"}.get(is_dedicated, "not told")  # type: ignore[arg-type]  # None is not told
-        line: list[object] = [found.name(account, pool_id), size, kind, paid]
-        line += [hours[group] for group in ("working", "idle", "passing", "trouble")]
-        line += [hours["unobserved"], hours["gone"]]
-        line += [percent(hours["idle"], paid), percent(hours["trouble"], paid)]
-        if prices is not None:
-            line += [
-                str(figures.money(of, prices, states))
-                for states in (None, ("idle",), palette.BROKEN)
-            ]
-        rows.append(line)
-    rows.sort(key=lambda line: -float(str(line[3])))
-    unpriced = figures.money(found.hours, prices).unpriced if prices is not None else {}
+    keys = ["account", "pool_id", "vm_size", "is_dedicated"]
+    hours = found.hours.with_columns(
+        group=nodes.group_of(),
+        kind=pl.col("is_dedicated").replace_strict(
+            {True: "dedicated", False: "spot"}, default="not known", return_dtype=pl.String
+        ),
+    )
+    sizes = (
+        hours.group_by(*keys, "kind")
+        .agg(
+            pl.col("hours").filter(figures.is_paid()).sum().alias("paid_hours"),
+            *(
+                pl.col("hours").filter(pl.col("group") == group).sum().alias(group)
+                for group in nodes.GROUPS
+            ),
+        )
+        .sort("paid_hours", *keys, descending=[True, *(False for _ in keys)])
+    )
+    shown = sizes.select(
+        found.named.alias("pool"),
+        "vm_size",
+        "kind",
+        "paid_hours",
+        *nodes.GROUPS,
+        *(
+            pl.struct(group, "paid_hours")
+            .map_elements(lambda row: percent(*row.values()), return_dtype=pl.String)
+            .alias(f"{group}_share")
+            for group in ("working", "idle", "broken")
+        ),
+    )
     note = "Paid hours are all but those of preempted and deallocated nodes."
-    if unpriced:
-        sizes = ", ".join(f"{size} ({hours:,.0f} h)" for size, hours in unpriced.items())
-        note += f" The price file lacks, so that these hours cost nothing here: {sizes}."
-    return tables.of_rows("Node-hours by pool and size", names, rows, note=note)
+    if prices is not None:
+        costs = figures.priced(found.hours, prices)
+        money = [
+            {
+                "cost": figures.spent(own),
+                "idle_cost": figures.spent(own.filter(nodes.group_of() == "idle")),
+                "broken_cost": figures.spent(own.filter(nodes.group_of() == "broken")),
+            }
+            for key in sizes.select(keys).iter_rows(named=True)
+            for own in [costs.filter(*(pl.col(c).eq_missing(v) for c, v in key.items()))]
+        ]
+        shown = shown.hstack(pl.DataFrame(money))
+        if lacking := figures.unpriced(costs):
+            note += " The price file lacks, so that these hours cost nothing here: "
+            note += f"{', '.join(lacking)}."
+    return tables.of_frame("Node-hours by pool and size", shown, note=note)
 
 
 def _states_table(found: Findings) -> Table:
-    rows = [
-        [
-            found.name(row["account"], row["pool_id"]),
-            *(row[name] for name in ("vm_size", "state", "hours", "certain_hours")),
-        ]
-        for row in sorted(found.hours, key=lambda row: -row["hours"])
-    ]
-    return tables.of_rows(
-        "Node-hours by pool and state", ["pool", "vm_size", "state", "hours", "certain_hours"], rows
+    rows = found.hours.sort("hours", descending=True).select(
+        found.named.alias("pool"), "vm_size", "state", "hours", "certain_hours"
     )
+    return tables.of_frame("Node-hours by pool and state", rows)
+
+
+def failures(found: Findings) -> pl.DataFrame:
+    """The runs of start tasks that failed, by bin and cause: the rarer causes have one name."""
+    has_failed = pl.col("cause").is_not_null() | pl.col("is_other")
+    return found.start_tasks.filter(has_failed).with_columns(
+        pl.col("cause").fill_null(OTHER_CAUSES)
+    )
+
+
+def causes(found: Findings) -> list[tuple[str, int]]:
+    """Why start tasks failed and how often, the commonest first, the rarer ones together last."""
+    is_other = pl.col("cause") == OTHER_CAUSES
+    summed = (
+        failures(found)
+        .group_by("cause")
+        .agg(pl.col("runs").sum())
+        .sort(is_other, "runs", "cause", descending=[False, True, False])
+    )
+    return [*summed.iter_rows()]
 
 
 def ready_part(found: Findings) -> Part:
     """What keeps nodes from work: start tasks that fail, and slow boots."""
     part = Part("Getting ready", "ready", shape="half")
-    failures = [row for row in found.start_tasks if row["cause"] or row["is_other"]]
-    causes: dict[str, int] = defaultdict(int)
-    for row in failures:
-        causes[row["cause"] or "other causes"] += row["runs"]
-    order = sorted(causes, key=lambda cause: (cause == "other causes", -causes[cause]))
-    inks = {cause: f"cause{place}" for place, cause in enumerate(order)}
+    order = causes(found)
+    inks = {cause: f"cause{place}" for place, (cause, _) in enumerate(order)}
     cells = [
-        (
-            row["bin"],
-            inks[row["cause"] or "other causes"],
-            row["runs"],
-            f"{row['cause'] or 'other causes'}: {count(row['runs'], 'run')} on "
-            f"{count(row['nodes'], 'node')}",
-        )
-        for row in failures
+        (bin_, inks[cause], runs, f"{cause}: {count(runs, 'run')} on {count(of, 'node')}")
+        for bin_, cause, runs, of in failures(found)
+        .select("bin", "cause", "runs", "nodes")
+        .iter_rows()
     ]
     if cells:
+        label = listed(f"{cause} {times:,}" for cause, times in order)
         wide, narrow = both(
             lambda frame: charts.columns(
                 cells, [*inks.values()], watched(found.fleet), found.span, frame
             ),
-            "Start-task failures by cause over time",
+            f"Start-task runs that failed over time, by cause: {label}",
             Frame(HALF, 180, left=34),
             Frame(NARROW, 160, left=34),
         )
-        keys = [Key(inks[cause], f"{cut(cause, 40)}, {causes[cause]:,}") for cause in order]
+        keys = [Key(inks[cause], f"{cut(cause, 40)}, {times:,}") for cause, times in order]
         part.pictures.append(
             Picture(wide, narrow, "Start tasks that failed", "runs, by cause", keys)
         )
-    slow = [(found.name(row["account"], row["pool_id"]), row) for row in found.ready][:LINES]
+    boots = found.ready.with_columns(name=found.named)
+    slow = [(row["name"], row) for row in boots.head(LINES).to_dicts()]
     if slow:
         wide, narrow = both(
             lambda frame: lines.ready(slow, frame),
-            "Minutes from allocation to ready, by pool",
+            "Minutes from allocation to ready, by pool: "
+            + listed(f"{name} half within {row['p50']:,.1f}" for name, row in slow),
             Frame(HALF, 34 * len(slow) + 8, left=140, right=30),
             Frame(NARROW, 34 * len(slow) + 8, left=98, right=30),
         )
         note = "minutes; median, middle half, 5th to 95th percentile"
         part.pictures.append(Picture(wide, narrow, "From allocation to ready", note))
         part.tables.append(
-            tables.of_rows(
+            tables.of_frame(
                 "From allocation to ready, in minutes",
-                [name for name in found.ready[0] if name != "account"],
-                [[row[name] for name in row if name != "account"] for row in found.ready],
+                found.ready.drop("account"),
                 note="Ready is the start of the first idle or running state that was seen; boot is "
                 "the first boot. Nodes that were allocated in the range and seen ready.",
             )
@@ -172,14 +218,14 @@ def work_part(found: Findings) -> Part:
         )
     ]
     if any(number for _, _, number, _ in tasks):
+        done = sum(one.finished for one in found.fleet)
+        failed = sum(one.failed for one in found.fleet)
         wide, narrow = both(
             lambda frame: charts.columns(tasks, ["running", "failed"], seen, found.span, frame),
-            "Tasks that ended, over time",
+            f"Tasks that ended, over time: {done - failed:,} succeeded, {failed:,} failed",
             Frame(HALF, 160, left=40),
             Frame(NARROW, 150, left=40),
         )
-        done = sum(one.finished for one in found.fleet)
-        failed = sum(one.failed for one in found.fleet)
         keys = [
             Key("running", f"succeeded, {done - failed:,}"),
             Key("failed", f"failed, {failed:,}"),
@@ -187,26 +233,11 @@ def work_part(found: Findings) -> Part:
         part.pictures.append(
             Picture(wide, narrow, "Tasks that ended", f"in every {each(found.span.step)}", keys)
         )
-    lost: dict[int, list[Row]] = defaultdict(list)
-    for row in found.preemptions:
-        lost[row["bin"]].append(row)
-    if lost:
-        cells = [
-            (
-                place,
-                "preempted",
-                sum(row["preemptions"] for row in rows),
-                "\n".join(
-                    f"{found.name(r['account'], r['pool_id'])}: "
-                    f"{count(r['preemptions'], 'preemption')}"
-                    for r in rows
-                ),
-            )
-            for place, rows in lost.items()
-        ]
+    if lost := preempted(found):
+        times = sum(number for _, _, number, _ in lost)
         wide, narrow = both(
-            lambda frame: charts.columns(cells, ["preempted"], seen, found.span, frame),
-            "Preemptions over time",
+            lambda frame: charts.columns(lost, ["preempted"], seen, found.span, frame),
+            f"Preemptions over time: {times:,} in all",
             Frame(HALF, 160, left=34),
             Frame(NARROW, 110, left=34),
         )
@@ -221,10 +252,31 @@ def work_part(found: Findings) -> Part:
         high = 24 * len(busy)
         wide, narrow = both(
             lambda frame: lines.use(busy, found.span, frame),
-            "Share of task slots in use, by pool, over time",
+            "Share of task slots in use over time, by pool: "
+            + listed(f"{name} {percent(*_use(bins))}" for name, bins in busy),
             Frame(FULL, high, left=170, right=56),
             Frame(NARROW, high, left=98, right=46),
         )
-        note = "of all slots: the fuller the colour, the more; mean at the end of the line"
+        note = "of all slots: a full line is all of them; mean at the end of the line"
         part.pictures.append(Picture(wide, narrow, "Task slots in use", note, is_full=True))
     return part
+
+
+def _use(bins: Sequence[Bin]) -> tuple[float, float]:
+    return sum(one.busy_slots for one in bins), sum(one.slots for one in bins)
+
+
+def preempted(found: Findings) -> list[tuple[int, str, float, str]]:
+    """Preemptions as columns over time: bin, colour, number, and each pool's part in words."""
+    part = pl.format(
+        "{}: {} preemption{}",
+        found.named,
+        "preemptions",
+        pl.when(pl.col("preemptions") == 1).then(pl.lit("")).otherwise(pl.lit("s")),
+    )
+    per_bin = (
+        found.preemptions.group_by("bin")
+        .agg(pl.col("preemptions").sum(), words=part.str.join("\n"))
+        .sort("bin")
+    )
+    return [(place, "preempted", times, words) for place, times, words in per_bin.iter_rows()]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from pipeline.report import charts, lines, palette, tables
+import polars as pl
+
+from pipeline.report import charts, explorer, lines, nodes, palette, tables
+from pipeline.report.findings import Bin, Findings
 from pipeline.report.frame import Chart, Frame
-from pipeline.report.gather import Bin, Findings, Pool, Row
 from pipeline.report.picture import FULL, NARROW, THIRD, Part, Picture, both, left_out
-from pipeline.report.span import Span
 from pipeline.report.svg import draw
 from pipeline.report.tables import Table
 from pipeline.report.text import count, cut, duration, each
 
+#: So many nodes are in the table of every node.
+MOST_NODES = 2000
 #: So many pools have a small picture of their own.
 _SMALL = 9
 #: How high the line of a node is, in pixels.
@@ -25,7 +28,7 @@ def fleet_parts(found: Findings) -> Iterator[Part]:
     span = found.span
     bins = found.fleet
     step = each(span.step)
-    label = f"Nodes by state over time, mean of every {step}"
+    label = f"Nodes by state over time, mean of every {step}: {_in_words(bins)}"
     over_time = Picture(
         *both(
             lambda frame: charts.fleet(bins, span, frame),
@@ -48,7 +51,8 @@ def fleet_parts(found: Findings) -> Iterator[Part]:
             Picture(
                 *both(
                     lambda frame: charts.fleet(bins, span, frame, in_trouble, 3),
-                    "Nodes in trouble over time",
+                    "Nodes in trouble over time: at most "
+                    + count(max(_in_trouble(b, in_trouble) for b in bins), "node"),
                     Frame(FULL, 84),
                     Frame(NARROW, 84),
                 ),
@@ -73,7 +77,7 @@ def fleet_parts(found: Findings) -> Iterator[Part]:
             Picture(
                 draw(
                     charts.fleet(pool, span, Frame(THIRD, 96, left=34), ticks=3),
-                    f"Nodes of pool {found.name(*key)} by state over time",
+                    f"Nodes of pool {found.name(*key)} by state over time: {_in_words(pool)}",
                 ),
                 title=found.name(*key),
                 note=f"{_mean(pool):,.0f} nodes on average",
@@ -82,6 +86,18 @@ def fleet_parts(found: Findings) -> Iterator[Part]:
         ],
         own_tables,
     )
+
+
+def _in_trouble(one: Bin, states: Sequence[str]) -> float:
+    return sum((one.states or {}).get(state, 0) for state in states)
+
+
+def _in_words(bins: Sequence[Bin]) -> str:
+    """What a picture of nodes over time shows, for who cannot see it."""
+    seen = [one.nodes for one in bins if one.states is not None]
+    if not seen:
+        return "not watched"
+    return f"between {min(seen):,.0f} and {max(seen):,.0f} nodes, {_mean(bins):,.0f} on average"
 
 
 def _mean(bins: Sequence[Bin]) -> float:
@@ -113,77 +129,78 @@ def _bins_table(found: Findings) -> Table:
 
 
 def node_parts(found: Findings) -> Iterator[Part]:
-    """Lines of the most eventful nodes, those of each pool under its name."""
-    by_pool: dict[Pool, list[Row]] = defaultdict(list)
-    for row in found.cells:
-        by_pool[row["account"], row["pool_id"]].append(row)
-    if not by_pool:
-        return
-    pictures = []
-    shown = whole = 0
-    for key, rows in sorted(by_pool.items(), key=lambda item: item[1][0]["rank"]):
-        nodes = _drawn(rows, found.fine)
-        bins = found.pools.get(key, found.fleet)
-        pictures.append(_nodes_of(found, nodes, bins, found.name(*key), rows[0]["of_nodes"]))
-        shown += len(nodes)
-        whole += rows[0]["of_nodes"]
-    of_pools = f" in the {len(by_pool)} most eventful pools"
-    where = of_pools if len(by_pool) < len(found.pools) else ""
-    yield Part(
+    """Lines of the most eventful nodes, those of each pool under its name; a table of all nodes."""
+    part = Part(
         "The most eventful nodes",
         "nodes",
-        f"{shown:,} of {whole:,} nodes that were there{where}, those with the most trouble and "
-        "change: a line is a node, a colour the state it was in for most of "
-        f"{duration(found.fine.step)}, or any trouble it was in meanwhile; empty is not in the "
-        "pool.",
-        pictures=pictures,
+        shape="full",
+        tables=[_nodes_table(found)],
     )
+    whole = found.nodes.height
+    if not found.drawn.is_empty():
+        pools = found.drawn.partition_by("account", "pool_id", maintain_order=True)
+        shown = sum(pool["node_id"].n_unique() for pool in pools)
+        of_pools = f" in the {len(pools)} most eventful pools"
+        where = of_pools if len(pools) < len(found.pools) else ""
+        part.note = (
+            f"{shown:,} of {whole:,} nodes that were there{where}, those with the most trouble and "
+            "change: a line is a node, a colour the state it was in for most of "
+            f"{duration(found.coarse.step)}, or any trouble it was in meanwhile; empty is not in the "
+            "pool."
+        )
+        for pool in pools:
+            key = pool["account"][0], pool["pool_id"][0]
+            bins = found.pools.get(key, found.fleet)
+            part.pictures.append(_nodes_of(found, pool, bins, found.name(*key)))
+    if whole:
+        yield part
 
 
-def _drawn(rows: Sequence[Row], fine: Span) -> dict[str, dict[int, str]]:
-    """Each node's state by bin: the most troubling if any was trouble, else the longest."""
-    step = fine.step.total_seconds()
-    lasted: dict[str, dict[int, dict[str, float]]] = {}
-    for row in rows:
-        own = lasted.setdefault(row["node_id"], defaultdict(lambda: defaultdict(float)))
-        state = row["state"] or "no state"
-        for place in range(max(row["first_bin"], 0), min(row["last_bin"] + 1, fine.bins)):
-            inside = min(row["ends"], (place + 1) * step) - max(row["begins"], place * step)
-            is_one = row["first_bin"] == row["last_bin"]
-            own[place][state] += row["seconds"] if is_one else inside
-    return {
-        node: {
-            place: max(states, key=lambda s: _claim(s, states[s])) for place, states in own.items()
-        }
-        for node, own in lasted.items()
+def _nodes_table(found: Findings) -> Table:
+    """Every node and its hours: what the script filters, and what links lead to without one."""
+    kind = pl.col("is_dedicated").replace_strict(
+        {True: "dedicated", False: "spot"}, default="not known", return_dtype=pl.String
+    )
+    rows = found.nodes.select(
+        "node_id",
+        found.named.alias("pool"),
+        kind.alias("kind"),
+        "last_state",
+        pl.col("last_observed_at").alias("last_seen"),
+        "paid_hours",
+        *nodes.GROUPS,
+    )
+    table = tables.of_frame(
+        "Every node and its hours",
+        rows,
+        note="The most eventful first. Hours by what a state means: broken is unusable, start task "
+        "failed, unknown and offline; unobserved is time whose state no listing shows.",
+        most=MOST_NODES,
+    )
+    anchors = [f"node={explorer.anchor(node)}" for node in rows["node_id"].head(MOST_NODES)]
+    return replace(table, anchor="every-node", row_anchors=anchors)
+
+
+def _nodes_of(found: Findings, cells: pl.DataFrame, bins: Sequence[Bin], name: str) -> Picture:
+    rows = {
+        str(own["node_id"][0]): [*own.select("state", "begin", "end").iter_rows()]
+        for own in nodes.runs(cells).partition_by("node_id", maintain_order=True)
     }
 
-
-def _claim(state: str, seconds: float) -> tuple[int, float]:
-    is_trouble = palette.look_of(state).group == "trouble"
-    return (_RANKS.get(state, 0) if is_trouble else 0), seconds
-
-
-#: The higher, the more troubling.
-_RANKS = {state: len(palette.STATES) - rank for rank, state in enumerate(palette.STATES)}
-
-
-def _nodes_of(
-    found: Findings, nodes: dict[str, dict[int, str]], bins: Sequence[Bin], name: str, of: int
-) -> Picture:
     def make(frame: Frame) -> Chart:
         letters = max((frame.left - 8) // 7, 6)
-        rows = [(_short(node, letters), node, states) for node, states in nodes.items()]
-        return lines.nodes_over_time(rows, found.fine, bins, found.span, frame)
+        drawn = [(_short(node, letters), node, states) for node, states in rows.items()]
+        return lines.nodes_over_time(drawn, found.coarse, bins, found.span, frame)
 
-    height = _LINE * len(nodes)
+    height = _LINE * len(rows)
+    of = int(cells["of_nodes"][0])
     wide, narrow = both(
         make,
-        f"States over time of the {len(nodes)} most eventful nodes of pool {name}",
+        f"States over time of the {len(rows)} most eventful nodes of pool {name}",
         Frame(FULL, height, left=170),
         Frame(NARROW, height, left=88),
     )
-    return Picture(wide, narrow, name, f"{len(nodes):,} of {count(of, 'node')}")
+    return Picture(wide, narrow, name, f"{len(rows):,} of {count(of, 'node')}")
 
 
 def _short(node_id: str, letters: int) -> str:

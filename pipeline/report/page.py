@@ -1,4 +1,4 @@
-"""The page itself: one HTML file with its style inside, no script, and nothing to fetch."""
+"""The page itself: one HTML file with its style and its script inside, and nothing to fetch."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from pipeline import __version__
-from pipeline.report import figures, palette, parts
-from pipeline.report.gather import Findings
+from pipeline.report import explorer, figures, palette, parts
+from pipeline.report.findings import Findings
 from pipeline.report.picture import Key
 from pipeline.report.standing_out import standing_out
 from pipeline.report.text import duration, listed, moment, plain
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import polars as pl
 
 _HERE = Path(__file__).parent
 _FONT = 'system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,"Noto Sans",sans-serif'
+#: What a page may hold: stories of nodes have what room the pictures and tables leave.
+_MOST_BYTES = 4_700_000
 _THEMES = {
     "light": {
         "paper": "#ffffff",
@@ -35,12 +37,14 @@ _THEMES = {
         "partial": "#dd5427",
         "hatch-ground": "#f3f4f5",
         "hatch-line": "#c3c8cd",
+        "chosen": "#dce9f7",
+        "field": "#8a939b",
         "other": palette.OTHER.light,
-        # commoner is darker
+        # told apart by the colour-blind, after Okabe and Ito; the last is of other causes
         **{
             f"cause{place}": shade
             for place, shade in enumerate(
-                ("#8f2c10", "#c2441b", "#e56f3f", "#f09a72", "#f6c0a5", "#c9c4bf")
+                ("#a8420a", "#0072b2", "#1f9173", "#d98cc0", "#e6a700", "#3c3c3c")
             )
         },
     },
@@ -56,26 +60,33 @@ _THEMES = {
         "partial": "#f4774a",
         "hatch-ground": "#1d2126",
         "hatch-line": "#454d55",
+        "chosen": "#223447",
+        "field": "#6b757e",
         "other": palette.OTHER.dark,
         **{
             f"cause{place}": shade
             for place, shade in enumerate(
-                ("#ff9f7a", "#f4774a", "#c9562c", "#9a4324", "#6d3420", "#5b5751")
+                ("#f0803c", "#2f7fd0", "#a0f0d8", "#e09ac4", "#f0dd5a", "#707070")
             )
         },
     },
 }
 
 
+def inks(theme: str) -> dict[str, str]:
+    """The colours of a theme, ``light`` or ``dark``, by name: the page's own, and the states'."""
+    looks = {
+        state: look.light if theme == "light" else look.dark
+        for state, look in palette.STATES.items()
+    }
+    return {**_THEMES[theme], **looks}
+
+
 def style() -> str:
     """The style sheet: colours of both themes, a class for each, and the page's own rules."""
     rules = []
-    for theme, inks in _THEMES.items():
-        looks = {
-            state: look.light if theme == "light" else look.dark
-            for state, look in palette.STATES.items()
-        }
-        values = "".join(f"--{name}:{value};" for name, value in {**inks, **looks}.items())
+    for theme in _THEMES:
+        values = "".join(f"--{name}:{value};" for name, value in inks(theme).items())
         root = f":root{{color-scheme:{theme};--font:{_FONT};{values}}}"
         # paper is light
         rules.append(
@@ -87,7 +98,19 @@ def style() -> str:
     return "\n".join([*rules, (_HERE / "page.css").read_text("utf-8")])
 
 
-def render(found: Findings, prices: pa.Table | None = None, made: datetime | None = None) -> str:
+def script() -> str:
+    """The script: its files as one function, so that nothing of it is global."""
+    parts = [(_HERE / f"{name}.js").read_text("utf-8") for name in ("words", "panel", "page")]
+    return "'use strict';\n(() => {\n" + "\n".join(parts) + "})();\n"
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def render(
+    found: Findings, prices: pl.DataFrame | None = None, made: datetime | None = None
+) -> str:
     """The report as HTML.
 
     Args:
@@ -97,8 +120,7 @@ def render(found: Findings, prices: pa.Table | None = None, made: datetime | Non
     """
     import jinja2
 
-    looks = style()
-    digest = base64.b64encode(hashlib.sha256(looks.encode()).digest()).decode()
+    looks, code = style(), script()
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
@@ -110,9 +132,11 @@ def render(found: Findings, prices: pa.Table | None = None, made: datetime | Non
     parameters = {"from": f"{span.start:%Y-%m-%dT%H:%MZ}", "to": f"{span.end:%Y-%m-%dT%H:%MZ}"}
     if found.pool:
         parameters["pool"] = found.pool
-    return environment.get_template("page.html").render(
+    page = environment.get_template("page.html").render(
         style=Markup(looks),  # noqa: S704 - our own, without a word of the service
-        style_hash=digest,
+        style_hash=_digest(looks),
+        script=Markup(code),  # noqa: S704 - our own too
+        script_hash=_digest(code),
         version=__version__,
         title=listed(plain(account) for account in found.accounts),
         range=f"{moment(span.start)} to {moment(span.end)}",
@@ -126,12 +150,15 @@ def render(found: Findings, prices: pa.Table | None = None, made: datetime | Non
         legend=_legend(found),
         parts=parts.parts(found, prices, parameters),
     )
+    # no text of the service can be this: in a page its letters are escaped
+    before, mark, after = page.partition('<script type="application/json" id="data">')
+    return before + mark + explorer.embedded(found, _MOST_BYTES - len(page.encode())) + after
 
 
 def _legend(found: Findings) -> list[dict[str, object]]:
     """The states that are drawn somewhere, by group."""
     drawn = {state for each in found.fleet for state, nodes in (each.states or {}).items() if nodes}
-    drawn |= {row["state"] for row in found.cells}
+    drawn |= {*found.cells["state"].unique()} - {"unobserved"}
     groups: list[dict[str, object]] = []
     for group in palette.GROUPS:
         states = [s for s in palette.stacked() if palette.STATES[s].group == group and s in drawn]

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import altair as alt
 
 from pipeline.report import losses, overview, tables
-from pipeline.report.gather import Findings
+from pipeline.report.findings import Findings
 from pipeline.report.picture import Part
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import polars as pl
 
 
-def parts(found: Findings, prices: pa.Table | None, parameters: dict[str, str]) -> list[Part]:
+def parts(found: Findings, prices: pl.DataFrame | None, parameters: dict[str, str]) -> list[Part]:
     """Every section that has something to show, in order."""
     # Altair checks each piece against Vega-Lite's schema as it is made: half of the time. A test does.
     with alt.utils.schemapi.debug_mode(False):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
+from pipeline.report.findings import Bin
 from pipeline.report.frame import Chart, Frame
-from pipeline.report.gather import Bin
 from pipeline.report.svg import draw
 from pipeline.report.tables import Table
 from pipeline.report.text import count

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 _STEPS = (*(HOUR * n for n in (1, 2, 3, 6, 12)), *(DAY * n for n in (1, 2, 7, 14, 28, 91, 364)))
 _TICKS = (*_STEPS[:6], *(DAY * n for n in (2, 3, 4, 7, 14, 28, 91, 182, 364)))
-#: A picture of more bins than this has no more to show: of hours, and of nodes' states.
-_MOST_BINS, _MOST_FINE = 192, 170
+#: A picture of more bins than this has no more to show.
+_MOST_BINS = 192
 _EPOCH = datetime(2001, 1, 1, tzinfo=UTC)  # a Monday
 
 
@@ -41,9 +41,12 @@ class Span:
                 yield at
             at += each
 
-    def finer(self, apart: timedelta) -> Span:
-        """The same time in bins that need not be hours, none narrower than snapshots lie apart."""
-        wide = max(apart * 1.02, (self.end - self.start) / _MOST_FINE)
+    def finer(self, apart: timedelta, most: int) -> Span:
+        """The same time in at most so many bins, that need not be hours.
+
+        None is narrower than snapshots lie apart.
+        """
+        wide = max(apart * 0.98, (self.end - self.start) / most)
         fine = (*(timedelta(minutes=n) for n in (1, 2, 5, 10, 15, 20, 30)), *_STEPS)
         return Span(self.start, self.end, next((n for n in fine if n >= wide), _STEPS[-1]))
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 from pipeline.report.figures import Line
-from pipeline.report.gather import Findings, Row
+from pipeline.report.findings import Findings, Row
+from pipeline.report.losses import causes
 from pipeline.report.text import count, cut, duration, listed, percent, plain, short
 
 _ID = 24
@@ -17,11 +18,11 @@ def standing_out(found: Findings) -> list[Line]:
     """A sentence for each question that found something; nothing healthy is named."""
     lines: list[Line] = []
     for question, tell in _TELLERS.items():
-        table = found.answers.get(question)
-        if table is not None and table.num_rows:
+        answer = found.answers.get(question)
+        if answer is not None and answer.height:
             anchor = f"q-{question}"
             lines += [
-                Line(line.text, line.weight, anchor) for line in tell(found, table.to_pylist())
+                Line(line.text, line.weight, anchor) for line in tell(found, answer.to_dicts())
             ]
     return sorted(lines, key=lambda line: ("bad", "warn", "plain", "good").index(line.weight))
 
@@ -38,13 +39,19 @@ def _node(row: Row) -> str:
     return cut(plain(str(row["node_id"])), _ID)
 
 
+def _exit(row: Row) -> str:
+    return "no exit code" if row["exit_code"] is None else f"exit {row['exit_code']}"
+
+
 def _black_holes(found: Findings, rows: list[Row]) -> Iterator[Line]:
     worst = max(rows, key=lambda row: row["short_failures"])
-    code = "without an exit code" if worst["exit_code"] is None else f"exit {worst['exit_code']}"
+    of = worst["short_failures"]
+    alike = worst["exit_code_runs"]
+    mix = f"all {_exit(worst)}" if alike == of else f"mostly {_exit(worst)}: {alike:,} of {of:,}"
     yield Line(
         f"{count(len(rows), 'black hole')} in {_where(found, rows)}: nodes that swallow tasks. "
-        f"{_node(worst)} failed {count(worst['short_failures'], 'short run')} of "
-        f"{worst['ended_runs']:,} ({code}), where other nodes fail "
+        f"{_node(worst)} failed {count(of, 'short run')} of "
+        f"{worst['ended_runs']:,} ({mix}), where other nodes fail "
         f"{percent(worst['others_rate'] or 0, 1)}.",
         "bad",
     )
@@ -85,7 +92,15 @@ def _failure_rate(found: Findings, rows: list[Row]) -> Iterator[Line]:
             f"{pool} {percent(failed[pool], runs[pool])} of {count(runs[pool], 'run')}"
             for pool in sorted(bad, key=lambda pool: -failed[pool] / runs[pool])
         )
-        yield Line(f"Start tasks fail often: {listed(told)}.", "warn")
+        why = causes(found)
+        whole = sum(times for _, times in why)
+        mix = listed(f"{cause} {times:,}" for cause, times in why)
+        yield Line(
+            f"Start tasks fail often: {listed(told)}. Causes of all {whole:,}: {mix}."
+            if why
+            else f"Start tasks fail often: {listed(told)}.",
+            "warn",
+        )
 
 
 def _storms(found: Findings, rows: list[Row]) -> Iterator[Line]:
@@ -98,6 +113,17 @@ def _storms(found: Findings, rows: list[Row]) -> Iterator[Line]:
         f"{count(worst['nodes'], 'node')}.",
         "bad",
     )
+
+
+def _pool_errors(what: str) -> Callable[[Findings, list[Row]], Iterator[Line]]:
+    """What pools could not do, by code: of rows with account, pool_id and code."""
+
+    def tell(found: Findings, rows: list[Row]) -> Iterator[Line]:
+        codes = Counter(str(row.get("code") or "no code") for row in rows)
+        mix = listed(f"{plain(code)} ({times:,})" for code, times in codes.most_common())
+        yield Line(f"Pools that could not {what}: {_where(found, rows)}. Codes: {mix}.", "bad")
+
+    return tell
 
 
 def _idle(found: Findings, rows: list[Row]) -> Iterator[Line]:
@@ -123,6 +149,8 @@ _TELLERS: dict[str, Callable[[Findings, list[Row]], Iterator[Line]]] = {
     "flapping_nodes": _flapping,
     "stuck_nodes": _stuck,
     "start_task_storms": _storms,
+    "resize_errors": _pool_errors("be resized"),
+    "autoscale_errors": _pool_errors("scale by their formula"),
     "start_task_failure_rate": _failure_rate,
     "idle_streaks": _idle,
     "image_drift": _drift,

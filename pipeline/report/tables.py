@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline.report.text import cell, count
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import polars as pl
 
 MOST_ROWS = 100
 _LONGEST = 400
@@ -35,6 +35,7 @@ class Table:
     note: str = ""
     anchor: str | None = None
     command: str | None = None
+    row_anchors: Sequence[str] = ()
 
 
 def of_rows(
@@ -75,8 +76,20 @@ def _cell(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} letters)"
 
 
-def of_answer(name: str, answer: pa.Table, parameters: Mapping[str, str]) -> Table:
-    """A question's answer, with what it asks and its traps."""
+def of_frame(title: str, frame: pl.DataFrame, *, note: str = "", most: int = MOST_ROWS) -> Table:
+    """A table of a frame's rows, at most so many of them."""
+    return of_rows(
+        title,
+        frame.columns,
+        [*frame.head(most).iter_rows()],
+        of=frame.height,
+        note=note,
+        most=most,
+    )
+
+
+def of_answer(name: str, answer: pl.DataFrame, parameters: Mapping[str, str]) -> Table:
+    """A question's answer, with what it asks and its caveats."""
     from pipeline.query import question
 
     asked = question(name)
@@ -87,17 +100,13 @@ def of_answer(name: str, answer: pa.Table, parameters: Mapping[str, str]) -> Tab
         if key in known
     ]
     # an account that is alone says nothing
-    columns = [
-        column
-        for column in answer.column_names
-        if column != "account" or len(set(answer["account"].to_pylist())) > 1
-    ]
-    rows = answer.slice(0, MOST_ROWS).select(columns)
+    is_alone = "account" in answer.columns and answer["account"].n_unique() < 2
+    rows = answer.drop("account") if is_alone else answer
     return of_rows(
         asked.question,
-        columns,
-        [list(row.values()) for row in rows.to_pylist()],
-        of=answer.num_rows,
+        rows.columns,
+        [*rows.head(MOST_ROWS).iter_rows()],
+        of=rows.height,
         note=asked.traps,
         anchor=f"q-{name}",
         command=" ".join(["nodelake ask", name, *flags]),

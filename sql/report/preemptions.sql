@@ -4,9 +4,8 @@
 -- param:   from timestamptz: the start of bin 0
 -- param:   to timestamptz: only preemptions before this moment
 -- param:   step double: seconds of a bin
--- param:   pool varchar = null: only this pool
--- traps:   A preemption is the start of the state preempted, exact; one whose node was back before
---          the next listing was not seen.
+-- caveats: Reads report_pieces. A preemption is the start of the state preempted, exact; one whose
+--          node was back before the next listing was not seen.
 select
     account,
     pool_id,
@@ -16,14 +15,12 @@ select
             / cast($step as double)
         ) as integer
     ) as bin,
-    -- a node that was absent for a while may be told twice
-    count(distinct concat(node_id, '/', state_transition_time)) as preemptions,
+    count(*) as preemptions,
     count(distinct node_id) as nodes
-from node_stays
-where date >= cast(cast($from as timestamptz) as date)
-    and state = 'preempted'
+from report_pieces
+where state = 'preempted'
+    and is_certain = 1
     and state_transition_time >= cast($from as timestamptz)
     and state_transition_time < cast($to as timestamptz)
-    and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
 group by 1, 2, 3
 order by 1, 2, 3;

@@ -4,7 +4,7 @@
 -- param:   from timestamptz: only nodes that were allocated at or after this moment
 -- param:   to timestamptz: only nodes that were allocated before this moment
 -- param:   pool varchar = null: only this pool
--- traps:   Minutes. Ready is the start of the first idle or running state that a listing showed:
+-- caveats: Minutes; reads report_pieces. Ready is the start of the first idle or running state that a listing showed:
 --          one that came and went between two listings is not known. Nodes that were not seen
 --          ready are not counted.
 with ready as (
@@ -15,12 +15,11 @@ with ready as (
         allocation_time,
         max(vm_size) as vm_size,
         min(state_transition_time) as ready_at
-    from node_stays
-    where date >= cast(cast($from as timestamptz) as date)
-        and state in ('idle', 'running')
+    from report_pieces
+    where state in ('idle', 'running')
+        and is_certain = 1
         and allocation_time >= cast($from as timestamptz)
         and allocation_time < cast($to as timestamptz)
-        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
     group by account, pool_id, node_id, allocation_time
 ),
 boots as (

@@ -234,6 +234,21 @@ def test_a_pool_and_a_range_may_be_chosen(lake: str, capsys: pytest.CaptureFixtu
     assert 2 == cli.run(["heatmap", "--lake", lake, "--from", "noon"])
 
 
+def test_nodes_are_chosen_by_a_part_of_their_id_and_by_state(
+    lake: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each may be given several times; pools without such a node are left out; none is exit 1."""
+    lines = printed(capsys, "--lake", lake, "--node", "C", "--node", "zz")
+    assert ["q (1 node)"] == [line for line in lines if "node" in line]
+    lines = printed(capsys, "--lake", lake, "--state", "unusable", "--state", "offline")
+    assert "iU-ii" == row_of(lines, "a")
+    assert ["p (1 node)"] == [line for line in lines if "node" in line]
+    assert 1 == cli.run(["heatmap", "--lake", lake, "--node", "a", "--state", "running"])
+    told = "no node with a in its id that was running was listed from 2026-11-16 00:00"
+    assert told in capsys.readouterr().err
+    assert 2 == cli.run(["heatmap", "--lake", lake, "--state", "sleepy"])
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "expected"),
     [("COLORTERM", "", True), ("NO_COLOR", "1", False), ("TERM", "dumb", False)],

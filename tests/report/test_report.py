@@ -1,36 +1,29 @@
-"""The report: what it says, that nothing of the service steers it, its limits, and its files of SQL."""
+"""The report: what it says, and that nothing of the service steers it."""
 
 from __future__ import annotations
 
-import itertools
-import math
+import base64
+import hashlib
 import os
 import re
 import threading
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import polars as pl
 import pytest
 
-from pipeline import cli, schema
+from pipeline import cli
 from pipeline.lake import Lake
 from pipeline.query import connect
-from pipeline.report import charts, lines, palette, render
+from pipeline.report import nodes
 from pipeline.report import span as spans
-from pipeline.report.figures import money, watched
-from pipeline.report.frame import Frame
-from pipeline.report.gather import Bin, Findings, gather
-from pipeline.report.svg import colour
-from pipeline.report.text import cell, cut, duration, listed, percent, plain, stretch
-from tests.conftest import PROJECT
+from pipeline.report.figures import watched
+from pipeline.report.findings import gather
+from pipeline.report.standing_out import standing_out
 from tests.lakes import MONDAY, at, node, put
 from tests.report_lake import EVIL, EVIL_NODE, make
-
-FILES = sorted((PROJECT / "sql" / "report").glob("*.sql"))
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +71,8 @@ def test_it_names_its_range_and_its_lake_and_the_figures_are_those_of_the_fleet(
     assert "16 Nov 2026 00:00 to 16 Nov 2026 06:00 UTC, 6 hours" in text
     assert f"Lake {lake}" in text
     assert "Nodes 3 at 16 Nov 05:45" in text
-    assert "Node-hours 17 3 nodes on average, 34 EUR" in text  # 3 x 5.75 hours, at 2 EUR
-    assert "Working 33 % 6 h" in text
+    assert "Paid node-hours 17 3 nodes on average, 34 EUR" in text  # 3 x 5.75 hours, at 2 EUR
+    assert "Working 33 % 6 h, 12 EUR" in text
     assert "Idle 33 % 6 h, 12 EUR" in text  # 5.75 hours: 11.50 EUR
     assert "Broken 33 % 6 h, 12 EUR" in text
     assert "Start failures 1 of 1 start-task run, 100 %" in text
@@ -107,7 +100,7 @@ def test_an_account_that_was_never_stored_is_told(lake: Path) -> None:
         {"account": "dark", "snapshots": 2, "failed": 2} | runs,
         {"account": "dark", "snapshots": 1, "failed": 1} | runs,
     ]
-    found.answers["coverage"] = pa.Table.from_pylist(rows)
+    found.answers["coverage"] = pl.DataFrame(rows)
     told = [line.text for line in watched(found)]
     assert "6 snapshots: 5 failed." in told
     dark = "Every snapshot of dark (3 times) failed: nothing of it is on this page."
@@ -121,22 +114,24 @@ def test_tasks_that_nobody_saw_are_told(lake: Path) -> None:
     with connect(lake) as connection:
         found = gather(connection)
     rows = [{"tasks_finished": 90, "tasks_missed": 3}, {"tasks_finished": None, "tasks_missed": 7}]
-    found.answers["slot_utilisation"] = pa.Table.from_pylist(rows)
+    found.answers["slot_utilisation"] = pl.DataFrame(rows)
     (line,) = [line for line in watched(found) if "came and went" in line.text]
     assert line.text.startswith("10 tasks (10\u00a0%) came and went between two listings")
     assert ("warn", "q-slot_utilisation") == (line.weight, line.anchor)
-    found.answers["slot_utilisation"] = pa.Table.from_pylist(
-        [{"tasks_finished": 9, "tasks_missed": None}]
+    found.answers["slot_utilisation"] = pl.DataFrame(
+        [{"tasks_finished": 9, "tasks_missed": None}], {"tasks_finished": int, "tasks_missed": int}
     )
     assert not [line for line in watched(found) if "came and went" in line.text]
 
 
 def test_nothing_of_the_service_is_more_than_text(page: str) -> None:
-    """No script, no handler, no address, no style but the page's own: ids and messages are words."""
+    """No handler, no address, no style or script but the page's own: ids and messages are words."""
     reader = _Reader(page)
-    assert not {"script", "img", "iframe", "object", "embed", "link", "base", "form", "b"} & {
+    assert not {"img", "iframe", "object", "embed", "link", "base", "b"} & {
         tag for tag, _ in reader.tags
     }
+    scripts = [attributes for tag, attributes in reader.tags if tag == "script"]
+    assert [{"type": "application/json", "id": "data"}, {}] == scripts
     for tag, attributes in reader.tags:
         assert not [name for name in attributes if name.startswith("on") or name == "style"]
         assert not {"src", "srcset", "action", "data", "xlink:href"} & attributes.keys(), tag
@@ -144,20 +139,24 @@ def test_nothing_of_the_service_is_more_than_text(page: str) -> None:
     assert EVIL in reader.text
     assert EVIL not in page
     assert EVIL_NODE in reader.text
-    assert "</script>" not in page
+    assert page.count("</script>") == 2
     assert "<!--" not in page
     assert not [letter for letter in page if not letter.isprintable() and letter not in "\n\u00a0"]
     assert r"\u2028" in reader.text
 
 
 def test_the_page_lets_nothing_in_or_out(page: str) -> None:
-    """The strictest policy there is: one style sheet by its hash, and nothing else of any kind."""
+    """The strictest policy there is: one style sheet and one script by their hashes, nothing else."""
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)
-    assert re.fullmatch(
-        "default-src 'none'; style-src 'sha256-[A-Za-z0-9+/]{43}='; base-uri 'none'; "
-        "form-action 'none'",
+    found = re.fullmatch(
+        "default-src 'none'; style-src 'sha256-([A-Za-z0-9+/]{43}=)'; "
+        "script-src 'sha256-([A-Za-z0-9+/]{43}=)'; base-uri 'none'; form-action 'none'",
         policy.replace("&#39;", "'"),
     )
+    assert found
+    for tag, digest in (("style", found[1]), ("script", found[2])):
+        (text,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        assert base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() == digest
     assert "http://" not in page
     assert "https://" not in page
 
@@ -205,22 +204,23 @@ def test_wrong_usage_is_exit_2(tmp_path: Path, lake: Path) -> None:
     assert not Path(file).exists()
 
 
+def _by_state(hours: pl.DataFrame, column: str = "hours") -> dict[str, float]:
+    summed = hours.group_by("state").agg(pl.col(column).sum().round(6))
+    return dict(summed.iter_rows())
+
+
 def test_hours_of_a_part_of_a_day(lake: Path) -> None:
     """From 01:00 to 05:00 each node has 4 hours; whole days are those of node_hours."""
     with connect(lake) as connection:
         part = gather(connection, at("01:00"), at("05:00"))
         whole = gather(connection, MONDAY, MONDAY + spans.DAY)
-        days = connection.ask("node_hours").to_pylist()
-    assert {"running": 4.0, "idle": 4.0, "unusable": 4.0} == {
-        row["state"]: row["hours"] for row in part.hours
-    }
-    assert sorted((row["pool_id"], row["state"], row["hours"]) for row in days) == sorted(
-        (row["pool_id"], row["state"], row["hours"]) for row in whole.hours
-    )
+        days = pl.DataFrame(pl.from_arrow(connection.ask("node_hours")))
+    assert {"running": 4.0, "idle": 4.0, "unusable": 4.0} == _by_state(part.hours)
+    assert _by_state(days) == _by_state(whole.hours)
 
 
-def test_hours_from_states_are_those_of_history(tmp_path: Path) -> None:
-    """Over a whole day both ways agree on what is certain and on all: gaps, nodes that come and go."""
+def test_hours_of_nodes_are_those_of_history(tmp_path: Path) -> None:
+    """Node by node they add up to node_hours: gaps, nodes that come and go, ids used again."""
     lives: list[tuple[str, list[dict[str, Any]]]] = [
         ("00:10", [node("a", "creating", "00:05", allocated="00:00"), node("b", "idle")]),
         ("00:20", [node("a", "idle", "00:12", allocated="00:00"), node("b", "running", "00:15")]),
@@ -230,21 +230,23 @@ def test_hours_from_states_are_those_of_history(tmp_path: Path) -> None:
             allocated="02:06")]),
         ("05:00", [node("b", "idle", "02:20", allocated="02:06")]),
         ("05:05", [node("b", "idle", "02:20", allocated="02:06")]),
+        ("1 01:00", [node("b", "running", "1 00:20", allocated="02:06")]),
+        ("1 01:05", [node("b", "running", "1 00:20", allocated="02:06")]),
     ]  # fmt: skip
-    for when, nodes in lives:
-        put(Lake(tmp_path / "lake"), when, {"p": nodes})
-    certain: list[dict[str, float]] = []
-    whole: list[float] = []
+    for when, nodes_then in lives:
+        put(Lake(tmp_path / "lake"), when, {"p": nodes_then})
     with connect(tmp_path / "lake") as connection:
-        for name in ("node_hours", "state_hours"):
-            text = (PROJECT / f"sql/report/{name}.sql").read_text()
-            day = {"from": MONDAY, "to": MONDAY + spans.DAY, "pool": None}
-            rows = connection.table(text, day).to_pylist()
-            certain.append({row["state"]: round(row["certain_hours"], 6) for row in rows})
-            whole.append(round(sum(row["hours"] for row in rows), 6))
-    assert certain[0] == certain[1]
-    assert {"creating", "idle", "running", "starting", "unobserved"} == certain[0].keys()
-    assert whole[0] == whole[1]
+        found = gather(connection)
+        days = pl.DataFrame(pl.from_arrow(connection.ask("node_hours")))
+        part = gather(connection, MONDAY, at("1 00:30"))
+    states = {"creating", "idle", "running", "starting", "unobserved"}
+    assert states == _by_state(days).keys()
+    for column in ("hours", "certain_hours"):
+        assert _by_state(found.hours, column) == _by_state(days, column)
+    assert found.nodes["paid_hours"].sum() == pytest.approx(sum(_by_state(days).values()))
+    # of a day that the range cuts (by whole hours), the same states up to there
+    assert part.nodes["paid_hours"].sum() == pytest.approx(part.hours["hours"].sum())
+    assert _by_state(part.hours)["running"] == pytest.approx((5 + 37 + 40) / 60)
 
 
 def test_an_hour_without_a_listing_is_nobody_s(lake: Path) -> None:
@@ -256,8 +258,8 @@ def test_an_hour_without_a_listing_is_nobody_s(lake: Path) -> None:
         None if each.states is None else each.nodes for each in found.fleet
     ]
     assert {0} == {each.missing for each in found.fleet}
-    idle = [row for row in found.cells if row["state"] == "idle"]
-    assert [(0, 5.75 * 3600)] == [(row["begins"], row["ends"]) for row in idle]
+    idle = nodes.runs(found.cells.filter(pl.col("state") == "idle"))
+    assert [(0, 23)] == [*idle.select("begin", "end").iter_rows()]  # quarters of an hour
 
 
 def test_a_day_whose_rows_were_given_up_is_drawn_from_history(
@@ -270,7 +272,9 @@ def test_a_day_whose_rows_were_given_up_is_drawn_from_history(
     assert cli.run(["report", "-o", str(file), "--lake", str(made)]) == 0
     text = _Reader(file.read_text("utf-8")).text
     assert "16 Nov 2026 00:00 to 17 Nov 2026 00:00 UTC, 1 day" in text
-    assert "Nodes - no rows of the last listing are left Node-hours 17 1 node on average" in text
+    assert (
+        "Nodes - no rows of the last listing are left Paid node-hours 17 1 node on average" in text
+    )
     assert "Not watched for 20 hours: 16 Nov 02:00 to 04:00 and 16 Nov 06:00 to" in text
     given = ["report", "-o", str(file), "--lake", str(made), "--pool", "nobody"]
     assert cli.run(given) == 1
@@ -315,262 +319,30 @@ def test_start_tasks_of_days_whose_rows_were_given_up_are_told(tmp_path: Path) -
         assert before == connection.ask("start_task_failure_rate").to_pylist()
 
 
-def test_prices_that_are_missing_are_named() -> None:
-    """Hours of a size without a price cost nothing, and that is told; nodes that went are free."""
-    import pyarrow as pa
-
-    prices = pa.Table.from_pylist(
-        [{"vm_size": "a", "is_dedicated": True, "currency": "EUR", "price_per_hour": 2.0}]
-    )
+def test_pools_that_could_not_scale_stand_out(lake: Path) -> None:
+    """Where the questions are there and have rows: which pools, and the mix of codes."""
+    with connect(lake) as connection:
+        found = gather(connection)
     rows = [
-        {"vm_size": size, "is_dedicated": True, "state": state, "hours": 3.0}
-        for size, state in (("A", "idle"), ("b", "running"), ("a", "preempted"))
+        {"account": "acc", "pool_id": pool, "code": code}
+        for pool, code in (("work", "AllocationTimedOut"), ("work", "QuotaExceeded"), ("b", None))
     ]
-    found = money(rows, prices)
-    assert {"EUR": 6.0} == found.spent
-    assert {"b (dedicated)": 3.0} == found.unpriced
+    found.answers["resize_errors"] = pl.DataFrame([*rows, rows[0]])
+    (line,) = standing_out(found)
+    told = "Pools that could not be resized: work (3) and b (1). Codes: AllocationTimedOut (2), "
+    assert line.text == f"{told}QuotaExceeded (1) and no code (1)."
+    assert (line.weight, line.anchor) == ("bad", "q-resize_errors")
 
 
-def test_a_week_of_a_thousand_nodes_is_under_five_megabytes() -> None:
-    """At its worst: every state in every hour of twelve pools, every drawn node another each hour."""
-    page = render(_crowd(168))
-    assert 300_000 < len(page.encode()) < 5_000_000
-    assert "3 smaller pools left out" in page
-
-
-def _crowd(hours: int) -> Findings:
-    """Findings as full as they get: what is capped is at its cap."""
-    span = spans.Span(MONDAY, MONDAY + hours * spans.HOUR, spans.HOUR)
-    states = [*palette.STATES]
-    pools = {
-        ("acc", f"pool-{number}"): [
-            Bin(
-                {
-                    state: 1.25 + (place * 7 + rank * number) % 9
-                    for rank, state in enumerate(states)
-                },
-                slots=100,
-                busy_slots=place % 100,
-                finished=50,
-                failed=place % 7,
-            )
-            for place in range(hours)
-        ]
-        for number in range(12)
-    }
-    fleet = [Bin() for _ in range(hours)]
-    for bins in pools.values():
-        for each, one in zip(fleet, bins, strict=True):
-            each.add(one)
-    cells: list[dict[str, Any]] = [
-        {"account": "acc", "pool_id": f"pool-{node % 12}", "node_id": f"tvmps_{node:064x}_d"}
-        | {"rank": node + 1, "of_nodes": 84, "state": states[(place + node) % len(states)]}
-        | {"first_bin": place, "last_bin": place, "begins": place * 3600.0}
-        | {"ends": place * 3600.0 + 3600, "seconds": 3600.0}
-        for node in range(40)
-        for place in range(hours)
-    ]
-    hours_of = [
-        {"account": "acc", "pool_id": pool, "vm_size": "standard_d8s_v5", "is_dedicated": True}
-        | {"state": state, "hours": 100.5, "certain_hours": 80.25}
-        for _, pool in pools
-        for state in states
-    ]
-    failures = [
-        {"bin": place, "cause": f"Cause{n} (exit {n})", "is_other": False, "runs": 3, "nodes": 2}
-        for place in range(hours)
-        for n in range(5)
-    ]
-    ready = [
-        {"account": "acc", "pool_id": pool, "vm_size": "a", "nodes": 84, "boot_p50": 2.0}
-        | {"boot_p95": 4.0, "p5": 1.0, "p25": 2.0, "p50": 3.0, "p75": 4.0, "p95": 100.0}
-        for _, pool in pools
-    ]
-    preemptions = [
-        {"account": "acc", "pool_id": pool, "bin": place, "preemptions": 2, "nodes": 2}
-        for place in range(hours)
-        for _, pool in pools
-    ]
-    now = [
-        {"account": "acc", "pool_id": "pool-0", "state": "idle", "nodes": 9, "listed_at": MONDAY}
-    ]
-    return Findings(
-        "lake", span, span, None, ["acc"], pools, fleet, now, hours_of, cells, failures, ready,
-        preemptions,
-    )  # fmt: skip
-
-
-def test_every_picture_is_what_vega_lite_takes() -> None:
-    """Its schema is checked here: the page leaves that out, for time."""
-    found = _crowd(3)
-    bins, span = found.fleet, found.span
-    frame = Frame(400, 100)
-    rows = [("short", "long", {0: "idle", 1: "idle", 2: "who knows"})]
-    for chart in (
-        charts.fleet(bins, span, frame),
-        charts.columns([(0, "running", 3, "told")], ["running"], [True, False, True], span, frame),
-        lines.nodes_over_time(rows, span, bins, span, frame),
-        lines.shares([("pool", {"idle": 3, "unobserved": 2})], frame),
-        lines.use([("pool", bins)], span, frame),
-        lines.ready([("pool", found.ready[0])], frame),
-    ):
-        assert chart.to_dict()["layer"]
-
-
-def test_every_state_has_a_look_in_each_theme() -> None:
-    """One colour a state; those of a group differ from those of any other, for the colour-blind too."""
-    assert set(schema.NODE_STATES) == set(palette.STATES)
-    assert set(palette.STATES) == set(palette.stacked())
-    assert {"unusable", "starttaskfailed", "unknown", "offline"} == set(palette.BROKEN)
-    assert colour("other") == colour("a state of next year")
-    for theme in ("light", "dark"):
-        colours = {state: getattr(look, theme) for state, look in palette.STATES.items()}
-        assert len(set(colours.values())) == len(colours)
-        leading = ["running", "idle", "waitingforstarttask", "unusable", "preempted"]
-        leading += ["starttaskfailed"]
-        for see in (_as_deuteranope, _as_protanope, tuple):
-            seen = {state: _oklab(see(_linear(colours[state]))) for state in leading}
-            for one, other in itertools.combinations(leading, 2):
-                if palette.STATES[one].group != palette.STATES[other].group:
-                    # four times what can just be told apart
-                    assert math.dist(seen[one], seen[other]) > 0.08, (theme, one, other)
-
-
-def _oklab(rgb: Sequence[float]) -> tuple[float, ...]:
-    """Ottosson 2020: a space in which distance is difference as it is seen."""
-    cones = _mixed(
-        [max(c, 0) for c in rgb],
-        (
-            (0.4122214708, 0.5363325363, 0.0514459929),
-            (0.2119034982, 0.6806995451, 0.1073969566),
-            (0.0883024619, 0.2817188376, 0.6299787005),
-        ),
-    )
-    return _mixed(
-        [c ** (1 / 3) for c in cones],
-        (
-            (0.2104542553, 0.7936177850, -0.0040720468),
-            (1.9779984951, -2.4285922050, 0.4505937099),
-            (0.0259040371, 0.7827717662, -0.8086757660),
-        ),
-    )
-
-
-def _linear(colour: str) -> tuple[float, ...]:
-    channels = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
-    return tuple(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
-
-
-def _mixed(rgb: Sequence[float], matrix: tuple[tuple[float, ...], ...]) -> tuple[float, ...]:
-    return tuple(sum(a * b for a, b in zip(row, rgb, strict=True)) for row in matrix)
-
-
-def _as_deuteranope(rgb: Sequence[float]) -> tuple[float, ...]:
-    """Machado, Oliveira and Fernandes 2009, table of severity 1.0."""
-    return _mixed(
-        rgb,
-        (
-            (0.367322, 0.860646, -0.227968),
-            (0.280085, 0.672501, 0.047413),
-            (-0.011820, 0.042940, 0.968881),
-        ),
-    )
-
-
-def _as_protanope(rgb: Sequence[float]) -> tuple[float, ...]:
-    """The same authors' table for protanopia."""
-    return _mixed(
-        rgb,
-        (
-            (0.152286, 1.052583, -0.204868),
-            (0.114503, 0.786281, 0.099216),
-            (-0.003882, -0.048116, 1.051998),
-        ),
-    )
-
-
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_query_gives_the_columns_its_header_names_on_an_empty_lake(
-    file: Path, tmp_path: Path
-) -> None:
-    """Every file of sql/report has a header, and runs where there is nothing."""
-    text = file.read_text()
-    head = re.search(r"-- columns: +(.*?)\n-- [a-z]+:", text, re.DOTALL)
-    assert head
-    named = [name.strip() for name in re.sub(r"\n-- +", " ", head[1]).split(",")]
-    told = dict(re.findall(r"^-- param: +(\w+) (\w+)", text, re.MULTILINE))
-    used = set(re.findall(r"\$(\w+)", re.sub(r"^--.*$", "", text, flags=re.MULTILINE)))
-    assert used == told.keys()
-    values: dict[str, object] = {
-        "timestamptz": MONDAY,
-        "double": 3600.0,
-        "bigint": 5,
-        "varchar": None,
-    }
-    with connect(tmp_path / "none") as connection:
-        answer = connection.table(text, {name: values[told[name]] for name in used})
-    assert named == answer.column_names
-
-
-def test_the_states_that_queries_name_are_the_palette_s() -> None:
-    """What counts as broken is told in one place; SQL says it again, so it is compared."""
-    cells = (PROJECT / "sql/report/cells.sql").read_text()
-    (broken,) = re.findall(r"state in \(('unusable'[^)]*)\)", cells)
-    assert [*palette.BROKEN] == [name.strip("' ") for name in broken.split(",")]
-    hours = (PROJECT / "sql/report/hours.sql").read_text()
-    assert {f"nodes_{state}" for state in (*palette.STATES, "other")} == set(
-        re.findall(r"sum\((nodes_\w+)\)", hours)
-    )
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "apart", "expected"),
-    [
-        (None, None, 5, (MONDAY, at("3 06:00"), 1)),
-        ("1 06:20", "1 12:01", 5, (at("1 06:00"), at("1 13:00"), 1)),
-        (None, "2 00:00", 5, (MONDAY, at("2 00:00"), 1)),
-        (None, None, 170, (MONDAY, at("3 06:00"), 3)),
-        ("0 00:00", "40 00:00", 5, (MONDAY, at("40 00:00"), 6)),
-    ],
-)
-def test_a_span_is_of_whole_hours(
-    start: str | None, end: str | None, apart: int, expected: tuple[datetime, datetime, int]
-) -> None:
-    """The record goes from Monday 00:00 to Thursday 05:45; bins are as few as a picture can show."""
-    chosen = spans.choose(
-        at(start) if start else None,
-        at(end) if end else None,
-        MONDAY,
-        at("3 05:45"),
-        timedelta(minutes=apart),
-    )
-    assert expected == (chosen.start, chosen.end, chosen.step / spans.HOUR)
-    assert chosen.edges(chosen.bins - 1)[1] == chosen.end
-    assert all(chosen.start <= tick <= chosen.end for tick in chosen.ticks(5))
-
-
-def test_seven_days_are_whole_days_before_the_end() -> None:
-    """Without a range: today, as far as it goes, and six days before it."""
-    last = datetime(2026, 11, 21, 10, 5, tzinfo=UTC)
-    chosen = spans.choose(None, None, datetime(2026, 1, 1, tzinfo=UTC), last, timedelta(minutes=5))
-    assert datetime(2026, 11, 15, tzinfo=UTC) == chosen.start
-    assert datetime(2026, 11, 21, 11, tzinfo=UTC) == chosen.end
-
-
-def test_words() -> None:
-    """How numbers, times and foreign text stand in sentences."""
-    assert "2 days 3 hours" == duration(timedelta(days=2, hours=3, minutes=10))
-    assert "0 minutes" == duration(timedelta())
-    assert "a, b, c and 2 more" == listed("abcde")
-    assert "a and b" == listed("ab")
-    assert ["12 %", "0.4 %", "under 0.1 %", "0 %", "-"] == [
-        percent(part, whole).replace("\u00a0", " ")
-        for part, whole in ((12, 100), (4, 1000), (1, 9999), (0, 5), (0, 0))
-    ]
-    assert "16 Nov 01:00 to 02:00" == stretch(at("01:00"), at("02:00"))
-    assert "16 Nov 23:00 to 17 Nov 00:00" == stretch(at("23:00"), at("1 00:00"))
-    assert "abcd…yz" == cut("abcdefghijklmnopqrstuvwxyz", 7)
-    assert "a\\u2028b\\x00\\u202e" == plain("a\u2028b\0\u202e")
-    assert ["", "yes", "1,234", "1,234", "0.50", "2026-11-16 00:00:00"] == [
-        cell(value) for value in (None, True, 1234, 1234.0, 0.5, MONDAY)
-    ]
+def test_the_mix_of_a_black_hole_s_exits_is_said(lake: Path) -> None:
+    """The commonest exit code with its part, never as if it were all of them."""
+    with connect(lake) as connection:
+        found = gather(connection)
+    row = {"account": "acc", "pool_id": "work", "node_id": "n", "exit_code": 1, "ended_runs": 1000}
+    row |= {"exit_code_runs": 302, "short_failures": 996, "others_rate": 0.01}
+    found.answers["black_hole_nodes"] = pl.DataFrame([row])
+    (line,) = standing_out(found)
+    assert "failed 996 short runs of 1,000 (mostly exit 1: 302 of 996)" in line.text
+    found.answers["black_hole_nodes"] = pl.DataFrame([row | {"exit_code_runs": 996}])
+    (line,) = standing_out(found)
+    assert "(all exit 1)" in line.text

@@ -10,8 +10,11 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
+from pipeline import schema
 from pipeline.query.sql_files import sql_directory
-from pipeline.report import palette
+from pipeline.report import nodes, palette
 from pipeline.report import span as spans
 from pipeline.report.span import Span
 from pipeline.report.text import plain
@@ -25,8 +28,12 @@ Row = dict[str, Any]
 Pool = tuple[str, str]
 """An account and a pool of it."""
 
-#: So many nodes in the picture of nodes and time, of so many pools; so many causes one by one.
+#: So many nodes in the picture that needs no script, of so many pools; so many causes one by one.
 _NODES, _POOLS, _CAUSES = 40, 6, 5
+#: Bins of that picture; of the picture of every node, which has so many cells in all: one is a byte.
+_COARSE, _FINE, _MOST_CELLS = 170, 2016, 1_400_000
+#: Of a record of more days than this, so many stories: each is a query of its own.
+_STORY_DAYS, _STORIES = 31, 20
 _STATES = (*palette.stacked(), "other")
 
 
@@ -68,24 +75,36 @@ class Bin:
 
 @dataclass
 class Findings:
-    """All that a report shows; every text in it is printable."""
+    """All that a report shows; every text in it is printable. Frames have a row as their SQL says."""
 
     lake: str
     span: Span
-    #: The same time in the bins of ``cells``.
+    #: The same time in the bins of ``drawn``, and in the finer ones of ``cells``.
+    coarse: Span
     fine: Span
     pool: str | None
     accounts: list[str]
     #: Each pool bin by bin, that with the most nodes first; and all of them together.
     pools: dict[Pool, list[Bin]]
     fleet: list[Bin]
-    fleet_now: list[Row]
-    hours: list[Row]
-    cells: list[Row]
-    start_tasks: list[Row]
-    ready: list[Row]
-    preemptions: list[Row]
-    answers: dict[str, pa.Table] = field(default_factory=dict)
+    #: Each pool's last complete listing: nodes by state.
+    fleet_now: pl.DataFrame
+    #: Node-hours of ``node_hours``, and where the range cuts a day, of the same states.
+    hours: pl.DataFrame
+    #: A row a node, the most eventful first: see ``nodes.summed``.
+    nodes: pl.DataFrame
+    #: The state of each node in each bin: of all nodes, and of the most eventful ones.
+    cells: pl.DataFrame
+    drawn: pl.DataFrame
+    start_tasks: pl.DataFrame
+    ready: pl.DataFrame
+    preemptions: pl.DataFrame
+    #: Of each node: rows of ``node_story``, runs of start tasks, errors, what start tasks wrote.
+    stories: pl.DataFrame
+    starts: pl.DataFrame
+    errors: pl.DataFrame
+    output: pl.DataFrame
+    answers: dict[str, pl.DataFrame] = field(default_factory=dict)
 
     @cached_property
     def gaps(self) -> list[tuple[int, int]]:
@@ -97,6 +116,13 @@ class Findings:
         if pool_id is None:
             return account
         return f"{account} / {pool_id}" if len(self.accounts) > 1 else pool_id
+
+    @property
+    def named(self) -> pl.Expr:
+        """The same of a frame's ``account`` and ``pool_id``."""
+        if len(self.accounts) < 2:
+            return pl.col("pool_id")
+        return pl.format("{} / {}", "account", "pool_id")
 
 
 def stretches(holds: list[bool]) -> list[tuple[int, int]]:
@@ -133,37 +159,44 @@ def gather(
         NothingListed: no pool was listed then.
     """
     ask = _Asker(connection, pool)
-    (bounds,) = ask("bounds", **{"from": start, "to": end})
+    bounds = ask("bounds", **{"from": start, "to": end}).row(0, named=True)
     if bounds["last_at"] is None:
         raise NothingListed
     apart = timedelta(seconds=bounds["apart_seconds"] or 0)
     span = spans.choose(start, end, bounds["first_at"], bounds["last_at"], apart)
     of = {"from": span.start, "to": span.end, "step": span.step.total_seconds()}
-    fine = span.finer(apart)
     rows = ask("hours", **of)
-    if not rows:  # history has the days, but not this pool
+    if rows.is_empty():  # history has the days, but not this pool
         raise NothingListed
-    pools, fleet = _series(rows, span.bins)
+    pools, fleet = _series(rows.to_dicts(), span.bins)
+    ask.keep("pieces", "report_pieces", **of)
+    by_state = ask("nodes", **of)
+    coarse = span.finer(apart, _COARSE)
+    summed = nodes.summed(by_state, coarse)
+    fine = span.finer(apart, min(max(_MOST_CELLS // max(summed.height, 1), _COARSE), _FINE))
     found = Findings(
         lake=plain(str(connection.lake)),
         span=span,
+        coarse=coarse,
         fine=fine,
         pool=plain(pool) if pool else None,
-        accounts=sorted({row["account"] for row in rows}),
+        accounts=sorted(rows["account"].unique()),
         pools=pools,
         fleet=fleet,
         fleet_now=ask("fleet", to=span.end),
-        hours=_node_hours(ask, span),
-        cells=ask(
-            "cells",
-            **{**of, "step": fine.step.total_seconds()},
-            bins=fine.bins,
-            nodes=_NODES,
-            pools=_POOLS,
-        ),
+        hours=_node_hours(ask, span, ask.last_at()),
+        nodes=summed,
+        cells=nodes.drawn(ask("cells", **{**of, "step": fine.step.total_seconds()}), fine),
+        drawn=nodes.drawn(ask("cells", **{**of, "step": coarse.step.total_seconds()}), coarse)
+        .join(nodes.most_eventful(summed, _NODES, _POOLS), on=nodes.NODE)
+        .sort("rank", "bin"),
         start_tasks=ask("start_tasks", **of, causes=_CAUSES),
         ready=ask("ready", **of),
         preemptions=ask("preemptions", **of),
+        stories=_stories(connection, span, pool, summed),
+        starts=ask("starts", **of),
+        errors=ask("errors", **of),
+        output=ask("output", **of) if "start_task_output" in schema.TABLES else pl.DataFrame(),
     )
     found.answers = _answers(connection, span, pool, questions or {})
     return found
@@ -176,16 +209,65 @@ class _Asker:
         self._connection = connection
         self._pool = pool
 
-    def __call__(self, name: str, **parameters: object) -> list[Row]:
+    def __call__(self, name: str, **parameters: object) -> pl.DataFrame:
+        """The answer of a file."""
+        return printable(self._connection.table(*self._query(name, parameters)))
+
+    def keep(self, name: str, table: str, **parameters: object) -> None:
+        """Keeps the answer of a file as a table of this connection, for files that read it."""
+        text, given = self._query(name, parameters)
+        self._connection.table(f"create or replace temp table {table} as {text}", given)
+
+    def last_at(self) -> datetime:
+        """The last moment that anything is known of, whatever the report's range is."""
+        found = self._connection.table(*self._query("bounds", {"from": None, "to": None}))
+        last: datetime = found["last_at"][0].as_py()
+        return last
+
+    def _query(self, name: str, parameters: dict[str, object]) -> tuple[str, dict[str, object]]:
         text = (sql_directory() / "report" / f"{name}.sql").read_text("utf-8").rstrip()
         given = {**parameters, "pool": self._pool}
-        wanted = {key: given[key] for key in set(re.findall(r"\$(\w+)", text))}
-        rows: list[Row] = self._connection.table(text.removesuffix(";"), wanted).to_pylist()
-        return [{key: _printable(value) for key, value in row.items()} for row in rows]
+        code = re.sub(r"^--.*$", "", text, flags=re.MULTILINE)
+        wanted = {key: given[key] for key in set(re.findall(r"\$(\w+)", code))}
+        return text.removesuffix(";"), wanted
 
 
-def _printable(value: object) -> object:
-    return plain(value) if isinstance(value, str) else value
+def printable(answer: pa.Table) -> pl.DataFrame:
+    """An answer as a frame; in its texts what is not printable is made visible."""
+    frame = pl.DataFrame(pl.from_arrow(answer))
+    for name, kind in frame.schema.items():
+        if kind == pl.String:
+            texts = frame[name].unique().drop_nulls().to_list()
+            odd = {text: shown for text in texts if (shown := plain(text)) != text}
+            if odd:
+                frame = frame.with_columns(pl.col(name).replace(odd))
+    return frame
+
+
+def _stories(
+    connection: Connection, span: Span, pool: str | None, summed: pl.DataFrame
+) -> pl.DataFrame:
+    """Rows of ``node_story``: of every node, or where the record is long of the most eventful.
+
+    A story is made from the whole record. That of one node reads a small part of it.
+    """
+    from pipeline.query import question
+
+    asked = question("node_story")
+    given = {"from": span.start, "to": span.end, "pool": pool}
+    record = connection.table("select count(distinct date) as days from snapshots")
+    if record["days"][0].as_py() <= _STORY_DAYS:
+        return printable(connection.table(asked.sql, asked.bind(given)))
+    keys = (
+        summed.select("account", "pool_id", "node_id")
+        .head(_STORIES)
+        .rename({"pool_id": "pool", "node_id": "node"})
+    )
+    told = [
+        printable(connection.table(asked.sql, asked.bind({**given, **key})))
+        for key in keys.to_dicts()
+    ]
+    return pl.concat(told)
 
 
 def _answers(
@@ -193,7 +275,7 @@ def _answers(
     span: Span,
     pool: str | None,
     wanted: Mapping[str, Mapping[str, object]],
-) -> dict[str, pa.Table]:
+) -> dict[str, pl.DataFrame]:
     from pipeline.query import questions
 
     there = questions()
@@ -204,7 +286,7 @@ def _answers(
             given = {"from": span.start, "to": span.end, "pool": pool, **wanted[name]}
             taken = {key: value for key, value in given.items() if key in known}
             # not ``ask``: the page tells beside each table which days it counts, each time alike
-            answers[name] = connection.table(there[name].sql, there[name].bind(taken))
+            answers[name] = printable(connection.table(there[name].sql, there[name].bind(taken)))
     return answers
 
 
@@ -251,25 +333,25 @@ def _bin(row: Row) -> Bin:
     return made
 
 
-def _node_hours(ask: _Asker, span: Span) -> list[Row]:
-    """Hours by pool, size and state: whole days as history keeps them, their rests from states."""
+def _node_hours(ask: _Asker, span: Span, last_at: datetime) -> pl.DataFrame:
+    """Hours by pool, size and state: those of ``node_hours``, of days that the range cuts in part."""
     first, last = spans.ceil(span.start, spans.DAY), spans.floor(span.end, spans.DAY)
-    pieces: list[Row] = []
+    if last_at < span.end:  # nothing is known of the rest of the last day
+        last = spans.ceil(span.end, spans.DAY)
+    parts = []
     if first < last:
-        pieces += ask("node_hours", **{"from": first, "to": last})
+        parts.append(ask("node_hours", **{"from": first, "to": last}))
     rests = [(span.start, min(first, span.end)), (max(last, span.start), span.end)]
     if first > last:  # all within a day
         rests = rests[:1]
+    keys = ["account", "pool_id", "vm_size", "is_dedicated", "state"]
     for start, end in rests:
         if start < end:
-            pieces += ask("state_hours", **{"from": start, "to": end})
-    sums: dict[tuple[Any, ...], Row] = {}
-    keys = ("account", "pool_id", "vm_size", "is_dedicated", "state")
-    for row in pieces:
-        of = tuple(row[key] for key in keys)
-        if of in sums:
-            sums[of]["hours"] += row["hours"]
-            sums[of]["certain_hours"] += row["certain_hours"]
-        else:
-            sums[of] = row
-    return list(sums.values())
+            parts.append(ask("nodes", **{"from": start, "to": end}))
+    columns = [*keys, "hours", "certain_hours"]
+    return (
+        pl.concat([part.select(columns) for part in parts])
+        .group_by(keys, maintain_order=True)
+        .agg(pl.col("hours", "certain_hours").sum())
+        .filter(pl.col("hours") > 0)
+    )
