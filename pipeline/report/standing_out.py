@@ -115,13 +115,19 @@ def _storms(found: Findings, rows: list[Row]) -> Iterator[Line]:
     )
 
 
-def _pool_errors(what: str) -> Callable[[Findings, list[Row]], Iterator[Line]]:
-    """What pools could not do, by code: of rows with account, pool_id and code."""
+def _pool_errors(what: str, now: str) -> Callable[[Findings, list[Row]], Iterator[Line]]:
+    """What pools could not do, and why: rows with code, episodes and the flag ``now``."""
 
     def tell(found: Findings, rows: list[Row]) -> Iterator[Line]:
-        codes = Counter(str(row.get("code") or "no code") for row in rows)
-        mix = listed(f"{plain(code)} ({times:,})" for code, times in codes.most_common())
-        yield Line(f"Pools that could not {what}: {_where(found, rows)}. Codes: {mix}.", "bad")
+        codes: Counter[str] = Counter()
+        for row in rows:
+            codes[plain(str(row["code"] or "no code"))] += row["episodes"]
+        mix = listed(f"{code} ({count(times, 'time')})" for code, times in codes.most_common())
+        still = {found.name(row["account"], row["pool_id"]) for row in rows if row[now]}
+        text = f"Pools that could not {what}: {_where(found, rows)}. Why: {mix}."
+        if still:
+            text += f" Still so in {listed(plain(pool) for pool in sorted(still))}."
+        yield Line(text, "bad" if still else "warn")
 
     return tell
 
@@ -149,8 +155,8 @@ _TELLERS: dict[str, Callable[[Findings, list[Row]], Iterator[Line]]] = {
     "flapping_nodes": _flapping,
     "stuck_nodes": _stuck,
     "start_task_storms": _storms,
-    "resize_errors": _pool_errors("be resized"),
-    "autoscale_errors": _pool_errors("scale by their formula"),
+    "resize_errors": _pool_errors("be resized", "is_short_now"),
+    "autoscale_errors": _pool_errors("scale by their formula", "is_failing_now"),
     "start_task_failure_rate": _failure_rate,
     "idle_streaks": _idle,
     "image_drift": _drift,

@@ -320,18 +320,28 @@ def test_start_tasks_of_days_whose_rows_were_given_up_are_told(tmp_path: Path) -
 
 
 def test_pools_that_could_not_scale_stand_out(lake: Path) -> None:
-    """Where the questions are there and have rows: which pools, and the mix of codes."""
+    """Which pools, the mix of codes by how often, and where it is still so."""
     with connect(lake) as connection:
         found = gather(connection)
     rows = [
-        {"account": "acc", "pool_id": pool, "code": code}
-        for pool, code in (("work", "AllocationTimedOut"), ("work", "QuotaExceeded"), ("b", None))
+        {"account": "acc", "pool_id": pool, "code": code, "episodes": times, flag: is_now}
+        for flag in ("is_short_now", "is_failing_now")
+        for pool, code, times, is_now in (
+            ("work", "AllocationTimedOut", 3, True),
+            ("work", "QuotaExceeded", 1, False),
+            ("b", None, 2, False),
+        )
     ]
-    found.answers["resize_errors"] = pl.DataFrame([*rows, rows[0]])
-    (line,) = standing_out(found)
-    told = "Pools that could not be resized: work (3) and b (1). Codes: AllocationTimedOut (2), "
-    assert line.text == f"{told}QuotaExceeded (1) and no code (1)."
-    assert (line.weight, line.anchor) == ("bad", "q-resize_errors")
+    found.answers["resize_errors"] = pl.DataFrame(rows[:3])
+    found.answers["autoscale_errors"] = pl.DataFrame(rows[4:5])
+    resize, scale = standing_out(found)
+    told = (
+        "Pools that could not be resized: work (2) and b (1). Why: AllocationTimedOut (3 times), "
+    )
+    assert resize.text == f"{told}no code (2 times) and QuotaExceeded (1 time). Still so in work."
+    assert (resize.weight, resize.anchor) == ("bad", "q-resize_errors")
+    assert "could not scale by their formula: work. Why: QuotaExceeded" in scale.text
+    assert (scale.weight, scale.anchor) == ("warn", "q-autoscale_errors")
 
 
 def test_the_mix_of_a_black_hole_s_exits_is_said(lake: Path) -> None:
