@@ -230,7 +230,7 @@ def test_a_pool_and_a_range_may_be_chosen(lake: str, capsys: pytest.CaptureFixtu
     assert "00:10 UTC" in lines[0]
     assert {"r", GAP} == set(row_of(lines, "c"))
     assert 1 == cli.run(["heatmap", "--lake", lake, "--pool", "nowhere"])
-    assert 1 == cli.run(["heatmap", "--lake", f"{lake}-that-is-not"])
+    assert 2 == cli.run(["heatmap", "--lake", f"{lake}-that-is-not"])
     assert 2 == cli.run(["heatmap", "--lake", lake, "--from", "noon"])
 
 

@@ -176,11 +176,11 @@ def test_pictures_have_the_colours_of_the_page_alone(page: str) -> None:
 def test_a_lake_with_nothing_listed_gives_no_page(
     tmp_path: Path, lake: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit 1 and why; a page that was there stays."""
+    """Exit 1 and why, 2 where there is no lake; a page that was there stays."""
     file = tmp_path / "page.html"
     file.write_text("the one before")
-    assert cli.run(["report", "-o", str(file), "--lake", str(tmp_path / "none")]) == 1
-    assert "no pool was listed yet" in capsys.readouterr().err
+    assert cli.run(["report", "-o", str(file), "--lake", str(tmp_path / "none")]) == 2
+    assert "no lake" in capsys.readouterr().err
     given = ["report", "-o", str(file), "--lake", str(lake), "--pool", "nobody"]
     assert cli.run(given) == 1
     assert "no pool nobody was listed yet" in capsys.readouterr().err
