@@ -70,9 +70,9 @@ def _has_blobs(lake: Lake) -> bool:
     try:
         return any(True for zone in (*_ZONES, "expired") for _ in lake.storage.list(zone))
     except LakeError as error:
-        if "ContainerNotFound" in str(error):
+        if "there is no such container" in str(error):  # what the storage says, tried by a test
             raise NoLake(
-                f"no lake at {lake}: the container does not exist{_advice(None)}"
+                f"no lake at {lake}: there is no such container or account{_advice(None)}"
             ) from None
         raise
 
