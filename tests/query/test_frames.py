@@ -231,8 +231,12 @@ def test_polars_stays_out_of_commands_that_need_it_not(tmp_path: Path) -> None:
         "import sys; from pipeline import cli; cli.run(sys.argv[1:]); "
         "print('polars' in sys.modules, file=sys.stderr)"
     )
+    days.store(Lake(tmp_path), is_listed=True)
+    of = ["--lake", str(tmp_path)]
     for given in (
-        ["ask", "coverage", "--lake", str(tmp_path)],
+        ["ask", "coverage", *of],
+        ["node", "p", "n1", *of],
+        ["heatmap", *of],
         ["questions"],
         ["schema"],
         ["--help"],
