@@ -44,7 +44,7 @@ def test_benchmarks_are_found_by_name() -> None:
     assert names <= runner.benchmarks().keys()
 
 
-@pytest.mark.parametrize("name", ["snapshot", "bytes"])
+@pytest.mark.parametrize("name", ["snapshot", "bytes", "capture"])
 def test_whole_runs_work_on_tiny_fleets(name: str) -> None:
     """They check themselves that no node is missing."""
     figures = runner.benchmarks()[name].run(quick=True)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import re
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ def lay_out(folder: Path, pools: Mapping[str, Sequence[bytes]]) -> None:
     counts = [{"poolId": pool, "dedicated": {"total": 0}} for pool in pools]
     _put(folder / "pools", json.dumps({"value": told}).encode())
     _put(folder / "nodecounts", json.dumps({"value": counts}).encode())
+    _put(folder / "supportedimages", b'{"value":[]}')
     lists: dict[int, int] = {}
     for pages in pools.values():
         number = lists.setdefault(id(pages), len(lists))
@@ -57,6 +59,20 @@ def replies(folder: Path) -> dict[str, bytes]:
     return bodies
 
 
+#: A file on a node, whichever is asked for: its size, and the line it is full of.
+_FILE_BYTES, _LINE = 50_000, b"setup.sh: line 41: mount /mnt/scratch: permission denied\n"
+
+
+def _file(request: bytes) -> bytes:
+    """The answer to HEAD or GET of a file: plain, and of GET the range that is asked for."""
+    if request.startswith(b"HEAD"):
+        return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % _FILE_BYTES
+    wanted = re.search(rb"ocp-range: bytes=(\d+)-(\d+)", request, re.IGNORECASE)
+    assert wanted, request
+    body = (_LINE * (_FILE_BYTES // len(_LINE) + 1))[int(wanted[1]) : int(wanted[2]) + 1]
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
 async def _serve(folder: Path, seconds: float) -> None:
     bodies = replies(folder)
 
@@ -66,6 +82,10 @@ async def _serve(folder: Path, seconds: float) -> None:
                 asked = await reader.readuntil(b"\r\n\r\n")
                 path = asked.split(b" ", 2)[1].decode().partition("?")[0]
                 await asyncio.sleep(seconds)
+                if "/files/" in path:
+                    writer.write(_file(asked))
+                    await writer.drain()
+                    continue
                 body = bodies[path]
                 writer.write(
                     b"HTTP/1.1 200 OK\r\nContent-Type: application/json;odata=minimalmetadata\r\n"
