@@ -6,9 +6,8 @@ and of so few nodes that a run hardly takes longer.
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +29,7 @@ MAX_NODES = 20
 TAIL_BYTES = 4096
 #: As much again is read before it: a secret that the cut would halve is whole when it is masked.
 _BEFORE_BYTES = 4096
+_READ_BYTES = TAIL_BYTES + _BEFORE_BYTES
 #: One file may take so long.
 _FILE_SECONDS = 10.0
 _FILES = ("stderr", "stdout")
@@ -157,31 +157,30 @@ def _of_node(client: BatchClient, run: FailedRun, redactor: Redactor) -> list[di
 
 
 def _tail(client: BatchClient, run: FailedRun, path: str, redactor: Redactor) -> dict[str, object]:
-    """The end of a file: text, bytes, is_truncated, observed_at."""
+    """The end of a file: text, bytes, is_truncated, observed_at.
+
+    Most logs are short: their beginning is all of them, and tells the code where there is none. Of a
+    longer one HEAD tells the length, and so where its end is.
+    """
     where = (run.pool_id, run.node_id, path)
-    length = _or_code(lambda: client.file_size(*where), client, where)
-    first = max(0, length - TAIL_BYTES - _BEFORE_BYTES)
-    if length:
-        data, observed_at = client.file_part(*where, first, length - 1)
-    else:
-        data, observed_at = b"", None
+    observed_at: datetime | None = None
+    try:
+        data, observed_at = client.file_part(*where, 0, _READ_BYTES - 1)
+        length = len(data)  # more than was asked for: a service without ranges sends all
+    except ExtractError as error:
+        if error.code != "InvalidRange" and error.status != 416:
+            raise
+        data, length = b"", client.file_size(*where)  # an empty file may have no range
+    if length == _READ_BYTES:
+        length = client.file_size(*where)
+        if length > _READ_BYTES:
+            data, observed_at = client.file_part(*where, length - _READ_BYTES, length - 1)
     return {
-        "text": _readable(data[-(TAIL_BYTES + _BEFORE_BYTES) :], redactor),
+        "text": _readable(data[-_READ_BYTES:], redactor),
         "bytes": length,
         "is_truncated": length > TAIL_BYTES,
         "observed_at": observed_at,
     }
-
-
-def _or_code(ask: Callable[[], int], client: BatchClient, where: tuple[str, str, str]) -> int:
-    """What a HEAD says; where it fails a GET is asked, for only that has a code in its body."""
-    try:
-        return ask()
-    except ExtractError as error:
-        if not re.fullmatch(r"HTTP 4\d\d", error.code):
-            raise
-        client.file_part(*where, 0, 0)
-        raise
 
 
 def _readable(data: bytes, redactor: Redactor) -> str:

@@ -1,6 +1,7 @@
 """What ``--capture-start-task-output`` costs: a snapshot of 10,000 nodes with 20 new failures.
 
-The pages and the service are those of ``bench_snapshot``; of each of 20 nodes two files are read.
+The service is on this machine and answers at once; how much more it is where every answer takes 100 ms
+stands beside it. Of each of 20 nodes two files of 3 kB are read.
 """
 
 from __future__ import annotations
@@ -50,33 +51,45 @@ def run(quick: bool) -> list[Figure]:
         pool: with_failures(pages, _FAILED // pools)
         for pool, pages in emulated(pools, nodes).items()
     }
-    costs: dict[bool, list[processes.Cost]] = {False: [], True: []}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        lay_out(folder, account)
-        with served(folder, LATENCY_SECONDS) as environment:
-            for number in range(rounds):
-                for captures in (False, True):
-                    lake = folder / f"lake{number}{captures}.d"
-                    settings = lake.with_suffix(".toml")
-                    settings.write_text(f"capture_start_task_output = {str(captures).lower()}\n")
-                    costs[captures].append(
-                        processes.snapshot({**environment, "NODELAKE_CONFIG": str(settings)}, lake)
-                    )
-                    files = [*(lake / "landing" / "start_task_output").rglob("*.parquet")]
-                    stored = sum(pq.read_metadata(file).num_rows for file in files)
-                    assert stored == (2 * _FAILED if captures else 0), "an output is missing"
-    details = {
-        "nodes": pools * nodes,
-        "failed": _FAILED,
-        "with": [vars(cost) for cost in costs[True]],
-        "without": [vars(cost) for cost in costs[False]],
-    }
-    ratio = statistics.median(
-        one.wall_seconds / other.wall_seconds
-        for one, other in zip(costs[True], costs[False], strict=True)
-    )
     what = (
         f"`snapshot --capture-start-task-output`, {pools * nodes:,} nodes, {_FAILED} new failures"
     )
-    return [Figure(f"{what}: wall against without", ratio, 1.1, "", details)]
+    figures = []
+    for seconds, limit in ((0.0, 1.1), (LATENCY_SECONDS, None)):
+        with tempfile.TemporaryDirectory() as name:
+            costs = _costs(Path(name), account, seconds, rounds)
+        ratio = statistics.median(
+            one.wall_seconds / other.wall_seconds
+            for one, other in zip(costs[True], costs[False], strict=True)
+        )
+        details = {
+            "nodes": pools * nodes,
+            "failed": _FAILED,
+            "latency_seconds": seconds,
+            "with": [vars(cost) for cost in costs[True]],
+            "without": [vars(cost) for cost in costs[False]],
+        }
+        where = f", {seconds * 1000:g} ms an answer" if seconds else ""
+        figures.append(Figure(f"{what}{where}: wall against without", ratio, limit, "", details))
+    return figures
+
+
+def _costs(
+    folder: Path, account: dict[str, list[bytes]], seconds: float, rounds: int
+) -> dict[bool, list[processes.Cost]]:
+    """The costs of snapshots with and without capture, that every output is there checked."""
+    costs: dict[bool, list[processes.Cost]] = {False: [], True: []}
+    lay_out(folder, account)
+    with served(folder, seconds) as environment:
+        for number in range(rounds):
+            for captures in (False, True):
+                lake = folder / f"lake{number}{captures}.d"
+                settings = lake.with_suffix(".toml")
+                settings.write_text(f"capture_start_task_output = {str(captures).lower()}\n")
+                costs[captures].append(
+                    processes.snapshot({**environment, "NODELAKE_CONFIG": str(settings)}, lake)
+                )
+                files = [*(lake / "landing" / "start_task_output").rglob("*.parquet")]
+                stored = sum(pq.read_metadata(file).num_rows for file in files)
+                assert stored == (2 * _FAILED if captures else 0), "an output is missing"
+    return costs

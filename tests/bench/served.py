@@ -60,7 +60,7 @@ def replies(folder: Path) -> dict[str, bytes]:
 
 
 #: A file on a node, whichever is asked for: its size, and the line it is full of.
-_FILE_BYTES, _LINE = 50_000, b"setup.sh: line 41: mount /mnt/scratch: permission denied\n"
+_FILE_BYTES, _LINE = 3_000, b"setup.sh: line 41: mount /mnt/scratch: permission denied\n"
 
 
 def _file(request: bytes) -> bytes:
@@ -69,7 +69,9 @@ def _file(request: bytes) -> bytes:
         return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % _FILE_BYTES
     wanted = re.search(rb"ocp-range: bytes=(\d+)-(\d+)", request, re.IGNORECASE)
     assert wanted, request
-    body = (_LINE * (_FILE_BYTES // len(_LINE) + 1))[int(wanted[1]) : int(wanted[2]) + 1]
+    body = (_LINE * (_FILE_BYTES // len(_LINE) + 1))[int(wanted[1]) : int(wanted[2]) + 1][
+        :_FILE_BYTES
+    ]
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 

@@ -194,9 +194,9 @@ def test_of_many_nodes_twenty_are_asked_pools_in_turn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "code", "requests"),
     [
-        ("node_unusable", "NodeStateUnusable", 2),
-        ("node_not_found", "NodeNotFound", 2),
-        ("file_not_found", "FileNotFound", 4),
+        ("node_unusable", "NodeStateUnusable", 1),
+        ("node_not_found", "NodeNotFound", 1),
+        ("file_not_found", "FileNotFound", 2),
     ],
 )
 def test_a_node_that_refuses_costs_its_rows_only(
@@ -252,30 +252,38 @@ def test_what_is_no_utf8_is_readable(data: bytes, text: str) -> None:
     assert output._readable(data, Redactor()) == text
 
 
-def test_a_service_without_ranges_answers_the_whole_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its end is kept all the same."""
+@pytest.mark.parametrize("size", [0, 1, 4096, 4097, 8191, 8192, 8193, 30_000])
+@pytest.mark.parametrize("kind", ["ranges", "no ranges", "no range of an empty file"])
+def test_a_file_of_any_size_is_read_to_its_end(tmp_path: Path, size: int, kind: str) -> None:
+    """By ranges, and by HEAD where it is long; whatever the service makes of a range."""
     service = failed_service(alpha=4)
     transport = service.emulator.transport()
+    content = bytes(ord("a") + number % 23 for number in range(size))
 
-    class Deaf(httpx.BaseTransport):
+    class Files(httpx.BaseTransport):
         def handle_request(self, request: httpx.Request) -> httpx.Response:
-            if "ocp-range" in request.headers:
-                monkeypatch.setattr(output, "TAIL_BYTES", 100)
-                monkeypatch.setattr(output, "_BEFORE_BYTES", 10)
-                big = b"y" * 5000 + b"the end"
-                return httpx.Response(200, stream=httpx.ByteStream(big))
-            return transport.handle_request(request)
+            if "/files/" not in request.url.path:
+                return transport.handle_request(request)
+            if request.method == "HEAD":
+                return httpx.Response(200, headers={"Content-Length": str(size)})
+            if kind == "no ranges":
+                return httpx.Response(200, stream=httpx.ByteStream(content))
+            if kind == "no range of an empty file" and not size:
+                return httpx.Response(416, json={"code": "InvalidRange", "message": {"value": "x"}})
+            first, last = map(int, request.headers["ocp-range"].removeprefix("bytes=").split("-"))
+            return httpx.Response(206, stream=httpx.ByteStream(content[first : last + 1]))
 
-    with service.client(transport=Deaf()) as client:
-        snapshot.run(
+    with service.client(transport=Files()) as client:
+        outcome = snapshot.run(
             service.account,
             Lake(tmp_path),
             client,
             clock=lambda: service.emulator.fleet.now,
             capture_start_task_output=True,
         )
-    texts = [row["text"] for row in stored(tmp_path) if row["text"]]
-    assert texts
-    assert all(text.endswith("the end") for text in texts)
+    assert outcome.exit_code == 0
+    found = stored(tmp_path)
+    assert found
+    for row in found:
+        assert (row["bytes"], row["is_truncated"], row["error_code"]) == (size, size > 4096, None)
+        assert row["text"] == content[-4096:].decode()
