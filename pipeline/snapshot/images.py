@@ -19,7 +19,7 @@ from pipeline.snapshot.failure import Failure, check_link
 log = logging.getLogger("nodelake.snapshot")
 
 #: The list may take so long: it is no reason to keep a run waiting.
-_SECONDS = 10.0
+_SECONDS = 30.0
 
 
 def are_stored(lake: Lake, account: str, day: date) -> bool:
