@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 
 from pipeline import schema
+from pipeline.lake import damage, paths
 from pipeline.lake.manifest import LedgerFile, Manifests, Versioned, fact_versions, final_until
-from pipeline.lake.paths import (
-    LakeFile,
-    compacted_key,
-    damaged,
-    date_of,
-    end_of,
-    history_key,
-    is_label,
-    landing_key,
-    list_files,
-    list_landing,
-    manifest_key,
-    misnamed,
-    moment_of,
-    refuse_old_layout,
-    watermark_key,
-)
-from pipeline.lake.table_file import read, read_metadata, read_names
-from pipeline.lake.view import ListingSpan, MissingFact, Reason, View
+from pipeline.lake.paths import LakeFile, list_files, list_landing, moment_of
+from pipeline.lake.table_file import has_columns, read, read_metadata
+from pipeline.lake.view import ListingSpan, View
 from pipeline.lake.watermark import read_watermarks
 from pipeline.schema.facts import AccountDay
 from pipeline.storage import Entry, LakeError, Missing, Storage
@@ -38,8 +22,10 @@ from pipeline.storage import Entry, LakeError, Missing, Storage
 DATA = b"nodelake.data"
 #: How often a view is begun again where a file was swept or expired meanwhile.
 _TRIES = 5
-#: Days between two listings, at most, over which history is built.
-GAP = 31
+_TABLES = [table.name for table in schema.DATA_TABLES]
+_COUNTS = [f"{name}_rows" for name in _TABLES]
+
+Closed = dict[AccountDay, list[LakeFile]]
 
 
 @dataclass(frozen=True)
@@ -74,18 +60,18 @@ class Catalog:
             LakeError: the file is no ledger file of that snapshot.
         """
         if snapshot_id not in self._rows:
-            key = landing_key("snapshots", snapshot_id)
-            names = {table.name: f"{table.name}_rows" for table in schema.DATA_TABLES}
-            columns = ["account", "snapshot_id", "pool_listing_finished_at", *names.values()]
+            key = paths.landing_key("snapshots", snapshot_id)
+            columns = ["account", "snapshot_id", "pool_listing_finished_at", *_COUNTS]
             rows = read(self.storage, key, columns).to_pylist()
-            if len(rows) != 1 or not is_label(rows[0].get("account") or ""):
-                raise damaged(self.storage, key, "not one ledger row of an account")
-            if rows[0]["snapshot_id"] != snapshot_id:
-                what = f"by its name it is of {snapshot_id}, its row is of {rows[0]['snapshot_id']}"
-                raise misnamed(self.storage, key, what)
-            counts = {table: rows[0].get(column) for table, column in names.items()}
-            listed_at = rows[0].get("pool_listing_finished_at")
-            self._rows[snapshot_id] = LedgerRow(rows[0]["account"], counts, listed_at)
+            if len(rows) != 1 or not paths.is_label(rows[0].get("account") or ""):
+                raise paths.damaged(self.storage, key, "not one ledger row of an account")
+            row = rows[0]
+            if row["snapshot_id"] != snapshot_id:
+                what = f"by its name it is of {snapshot_id}, its row is of {row['snapshot_id']}"
+                raise paths.misnamed(self.storage, key, what)
+            counts = {table: row.get(f"{table}_rows") for table in _TABLES}
+            listed_at = row.get("pool_listing_finished_at")
+            self._rows[snapshot_id] = LedgerRow(row["account"], counts, listed_at)
         return self._rows[snapshot_id]
 
     def landed_row(self, snapshot_id: str) -> LedgerRow | None:
@@ -106,46 +92,37 @@ class Catalog:
     def _ledger(self, file: LakeFile) -> tuple[LedgerFile, tuple[str, ...]]:
         known = file.key, file.entry.etag
         if known not in self._ledgers:
-            counts = {table.name: f"{table.name}_rows" for table in schema.DATA_TABLES}
-            rows = read(self.storage, file.key, ["snapshot_id", "account", *counts.values()])
+            rows = read(self.storage, file.key, ["snapshot_id", "account", *_COUNTS])
             ids = tuple(sorted(rows["snapshot_id"].to_pylist()))
             accounts = " and ".join(sorted(map(str, set(rows["account"].to_pylist()))))
-            if accounts != file.account:
-                what = f"by its name it is of account {file.account}, its rows are of {accounts}"
-                raise misnamed(self.storage, file.key, what)
-            if {date_of(id_) for id_ in ids} != {file.day} or file.late_id not in (None, *ids):
-                raise misnamed(self.storage, file.key, f"its rows are of {ids[0]} to {ids[-1]}")
+            days = {paths.date_of(id_) for id_ in ids}
+            if accounts != file.account or days != {file.day} or file.late_id not in (None, *ids):
+                what = f"by its name it is of account {file.account} and {file.late_id or file.day}"
+                what += f", its rows are of {accounts}, {ids[0]} to {ids[-1]}"
+                raise paths.misnamed(self.storage, file.key, what)
             named = read_metadata(self.storage, file.key).get(DATA)
+            counts = {t: n for t, n in zip(_TABLES, _COUNTS, strict=True) if n in rows.column_names}
             data: dict[str, int | None] = (
                 json.loads(named)
                 if named
-                else {t: None for t, name in counts.items() if any(rows[name].to_pylist())}
+                else {t: None for t, n in counts.items() if any(rows[n].to_pylist())}
             )
             self._ledgers[known] = LedgerFile(file.entry.size, len(ids), data), ids
         return self._ledgers[known]
 
     def is_committed(self, snapshot_id: str) -> bool:
         """Whether the snapshot exists for readers, in landing or compacted."""
-        if self.storage.find(landing_key("snapshots", snapshot_id)):
+        if self.storage.find(paths.landing_key("snapshots", snapshot_id)):
             return True
-        folder = f"compacted/snapshots/date={date_of(snapshot_id).isoformat()}"
-        return any(snapshot_id in self.ids(f) for f in list_files(self.storage, folder))
+        folder = f"compacted/snapshots/date={paths.date_of(snapshot_id).isoformat()}"
+        return any(snapshot_id in self.ids(file) for file in list_files(self.storage, folder))
 
-    def closed(self) -> dict[AccountDay, list[LakeFile]]:
+    def closed(self) -> Closed:
         """The ledger files of every account-day that is closed."""
-        found: dict[AccountDay, list[LakeFile]] = defaultdict(list)
+        found: Closed = defaultdict(list)
         for file in list_files(self.storage, "compacted/snapshots"):
             found[file.account, file.day].append(file)
         return found
-
-    def torn(self, file: LakeFile, ledger: LedgerFile, entries: Mapping[str, Entry]) -> list[str]:
-        """The keys of data files that a ledger file commits and that are not there as it names them."""
-        keys = {file.beside(table): size for table, size in ledger.data.items()}
-        return [
-            key
-            for key, size in keys.items()
-            if key not in entries or size not in (None, entries[key].size)
-        ]
 
     def load(self) -> View:
         """The view of the lake as it is now.
@@ -161,220 +138,182 @@ class Catalog:
         return self._load()
 
     def _load(self) -> View:
-        refuse_old_layout(self.storage)
+        paths.refuse_old_layout(self.storage)
         # A snapshot moves from landing to compacted: listed in this order it is in one of them.
         landed = list_landing(self.storage, "snapshots")
         closed = self.closed()
-        listed = {file.key for files in closed.values() for file in files}
-        in_landing = {t.name: list_landing(self.storage, t.name) for t in schema.DATA_TABLES}
-        names = {f.beside(t.name) for fs in closed.values() for f in fs for t in schema.DATA_TABLES}
-        data = {entry.key: entry for entry in self.storage.entries("compacted", names)}
+        in_landing = {table: list_landing(self.storage, table) for table in _TABLES}
+        there = {file.key: file for files in closed.values() for file in files}
+        beside = [file.beside(table) for file in there.values() for table in _TABLES]
+        data = {entry.key: entry for entry in self.storage.entries("compacted", beside)}
         manifests = self.manifests.load()
         facts = {
-            history_key(fact, m.date, m.account): (fact, m.whose)
+            paths.history_key(fact, m.date, m.account): (fact, m.whose)
             for m, _ in manifests.values()
             for fact in m.files
         }
         built = {entry.key: entry for entry in self.storage.entries("history", facts)}
-        changed = self.manifests.changed(manifests)
+        every_day = {*manifests}
+        for whose in self.manifests.changed(manifests):
+            del manifests[whose]
         # Last: whose data an expiry has begun to delete has its watermark by now.
         watermarks = read_watermarks(self.storage)
+        expired = {w for w in {*closed, *manifests} if w[0] in watermarks}
+        expired = {(who, day) for who, day in expired if watermarks[who].has_expired(day)}
+        for whose in expired & closed.keys():
+            del closed[whose]
+        missing = damage.missing_keys(manifests, every_day, built, there.keys(), closed, watermarks)
+        ledgers, broken = self._ledgers_of(closed, landed, data, manifests, missing)
 
-        expired = {who: w.expired_through for who, w in watermarks.items() if w.has_expired}
-        sealed = {who: watermarks[who].sealed_until for who in expired}
-
-        def is_expired(account: str, day: date) -> bool:
-            return day <= expired.get(account, date.min)
-
-        closed = {whose: files for whose, files in closed.items() if not is_expired(*whose)}
-        ledgers, missing = self._ledgers_of(closed, landed, data, manifests)
-        final = final_until(manifests.values())
         waiting = self._waiting(landed, closed)
+        final = final_until(manifests.values())
         late: dict[AccountDay, set[str]] = defaultdict(set)
-        touched = {day for _, day in (*closed, *manifests)} | {*expired.values()}
-        latest = max((*final.values(), *map(end_of, expired.values())), default=None)
+        refused = set()
+        touched = {day for _, day in (*closed, *manifests)}
+        latest = max(
+            (*final.values(), *(w.sealed_until for w in watermarks.values())), default=None
+        )
         for id_, file in [*waiting.items()]:
             if file.day in touched or (latest and moment_of(id_) <= latest):
-                row = self.ledger_row(id_)
-                until = final.get(row.account)
-                if is_expired(row.account, file.day) or (until and row.earliest(id_) <= until):
-                    del waiting[id_]  # refused: its writer withdraws it
+                try:
+                    row = self.ledger_row(id_)
+                except Missing:
+                    raise
+                except LakeError:
+                    continue  # a query names it
+                until, watermark = final.get(row.account), watermarks.get(row.account)
+                is_gone = watermark is not None and watermark.has_expired(file.day)
+                if is_gone or (until and row.earliest(id_) <= until):
+                    refused.add(id_)  # its writer withdraws it
+                    del waiting[id_]
                 else:
                     late[row.account, file.day].add(id_)
 
         visible = {file.key for files in closed.values() for file in files}
         visible |= {file.key for file in waiting.values()}
-        intact: set[AccountDay] = set()
-        current: set[AccountDay] = set()
-        missing_facts: list[MissingFact] = []
         versions = fact_versions()
-        for whose, (m, _) in manifests.items():
-            lacking = [
-                key
-                for fact, size in m.files.items()
-                if (key := history_key(fact, m.date, m.account)) not in built
-                or built[key].size != size
-            ]
-            has_rows = not (m.is_final or is_expired(*whose))
-            if m.state == "complete" and whose not in changed:
-                if has_rows and not lacking and m.facts == versions:
-                    intact.add(whose)
-                    own = {f.stem: f.entry.size for f in closed.get(whose, ())}
-                    if (
-                        own == {stem: each.bytes for stem, each in m.own.items()}
-                        and whose not in late
-                        and visible.issuperset(m.ledger_files)
-                    ):
-                        current.add(whose)
-                elif not has_rows:
-                    current.add(whose)
-            if not has_rows and whose not in changed:
-                for key in lacking:
-                    missing[facts[key][0]].append(self.storage.url(key))
-                for fact, version in versions.items():
-                    if m.facts.get(fact) != version:
-                        is_old = fact in m.facts
-                        why: Reason = "older version" if is_old else "newer fact"
-                        missing_facts.append((*whose, fact, why))
-            for stem in m.own if not is_expired(*whose) else ():
-                if (key := compacted_key("snapshots", m.date, stem)) not in listed:
-                    missing["snapshots"].append(self.storage.url(key))
-        for account in final.keys() - watermarks.keys():
-            missing["snapshots"].append(self.storage.url(watermark_key(account)))
-        for account, day in _holes(closed, manifests, expired, sealed):
-            missing["manifests"].append(self.storage.url(manifest_key(day, account)))
-
-        files: dict[str, list[Entry]] = {"snapshots": [f.entry for f in waiting.values()]}
-        for fs in closed.values():
-            files["snapshots"] += [file.entry for file in fs]
-        for table, there in in_landing.items():
-            files[table] = [file.entry for id_, file in there.items() if id_ in waiting]
-        for key in ledgers:
-            for table in ledgers[key].data:
-                beside = key.replace("/snapshots/", f"/{table}/", 1)
-                if beside in data:
-                    files[table].append(data[beside])
+        fixed = {w for w, (m, _) in manifests.items() if m.is_final or w in expired}
+        complete = {w for w, (m, _) in manifests.items() if m.state == "complete"}
+        intact = {
+            whose
+            for whose in complete - fixed
+            if manifests[whose].manifest.facts == versions
+            and not damage.absent(manifests[whose].manifest, built)
+        }
+        current = complete & fixed | {
+            whose
+            for whose in intact - late.keys()
+            if _own(closed.get(whose, ())) == manifests[whose].manifest.own_bytes
+            and visible.issuperset(manifests[whose].manifest.ledger_files)
+        }
+        files = {"snapshots": [there[key].entry for key in ledgers]}
+        files["snapshots"] += [file.entry for file in waiting.values()]
+        for table, landing in in_landing.items():
+            files[table] = [file.entry for id_, file in landing.items() if id_ in waiting]
+            keys = [there[key].beside(table) for key, led in ledgers.items() if table in led.data]
+            files[table] += [data[key] for key in keys if key in data]
         history: dict[str, list[Entry]] = defaultdict(list)
         for key, entry in built.items():
             fact, whose = facts[key]
             if whose in current and entry.size == manifests[whose].manifest.files[fact]:
                 history[fact].append(entry)
         return View(
-            tuple(sorted(waiting)),
-            {table: self._urls(found) for table, found in files.items()},
-            {whose: tuple(found) for whose, found in closed.items()},
-            {whose: frozenset(ids) for whose, ids in late.items()},
-            tuple(self._spans(closed, waiting, manifests)),
-            self.ids,
-            ledgers,
-            manifests,
-            frozenset(intact),
-            {fact: self._urls(entries) for fact, entries in history.items()},
-            tuple(sorted(current)),
-            tuple(
-                sorted(w for w in current if manifests[w].manifest.is_final and not is_expired(*w))
+            waiting=tuple(sorted(waiting)),
+            files={table: self._urls(found) for table, found in files.items()},
+            closed={whose: tuple(found) for whose, found in closed.items()},
+            late={whose: frozenset(ids) for whose, ids in late.items()},
+            spans=tuple(_spans(closed, waiting, manifests)),
+            ids_of=self.ids,
+            ledgers=ledgers,
+            broken=broken,
+            refused=frozenset(refused),
+            manifests=manifests,
+            watermarks=watermarks,
+            intact=frozenset(intact),
+            history={fact: self._urls(entries) for fact, entries in history.items()},
+            history_days=tuple(sorted(current)),
+            final_days=tuple(sorted((current & fixed) - expired)),
+            missing_facts=tuple(
+                sorted(damage.missing_facts([manifests[whose].manifest for whose in fixed]))
             ),
-            final,
-            sealed,
-            tuple(sorted(missing_facts)),
-            {self.storage.url(e.key): e.etag for found in history.values() for e in found},
-            {name: tuple(sorted(urls)) for name, urls in missing.items()},
-            {t: tuple(sorted(waiting.keys() - there)) for t, there in in_landing.items()},
-            frozenset(table for table, found in files.items() if self._is_older(table, found)),
+            versions={self.storage.url(e.key): e.etag for es in history.values() for e in es},
+            missing={
+                name: tuple(sorted({self.storage.url(key) for key in keys}))
+                for name, keys in missing.items()
+                if keys
+            },
+            without_rows={t: tuple(sorted(waiting.keys() - ids)) for t, ids in in_landing.items()},
+            older=frozenset(t for t, es in files.items() if not has_columns(self.storage, t, es)),
         )
 
     def _ledgers_of(
         self,
-        closed: dict[AccountDay, list[LakeFile]],
+        closed: Closed,
         landed: Collection[str],
         data: Mapping[str, Entry],
         manifests: Mapping[AccountDay, Versioned],
-    ) -> tuple[dict[str, LedgerFile], dict[str, list[str]]]:
-        """What each closed file commits: as the day's manifest says of just these bytes, or the file.
+        missing: dict[str, list[str]],
+    ) -> tuple[dict[str, LedgerFile], dict[str, LakeFile]]:
+        """What each closed file commits, and those whose data files are not the ones that it commits.
 
         A ledger file over another compaction's data files does not count while landing has all its
-        snapshots: it is taken out of ``closed``. Also returns the data files that are missing.
+        snapshots: it leaves ``closed``. Of another one the data files join ``missing``.
         """
         ledgers: dict[str, LedgerFile] = {}
         unknown: list[LakeFile] = []
         for whose, files in closed.items():
             own = manifests[whose].manifest.own if whose in manifests else {}
             for file in files:
-                known = own.get(file.stem)
+                known = own.get(file.stem)  # the manifest says of just these bytes, or the file
                 if known and known.bytes == file.entry.size:
                     ledgers[file.key] = known
                 else:
                     unknown.append(file)
         read_now = self.storage.many(self.ledger, unknown)
         ledgers.update(zip((file.key for file in unknown), read_now, strict=True))
-        missing: dict[str, list[str]] = defaultdict(list)
+        broken = {}
         for whose, files in [*closed.items()]:
             for file in [*files]:
-                torn = self.torn(file, ledgers[file.key], data)
-                if torn and all(id_ in landed for id_ in self.ids(file)):
-                    files.remove(file)
-                    del ledgers[file.key]
-                    continue
-                for key in torn:
-                    missing[key.split("/")[1]].append(self.storage.url(key))
+                sizes = {file.beside(t): size for t, size in ledgers[file.key].data.items()}
+                torn = [
+                    k for k, n in sizes.items() if k not in data or n not in (None, data[k].size)
+                ]
+                if torn:
+                    broken[file.key] = file
+                    if all(id_ in landed for id_ in self.ids(file)):
+                        files.remove(file)
+                        del ledgers[file.key]
+                    else:
+                        for key in torn:
+                            missing[key.split("/")[1]].append(key)
             if not files:
                 del closed[whose]
-        return ledgers, missing
+        return ledgers, broken
 
-    def _waiting(
-        self, landed: Mapping[str, LakeFile], closed: Mapping[AccountDay, list[LakeFile]]
-    ) -> dict[str, LakeFile]:
+    def _waiting(self, landed: Mapping[str, LakeFile], closed: Closed) -> dict[str, LakeFile]:
         """What is in landing and not compacted; ids are read only of the days that landing has too."""
         days = {file.day for file in landed.values()}
         files = [file for (_, day), found in closed.items() if day in days for file in found]
         compacted: set[str] = set().union(*self.storage.many(self.ids, files))
         return {id_: file for id_, file in landed.items() if id_ not in compacted}
 
-    def _spans(
-        self,
-        closed: Mapping[AccountDay, list[LakeFile]],
-        waiting: Mapping[str, LakeFile],
-        manifests: Mapping[AccountDay, Versioned],
-    ) -> Iterator[ListingSpan]:
-        for (account, day), files in sorted(closed.items()):
-            own = {file.stem: file.entry.size for file in files}
-            m = manifests[account, day].manifest if (account, day) in manifests else None
-            if m is None or own != {stem: each.bytes for stem, each in m.own.items()}:
-                yield account, day, None, None
-            elif m.first_listing_at:
-                yield account, day, m.first_listing_at, m.last_listing_at
-        for day in sorted({file.day for file in waiting.values()}):
-            yield None, day, None, None
-
     def _urls(self, entries: Iterable[Entry]) -> tuple[str, ...]:
         return tuple(self.storage.url(key) for key in sorted(entry.key for entry in entries))
 
-    def _is_older(self, table: str, entries: list[Entry]) -> bool:
-        """Whether some file lacks a column: the one that was written first decides for all."""
-        if not entries:
-            return False
-        oldest = min(entries, key=lambda entry: entry.modified)
-        names = {column.name for column in schema.TABLES[table].stored}
-        try:
-            return bool(names - read_names(self.storage, oldest.key))
-        except Missing:
-            raise
-        except LakeError:
-            return False  # the query that reads it names it
+
+def _own(files: Iterable[LakeFile]) -> dict[str, int]:
+    return {file.stem: file.entry.size for file in files}
 
 
-def _holes(
-    closed: Collection[AccountDay],
-    manifests: Collection[AccountDay],
-    expired: Mapping[str, date],
-    sealed: Mapping[str, datetime],
-) -> Iterator[AccountDay]:
-    """Days whose manifest was there when rows expired, and is not any more."""
-    for (account, day), (other, later) in itertools.pairwise(sorted(manifests)):
-        if account == other and 1 < (later - day).days <= GAP:
-            for number in range(1, (later - day).days):
-                if day + timedelta(number) <= expired.get(account, date.min):
-                    yield account, day + timedelta(number)
-    for account, day in closed:
-        if account in sealed and end_of(day) <= sealed[account] and (account, day) not in manifests:
-            yield account, day
+def _spans(
+    closed: Closed, waiting: Mapping[str, LakeFile], manifests: Mapping[AccountDay, Versioned]
+) -> Iterator[ListingSpan]:
+    """When the listings of each day ended: as its manifest says, if that is of just these files."""
+    for (account, day), files in sorted(closed.items()):
+        m = manifests[account, day].manifest if (account, day) in manifests else None
+        if m is None or _own(files) != m.own_bytes:
+            yield account, day, None, None
+        elif m.first_listing_at:
+            yield account, day, m.first_listing_at, m.last_listing_at
+    for day in sorted({file.day for file in waiting.values()}):
+        yield None, day, None, None

@@ -46,6 +46,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When the last listing of the window ended."""
 
     @property
+    def own_bytes(self) -> dict[str, int]:
+        """The bytes of each of the day's own ledger files."""
+        return {stem: file.bytes for stem, file in self.own.items()}
+
+    @property
     def whose(self) -> AccountDay:
         """The account and the day."""
         return self.account, self.date

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import schema
 from pipeline.storage import Entry, LakeError, Missing, Over, Storage
 
 #: Rows a table gathers before they are written as one row group: large enough to compress well,
@@ -181,10 +182,19 @@ def survey(storage: Storage, key: str) -> tuple[int, Counter[str]]:
         return footer.num_rows, values
 
 
-def read_names(storage: Storage, key: str) -> set[str]:
-    """The columns a file has. Raises as ``read``."""
-    with storage.open(key) as source, _read_errors(storage, key):
-        return set(pq.ParquetFile(source).schema_arrow.names)
+def has_columns(storage: Storage, table: str, files: Sequence[Entry]) -> bool:
+    """Whether files have every column of a table's schema: the one written first decides for all."""
+    if not files:
+        return True
+    oldest = min(files, key=lambda entry: entry.modified)
+    names = {column.name for column in schema.TABLES[table].stored}
+    try:
+        with storage.open(oldest.key) as source, _read_errors(storage, oldest.key):
+            return names <= set(pq.ParquetFile(source).schema_arrow.names)
+    except Missing:
+        raise
+    except LakeError:
+        return True  # a query that reads the file names it
 
 
 def read_metadata(storage: Storage, key: str) -> dict[bytes, bytes]:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
-from typing import Literal
 
+from pipeline.lake.damage import MissingFact
 from pipeline.lake.manifest import LedgerFile, Versioned
 from pipeline.lake.paths import LakeFile, date_of, landing_key
+from pipeline.lake.watermark import Watermark
 from pipeline.schema.facts import AccountDay
 
 ListingSpan = tuple[str | None, date, datetime | None, datetime | None]
@@ -17,10 +18,6 @@ ListingSpan = tuple[str | None, date, datetime | None, datetime | None]
 
 No times, and for landing no account, where only the files say.
 """
-
-Reason = Literal["newer fact", "older version"]
-MissingFact = tuple[str, date, str, Reason]
-"""An account, a day without rows, and a fact that its history lacks, or has of an older version."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +40,10 @@ class View:
     """Reads the snapshots of a committed file."""
     ledgers: Mapping[str, LedgerFile] = field(default_factory=dict)
     """What each of the ``closed`` files commits, by key."""
+    broken: Mapping[str, LakeFile] = field(default_factory=dict)
+    """By key, the committed ledger files whose data files are not those that they name."""
+    refused: frozenset[str] = frozenset()
+    """Snapshots in landing that came below the seal: their writers withdraw them."""
     manifests: Mapping[AccountDay, Versioned] = field(default_factory=dict)
     intact: frozenset[AccountDay] = frozenset()
     """The days whose manifest is complete, of today's facts, and whose files are all there."""
@@ -52,10 +53,7 @@ class View:
     """The account-days whose history is current, or final."""
     final_days: tuple[AccountDay, ...] = ()
     """Of those, the days above the expiry watermark that depend on expired rows: never rebuilt."""
-    final_until: Mapping[str, datetime] = field(default_factory=dict)
-    """By account, the latest listing that final history was built with: nothing was added since."""
-    sealed_until: Mapping[str, datetime] = field(default_factory=dict)
-    """By account whose rows have begun to expire, its seal: no manifest below it is written anew."""
+    watermarks: Mapping[str, Watermark] = field(default_factory=dict)
     missing_facts: tuple[MissingFact, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     """The version of each file of ``history``."""

@@ -25,10 +25,13 @@ class Watermark(msgspec.Struct, frozen=True, kw_only=True):
     sealed_until: datetime = _BEGINNING
     expired_through: date = date.min
 
-    @property
-    def has_expired(self) -> bool:
-        """Whether any day has."""
-        return self.expired_through > date.min
+    def has_expired(self, day: date) -> bool:
+        """Whether the rows of a day are gone."""
+        return day <= self.expired_through
+
+    def is_final(self, moment: datetime) -> bool:
+        """Whether no manifest of a day that ended by then may be written anew: rows have expired."""
+        return self.seals(moment) and self.expired_through > date.min
 
     def seals(self, moment: datetime) -> bool:
         """Whether nothing of that moment may be added."""

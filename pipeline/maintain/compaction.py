@@ -9,19 +9,19 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from pipeline import schema
-from pipeline.lake import Lake, LakeFile, compacted_key, late_stem
+from pipeline.lake import Lake, View, compacted_key, date_of, late_stem
 from pipeline.lake.catalog import DATA
 from pipeline.lake.day_file import Damaged, DayFile, sorted_rows
-from pipeline.lake.manifest import final_until
-from pipeline.lake.paths import end_of, landing_key, refuse_old_layout
-from pipeline.lake.watermark import read_watermark, read_watermarks
-from pipeline.maintain.history import MEMORY_ADVICE, FactBuilder, HistoryBuild
+from pipeline.lake.paths import end_of, landing_key
+from pipeline.maintain.facts import MEMORY_ADVICE, FactBuilder
+from pipeline.maintain.history import HistoryBuild
+from pipeline.maintain.report import Report
 from pipeline.maintain.sweep import sweep_account, sweep_orphans
-from pipeline.storage import Changed, Entry, LakeError, Lock, Locked, Missing
+from pipeline.schema.facts import AccountDay
+from pipeline.storage import Changed, Entry, LakeError, Lock, Locked
 
 log = logging.getLogger("nodelake.compact")
 
@@ -29,31 +29,6 @@ log = logging.getLogger("nodelake.compact")
 CLOSES_AFTER = timedelta(seconds=240) + timedelta(minutes=15)
 #: What readers may still need a file for, after it was replaced.
 GRACE = timedelta(minutes=60)
-
-
-@dataclass
-class Report:
-    """What a compaction did."""
-
-    days: int = 0
-    late: int = 0
-    snapshots: int = 0
-    rows: int = 0
-    history_days: int = 0
-    swept: int = 0
-    orphans: int = 0
-    open_days: list[str] = field(default_factory=list)
-    """The account-days that stay open, each with its reason."""
-    locked: list[str] = field(default_factory=list)
-    """The accounts that another compaction or expiry is at work on."""
-    accounts: int = 0
-
-    @property
-    def exit_code(self) -> int:
-        """0 done, 3 some day stays open or some account was locked, 4 every account was locked."""
-        if self.locked and len(self.locked) == self.accounts:
-            return 4
-        return 3 if self.open_days or self.locked else 0
 
 
 def utc_now() -> datetime:
@@ -89,20 +64,21 @@ def compact(
         lake.Changed: another run wrote the same files, or a lock was lost: nothing is broken, run again.
         lake.LakeError: the lake cannot be read or written.
     """
-    refuse_old_layout(lake.storage)
     report = Report()
     now = clock()
 
     def is_closed(day: date) -> bool:
         return closes_at(day) <= now and (through is None or day <= through)
 
-    accounts, unreadable = _accounts(lake, is_closed)
+    view = lake.view()
+    waiting, unreadable = _waiting(lake, view, is_closed)
     report.open_days += [f"{day}: {why}" for day, why in unreadable.items()]
+    accounts = {account for account, _ in (*view.closed, *waiting)} | {*view.watermarks}
     report.accounts = len(accounts)
-    for account in accounts:
+    for account in sorted(accounts):
         try:
             with lake.lock("compaction", account) as lock:
-                _Account(lake, account, lock, report).close_days(is_closed, {*unreadable})
+                _Account(lake, account, lock, report).close_days(is_closed)
                 build = HistoryBuild(lake, account, lock, history)
                 build.run(is_closed)
                 report.history_days += build.built
@@ -121,19 +97,22 @@ def compact(
     return report
 
 
-def _accounts(lake: Lake, is_closed: Callable[[date], bool]) -> tuple[list[str], dict[date, str]]:
-    """Every account with something to do, and the days that hold a ledger file nobody can read."""
-    accounts = {account for account, _ in lake.catalog.closed()} | {*read_watermarks(lake.storage)}
+def _waiting(
+    lake: Lake, view: View, is_closed: Callable[[date], bool]
+) -> tuple[dict[AccountDay, list[str]], dict[date, str]]:
+    """The snapshots that wait for compaction, and the days with a ledger file nobody can read."""
+    waiting: dict[AccountDay, list[str]] = defaultdict(list)
     unreadable: dict[date, str] = {}
-    for snapshot_id, file in sorted(lake.landed("snapshots").items()):
-        if is_closed(file.day):
-            try:
-                accounts.add(lake.ledger_row(snapshot_id).account)
-            except Missing:
-                continue  # swept meanwhile
-            except LakeError as error:
-                unreadable.setdefault(file.day, str(error))
-    return sorted(accounts), unreadable
+    for snapshot_id in view.waiting:
+        day = date_of(snapshot_id)
+        try:
+            row = lake.catalog.landed_row(snapshot_id) if is_closed(day) else None
+        except LakeError as error:
+            unreadable.setdefault(day, str(error))
+        else:
+            if row:
+                waiting[row.account, day].append(snapshot_id)
+    return waiting, unreadable
 
 
 class _Account:
@@ -146,47 +125,25 @@ class _Account:
         self.lock = lock
         self.report = report
 
-    def close_days(self, is_closed: Callable[[date], bool], unreadable: set[date]) -> None:
+    def close_days(self, is_closed: Callable[[date], bool]) -> None:
         """Commits a day file for each day that is over, a late file for what came after."""
-        catalog = self.lake.catalog
-        landed = self.lake.landed("snapshots")
-        days = {file.day for file in landed.values()}
-        closed = catalog.closed().items()
-        files = [f for (who, day), fs in closed if who == self.account and day in days for f in fs]
-        files = [file for file in files if not self._reopen(file, landed)]
-        has_day_file = {file.day for file in files if file.late_id is None}
-        done = {id_ for file in files for id_ in catalog.ids(file)}
-        expired_through = read_watermark(self.storage, self.account)[0].expired_through
-        final = final_until(catalog.manifests.load().values()).get(self.account)
-        waiting: dict[date, list[str]] = defaultdict(list)
-        for snapshot_id, file in sorted(landed.items()):
-            if snapshot_id in done or file.day <= expired_through or not is_closed(file.day):
+        view = self.lake.view()
+        closed = {file.key for files in view.closed.values() for file in files}
+        for file in view.broken.values():
+            if file.account == self.account and file.key not in closed:
+                self.lock.check()  # it lies over another compaction's data; landing has its rows
+                self.storage.delete(file.entry)
+        waiting, unreadable = _waiting(self.lake, view, is_closed)
+        for (account, day), ids in sorted(waiting.items()):
+            if account != self.account:
                 continue
-            try:
-                row = self.lake.ledger_row(snapshot_id)
-            except LakeError:
-                continue  # named already; whose it is nobody knows
-            if row.account == self.account and not (final and row.earliest(snapshot_id) <= final):
-                waiting[file.day].append(snapshot_id)
-        for day, ids in sorted(waiting.items()):
-            if day in has_day_file:
+            files = view.closed.get((account, day), ())
+            if any(file.late_id is None for file in files):
                 for snapshot_id in ids:
                     stem = late_stem(self.account, snapshot_id)
                     self.report.late += self._try(day, stem, [snapshot_id])
             elif day not in unreadable:
                 self.report.days += self._try(day, self.account, ids)
-
-    def _reopen(self, file: LakeFile, landed: Mapping[str, LakeFile]) -> bool:
-        """Deletes a ledger file over another compaction's data, if landing has all its rows."""
-        ledger = self.lake.catalog.ledger(file)
-        keys = [file.beside(table) for table in ledger.data]
-        data = {entry.key: entry for entry in self.storage.entries("compacted", keys)}
-        if not self.lake.catalog.torn(file, ledger, data):
-            return False
-        if not all(id_ in landed for id_ in self.lake.compacted_ids(file)):
-            return False
-        self.lock.check()
-        return self.storage.delete(file.entry)
 
     def _try(self, day: date, stem: str, ids: list[str]) -> bool:
         try:

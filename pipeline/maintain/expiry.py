@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -12,10 +11,12 @@ import msgspec
 
 from pipeline.lake import Lake, View, date_of
 from pipeline.lake.manifest import Versioned, put_manifest
-from pipeline.lake.paths import day_of, end_of, list_files, refuse_old_layout
-from pipeline.lake.watermark import raise_watermark, read_watermark, read_watermarks
+from pipeline.lake.paths import day_of, end_of, list_files
+from pipeline.lake.watermark import raise_watermark, read_watermark
 from pipeline.maintain.compaction import utc_now
-from pipeline.maintain.history import FactBuilder, HistoryBuild
+from pipeline.maintain.facts import FactBuilder, connect
+from pipeline.maintain.history import HistoryBuild
+from pipeline.maintain.report import Expired
 from pipeline.maintain.sweep import delete_expired
 from pipeline.storage import Changed, LakeError, Lock, Locked
 
@@ -23,25 +24,6 @@ if TYPE_CHECKING:
     from pipeline.query import Connection
 
 log = logging.getLogger("nodelake.compact")
-
-
-@dataclass
-class Expired:
-    """What an expiry did."""
-
-    days: int = 0
-    history_days: int = 0
-    kept: list[str] = field(default_factory=list)
-    """What is old enough and was kept, each with its reason."""
-    locked: list[str] = field(default_factory=list)
-    accounts: int = 0
-
-    @property
-    def exit_code(self) -> int:
-        """0 done, 3 something was kept, 4 every account was locked."""
-        if self.locked and len(self.locked) == self.accounts:
-            return 4
-        return 3 if self.kept or self.locked else 0
 
 
 def expire(
@@ -67,10 +49,10 @@ def expire(
         lake.Changed: another run wrote the same files, or a lock was lost: nothing is broken, run again.
         lake.LakeError: the lake cannot be read or written.
     """
-    refuse_old_layout(lake.storage)
     report = Expired()
     today = today or clock().date()
-    accounts = {account for account, _ in lake.catalog.closed()} | {*read_watermarks(lake.storage)}
+    view = lake.view()
+    accounts = {account for account, _ in view.closed} | {*view.watermarks}
     report.accounts = len(accounts)
     for account in sorted(accounts):
         try:
@@ -95,7 +77,7 @@ def _expire_rows(
 ) -> None:
     """Raises the seal, looks for snapshots that came before, makes history final, raises the date."""
     try:
-        with build.connect() as connection:
+        with connect(lake) as connection:
             view = connection.view
             days = sorted(day for who, day in view.closed if who == account and day < limit)
             if not days:
@@ -160,12 +142,9 @@ def _stale(
 
 def _landed(lake: Lake, account: str, seal: datetime, view: View) -> str | None:
     """Why rows cannot go yet: landing holds a snapshot of the account at or below the seal."""
-    final = view.final_until.get(account)
-    for snapshot_id in sorted(lake.landed("snapshots")):
+    for snapshot_id in sorted(lake.landed("snapshots").keys() - view.refused):
         row = lake.catalog.landed_row(snapshot_id)
-        if row is None or row.account != account or row.earliest(snapshot_id) > seal:
-            continue
-        if final is None or row.earliest(snapshot_id) > final:
+        if row and row.account == account and row.earliest(snapshot_id) <= seal:
             return f"{snapshot_id} is in landing: compact first (again, after the grace period)"
     return None
 

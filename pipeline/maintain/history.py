@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import closing
-from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
 import msgspec
@@ -19,44 +16,14 @@ from pipeline.lake.day_file import ROWS_PER_GROUP
 from pipeline.lake.manifest import Manifest, Versioned, fact_versions, put_manifest
 from pipeline.lake.paths import end_of, landing_key, manifest_key
 from pipeline.lake.table_file import TableFile
+from pipeline.lake.watermark import Watermark
+from pipeline.maintain.facts import MEMORY_ADVICE, FactBuilder, connect, default_builder, listed
 from pipeline.storage import Changed, Entry, LakeError, Lock, Locked, Over
 
 if TYPE_CHECKING:
     from pipeline.query import Connection
 
 log = logging.getLogger("nodelake.compact")
-
-#: What DuckDB may take while it builds history; more goes to temporary files.
-MEMORY = "2GB"
-MEMORY_ADVICE = (
-    "not enough memory: give the process 3 GB (ulimit -v, the container's limit), and run again"
-)
-
-# When the first and the last listing of some snapshots ended: of the account, and of its pools.
-_LISTED = """
-select min(ended_at), max(ended_at) from (
-    select pool_listing_finished_at as ended_at, snapshot_id, account, date from snapshots
-    union all
-    select listing_finished_at, snapshot_id, account, date from pools
-) as listed
-where account = $account and snapshot_id in (select unnest($ids)) and date in ({days})
-"""
-
-
-class FactBuilder(Protocol):
-    """Builds facts from days: ``pipeline.query.history``."""
-
-    @property
-    def FACTS(self) -> Collection[str]:
-        """The facts' names."""
-
-    def build_day(
-        self, connection: Connection, account: str, day: date
-    ) -> Iterable[tuple[str, pa.RecordBatchReader | pa.Table]]:
-        """The facts of one account-day, by name."""
-
-    def windows(self, connection: Connection, account: str) -> Mapping[date, Collection[str]]:
-        """For each day of an account's record, the snapshots its facts are built from."""
 
 
 class Stale(NamedTuple):
@@ -80,15 +47,11 @@ class HistoryBuild:
     def __init__(
         self, lake: Lake, account: str, lock: Lock, builder: FactBuilder | None = None
     ) -> None:
-        if builder is None:
-            from pipeline.query import history
-
-            builder = history
         self.lake = lake
         self.storage = lake.storage
         self.account = account
         self.lock = lock
-        self.builder = builder
+        self.builder = builder or default_builder()
         self.windows: Mapping[date, Collection[str]] = {}
         self.built = 0
         self.waits: list[str] = []
@@ -101,7 +64,7 @@ class HistoryBuild:
         """
         missed = self.storage.missed
         try:
-            with self.connect() as connection:
+            with connect(self.lake) as connection:
                 stale = [each for each in self.stale(connection) if is_closed(each.day)]
                 # All before the first: no day may be current again while a neighbour's is stale.
                 begun = [self._begin(connection, each) for each in stale]
@@ -128,7 +91,7 @@ class HistoryBuild:
         view = connection.view
         windows = self.windows = self.builder.windows(connection, self.account)
         closed = {day for who, day in view.closed if who == self.account and self.builder.FACTS}
-        sealed = view.sealed_until.get(self.account)
+        watermark = view.watermarks.get(self.account, Watermark())
         found = []
         for day in sorted(closed | windows.keys()):
             ids = {*windows.get(day, ()), *view.compacted_on(self.account, day)}
@@ -137,7 +100,7 @@ class HistoryBuild:
                 continue
             if day not in closed and any(date_of(id_) == day for id_ in ids):
                 continue  # its rows are in landing only
-            if old is None and sealed and end_of(day) <= sealed:
+            if old is None and watermark.is_final(end_of(day)):
                 key = manifest_key(day, self.account)
                 self._wait(
                     f"{self.storage.url(key)}: the file is missing: restore it from a backup"
@@ -159,17 +122,6 @@ class HistoryBuild:
             )
             found.append(Stale(day, frozenset(ids), files, old, is_renamed))
         return found
-
-    def connect(self) -> closing[Connection]:
-        """A connection of bounded memory; what is more goes to temporary files."""
-        from pipeline import query
-
-        connection = query.connect(self.lake)
-        # DuckDB would take four fifths of the machine, and spill into the working directory.
-        connection.sql(f"set memory_limit = '{MEMORY}'")
-        spill = f"{tempfile.gettempdir()}/nodelake-spill-{os.getpid()}"
-        connection.sql(f"set temp_directory = '{spill}'")
-        return closing(connection)
 
     def _begin(self, connection: Connection, stale: Stale) -> Over:
         """Renews a manifest whose files were renamed; of any other day it says "being rebuilt".
@@ -211,8 +163,8 @@ class HistoryBuild:
     def _manifest(self, connection: Connection, stale: Stale, files: Mapping[str, int]) -> Manifest:
         view, day = connection.view, stale.day
         own = {f.stem: view.ledgers[f.key] for f in view.closed.get((self.account, day), ())}
-        first, last = self._listed(connection, {day}, view.compacted_on(self.account, day))
-        _, latest = self._listed(connection, {*map(date_of, stale.ids)}, stale.ids)
+        first, last = listed(connection, self.account, view.compacted_on(self.account, day))
+        _, latest = listed(connection, self.account, stale.ids)
         return Manifest(
             account=self.account,
             date=day,
@@ -224,17 +176,6 @@ class HistoryBuild:
             last_listing_at=last,
             latest_listing_at=latest,
         )
-
-    def _listed(
-        self, connection: Connection, days: Collection[date], ids: Collection[str]
-    ) -> tuple[datetime | None, datetime | None]:
-        """When the first and the last listing of these snapshots ended."""
-        dates = ", ".join(f"date '{day}'" for day in sorted(days))  # only their files are read
-        given = {"account": self.account, "ids": [*ids]}
-        with closing(connection.cursor()) as cursor:
-            found = cursor.execute(_LISTED.format(days=dates), given).fetchone()
-            first, last = found or (None, None)
-        return first, last
 
     def _put(self, key: str, rows: pa.RecordBatchReader | pa.Table) -> Entry:
         there = self.storage.find(key)

@@ -8,10 +8,9 @@ from datetime import date, datetime, timedelta
 
 from pipeline import schema
 from pipeline.lake import Lake, LakeFile
-from pipeline.lake.manifest import final_until
 from pipeline.lake.paths import list_files
-from pipeline.lake.watermark import read_watermark
-from pipeline.storage import Entry, LakeError, Lock, Locked
+from pipeline.lake.watermark import Watermark
+from pipeline.storage import Entry, Lock, Locked
 
 #: What nobody has committed by then was left by somebody who died.
 ORPHANED_AFTER = timedelta(days=1)
@@ -33,44 +32,37 @@ def sweep_account(
     Returns:
         Snapshots swept from landing, and files deleted that nobody had committed.
     """
-    catalog = lake.catalog
-    landed = lake.landed("snapshots")
-    closed = {day: files for (who, day), files in catalog.closed().items() if who == account}
-    days = {file.day for file in landed.values()}
-    days |= {file.day for table in _DATA for file in lake.landed(table).values()}
-    replaced: set[str] = set()
-    for day, files in closed.items():
-        for file in files if day in days else ():
-            ledger = catalog.ledger(file)
-            keys = [file.beside(table) for table in ledger.data]
-            data = {entry.key: entry for entry in lake.storage.entries("compacted", keys)}
-            if file.entry.modified + grace <= now and not catalog.torn(file, ledger, data):
-                replaced.update(catalog.ids(file))
+    view = lake.view()
+    landed = {table: lake.landed(table) for table in ("snapshots", *_DATA)}
+    days = {file.day for files in landed.values() for file in files.values()}
+    own = {whose: files for whose, files in view.closed.items() if whose[0] == account}
+    replaced = {
+        id_
+        for (_, day), files in own.items()
+        for file in (files if day in days else ())
+        if file.entry.modified + grace <= now and file.key not in view.broken
+        for id_ in lake.compacted_ids(file)
+    }
     # The ledger file first: without it the data files are nobody's, and the next sweep's.
-    for table in ("snapshots", *_DATA):
-        there = lake.landed(table)
-        _delete(lake, lock, [there[id_].entry for id_ in sorted(there.keys() & replaced)])
-    through = read_watermark(lake.storage, account)[0].expired_through
+    for files in landed.values():
+        _delete(lake, lock, [files[id_].entry for id_ in sorted(files.keys() & replaced)])
+    through = view.watermarks.get(account, Watermark()).expired_through
     orphans = delete_expired(lake, account, lock, through)
-    manifests = catalog.manifests.load()
-    final = final_until(manifests.values()).get(account)
     old: list[Entry] = []
-    for id_, file in landed.items():
-        # refused, and its writer died before it could withdraw it
-        row = None
-        with contextlib.suppress(LakeError):  # damaged: whose it is nobody knows
-            row = catalog.landed_row(id_) if through > date.min else None
-        if (row and row.account == account) and (
-            file.day <= through or (final and row.earliest(id_) <= final)
-        ):
-            old.append(file.entry)
-    keep = {(day, file.stem) for day, files in closed.items() for file in files}
+    for id_ in view.refused & landed["snapshots"].keys():
+        row = lake.catalog.landed_row(id_)
+        if row and row.account == account:  # its writer died before it could withdraw it
+            old.append(landed["snapshots"][id_].entry)
+    keep = {(day, file.stem) for (_, day), files in own.items() for file in files}
     # where a ledger file was lost, its rows wait for a backup of it
-    keep |= {(day, s) for (who, day), m in manifests.items() if who == account for s in m[0].own}
+    keep |= {
+        (day, s) for (who, day), m in view.manifests.items() if who == account for s in m[0].own
+    }
     for table in _DATA:
         found = list_files(lake.storage, f"compacted/{table}")
         old += [f.entry for f in found if f.account == account and (f.day, f.stem) not in keep]
-    return len(landed.keys() & replaced), orphans + _delete_old(lake, lock, old, now)
+    swept = len(landed["snapshots"].keys() & replaced)
+    return swept, orphans + _delete_old(lake, lock, old, now)
 
 
 def sweep_orphans(lake: Lake, file_clock: Callable[[], datetime] | None = None) -> int:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from datetime import date, datetime, timedelta
 
-from pipeline.lake.view import MissingFact
+from pipeline.lake.damage import MissingFact
 from pipeline.query.sql_files import table_of
 
 log = logging.getLogger("nodelake.history")

@@ -24,7 +24,7 @@ from obstore.exceptions import AlreadyExistsError, NotFoundError, PreconditionEr
 from obstore.store import AzureStore
 
 from pipeline.redact import redact_text
-from pipeline.storage import (
+from pipeline.storage.base import (
     Changed,
     Entry,
     Found,

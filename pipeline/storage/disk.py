@@ -20,7 +20,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.storage import Changed, Entry, Found, Given, LakeError, Lock, Locked, Missing, Over
+from pipeline.storage.base import (
+    Changed,
+    Entry,
+    Found,
+    Given,
+    LakeError,
+    Lock,
+    Locked,
+    Missing,
+    Over,
+)
 
 log = logging.getLogger("nodelake.lake")
 

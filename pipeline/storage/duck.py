@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
 
-from pipeline.storage import Entry
+from pipeline.storage.base import Entry
 from pipeline.storage.ranges import RangeFile, Ranges
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pipeline.storage import Entry
+from pipeline.storage.base import Entry
 
 #: Files up to this size are read whole by one request.
 _WHOLE_BYTES = 1 << 20

@@ -21,7 +21,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 
 from pipeline.redact import redact_text
-from pipeline.storage import Changed, LakeError, Lock, Locked
+from pipeline.storage.base import Changed, LakeError, Lock, Locked
 
 LEASE_SECONDS = 60
 _RENEW_SECONDS = 15.0

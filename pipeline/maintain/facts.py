@@ -1,0 +1,81 @@
+"""How maintenance has facts built: by which builder, on a connection of bounded memory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Protocol
+
+import pyarrow as pa
+
+from pipeline.lake import Lake, date_of
+
+if TYPE_CHECKING:
+    from pipeline.query import Connection
+
+#: What DuckDB may take while it builds history; more goes to temporary files.
+MEMORY = "2GB"
+MEMORY_ADVICE = (
+    "not enough memory: give the process 3 GB (ulimit -v, the container's limit), and run again"
+)
+
+# When the first and the last listing of some snapshots ended: of the account, and of its pools.
+_LISTED = """
+select min(ended_at), max(ended_at) from (
+    select pool_listing_finished_at as ended_at, snapshot_id, account, date from snapshots
+    union all
+    select listing_finished_at, snapshot_id, account, date from pools
+) as listed
+where account = $account and snapshot_id in (select unnest($ids)) and date in ({days})
+"""
+
+
+class FactBuilder(Protocol):
+    """Builds facts from days: ``pipeline.query.history``."""
+
+    @property
+    def FACTS(self) -> Collection[str]:
+        """The facts' names."""
+
+    def build_day(
+        self, connection: Connection, account: str, day: date
+    ) -> Iterable[tuple[str, pa.RecordBatchReader | pa.Table]]:
+        """The facts of one account-day, by name."""
+
+    def windows(self, connection: Connection, account: str) -> Mapping[date, Collection[str]]:
+        """For each day of an account's record, the snapshots its facts are built from."""
+
+
+def default_builder() -> FactBuilder:
+    """The facts of ``sql/history``."""
+    from pipeline.query import history
+
+    return history
+
+
+def connect(lake: Lake) -> closing[Connection]:
+    """A connection of bounded memory; what is more goes to temporary files."""
+    from pipeline import query
+
+    connection = query.connect(lake)
+    # DuckDB would take four fifths of the machine, and spill into the working directory.
+    connection.sql(f"set memory_limit = '{MEMORY}'")
+    spill = f"{tempfile.gettempdir()}/nodelake-spill-{os.getpid()}"
+    connection.sql(f"set temp_directory = '{spill}'")
+    return closing(connection)
+
+
+def listed(
+    connection: Connection, account: str, ids: Collection[str]
+) -> tuple[datetime | None, datetime | None]:
+    """When the first and the last listing of these snapshots ended."""
+    if not ids:
+        return None, None
+    days = ", ".join(f"date '{day}'" for day in sorted({*map(date_of, ids)}))  # only their files
+    given = {"account": account, "ids": [*ids]}
+    with closing(connection.cursor()) as cursor:
+        first, last = cursor.execute(_LISTED.format(days=days), given).fetchone() or (None, None)
+    return first, last
