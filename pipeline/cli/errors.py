@@ -56,6 +56,9 @@ def exit_code_of(error: Exception) -> int:
 
     if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
         return unwritten(error)
+    if isinstance(error, MemoryError | duckdb.OutOfMemoryException):
+        say("not enough memory: give the process more (ulimit -v, the container's limit)")
+        return FAILED
     code = FAILED
     if isinstance(error, Locked):
         code = LOCKED

@@ -10,7 +10,7 @@ import click
 
 from pipeline.cli import completion
 from pipeline.cli.console import escape, say
-from pipeline.cli.options import connect, is_of, warn_if_empty
+from pipeline.cli.options import connect, is_of, lake_to_read, warn_if_empty
 from pipeline.cli.output import format_option, show
 from pipeline.cli.values import number
 
@@ -31,11 +31,13 @@ log = logging.getLogger("nodelake")
 Examples:
   nodelake check                  one row per check: rows found, an example
   nodelake check counted_nodes    the rows that this check finds
+  nodelake check --deep           damaged, missing and misplaced files, by name
   nodelake check --format json >/dev/null || page-the-operator"""
 )
 @click.argument("name", metavar="CHECK", required=False, shell_complete=completion.checks)
+@click.option("--deep", is_flag=True, help="Read every file to its last byte instead.")
 @format_option
-def check(name: str | None, form: str | None) -> int:
+def check(name: str | None, deep: bool, form: str | None) -> int:
     """Look for rows that should not exist, by every check or by one.
 
     Exit code 5 if a check of severity fail finds any; warnings exit 0.
@@ -44,6 +46,11 @@ def check(name: str | None, form: str | None) -> int:
 
     from pipeline.query import checks
 
+    if deep:
+        found = [str(error) for error in lake_to_read().deep_damage()]
+        for each in found:
+            say(each)
+        return CHECK_FAILED if found else 0
     if name is not None:
         asked = checks.check(name)
         with connect() as connection:

@@ -31,7 +31,7 @@ DEFAULT_FILE = "nodelake.toml"
 # An account's label becomes a file name of the lake.
 LABEL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 # Names that files of a lake have for another reason: a late snapshot's, and what is being written.
-NOT_A_LABEL = re.compile(r".+-late-\d{8}T\d{6}Z-[0-9a-f]{8}|.*\.(?:staging|parquet|json|lock)")
+NOT_A_LABEL = re.compile(r".*\d{8}T\d{6}Z-[0-9a-f]{8}|.*\.(?:staging|parquet|json|lock)")
 API_VERSION = re.compile(r"20\d\d-\d\d-\d\d(?:\.\d+\.\d+)?(?:-preview)?")
 # A pasted key is no variable name: 64 bytes in base64 end in "==".
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")

@@ -2,45 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Mapping
 
 from pipeline import schema
 from pipeline.lake import damage, paths
+from pipeline.lake.ledger import LedgerRow, read_day_ledger, read_landing_ledger
 from pipeline.lake.manifest import LedgerFile, Manifests, Versioned, fact_versions, final_until
 from pipeline.lake.paths import LakeFile, list_files, list_landing, moment_of
-from pipeline.lake.table_file import has_columns, read, read_metadata
-from pipeline.lake.view import ListingSpan, View
-from pipeline.lake.watermark import read_watermarks
+from pipeline.lake.table_file import has_columns
+from pipeline.lake.view import View, listing_spans, own_bytes
+from pipeline.lake.watermark import Watermark, read_watermarks
 from pipeline.schema.facts import AccountDay
 from pipeline.storage import Entry, LakeError, Missing, Storage
 
-#: Under this key the footer of a committed ledger file names the bytes of each data file it commits.
-DATA = b"nodelake.data"
 #: How often a view is begun again where a file was swept or expired meanwhile.
 _TRIES = 5
 _TABLES = [table.name for table in schema.DATA_TABLES]
-_COUNTS = [f"{name}_rows" for name in _TABLES]
 
 Closed = dict[AccountDay, list[LakeFile]]
-
-
-@dataclass(frozen=True)
-class LedgerRow:
-    """What the protocol needs of a landing ledger file."""
-
-    account: str
-    rows: Mapping[str, int | None]
-    """Rows by table."""
-    listed_at: datetime | None
-    """When the account's pools were listed, by the service's clock."""
-
-    def earliest(self, snapshot_id: str) -> datetime:
-        """The earlier of the snapshot's time and its listing's: expiry seals by this."""
-        return min(moment_of(snapshot_id), self.listed_at or datetime.max.replace(tzinfo=UTC))
 
 
 class Catalog:
@@ -52,34 +32,18 @@ class Catalog:
         self._rows: dict[str, LedgerRow] = {}
         self._ledgers: dict[tuple[str, str], tuple[LedgerFile, tuple[str, ...]]] = {}
 
-    def ledger_row(self, snapshot_id: str) -> LedgerRow:
-        """The ledger row of a snapshot in landing.
+    def landed_row(self, snapshot_id: str) -> LedgerRow | None:
+        """The ledger row of a snapshot in landing; None where it was swept meanwhile.
 
         Raises:
-            Missing: it is not in landing (any more).
             LakeError: the file is no ledger file of that snapshot.
         """
         if snapshot_id not in self._rows:
-            key = paths.landing_key("snapshots", snapshot_id)
-            columns = ["account", "snapshot_id", "pool_listing_finished_at", *_COUNTS]
-            rows = read(self.storage, key, columns).to_pylist()
-            if len(rows) != 1 or not paths.is_label(rows[0].get("account") or ""):
-                raise paths.damaged(self.storage, key, "not one ledger row of an account")
-            row = rows[0]
-            if row["snapshot_id"] != snapshot_id:
-                what = f"by its name it is of {snapshot_id}, its row is of {row['snapshot_id']}"
-                raise paths.misnamed(self.storage, key, what)
-            counts = {table: row.get(f"{table}_rows") for table in _TABLES}
-            listed_at = row.get("pool_listing_finished_at")
-            self._rows[snapshot_id] = LedgerRow(row["account"], counts, listed_at)
+            try:
+                self._rows[snapshot_id] = read_landing_ledger(self.storage, snapshot_id)
+            except Missing:
+                return None
         return self._rows[snapshot_id]
-
-    def landed_row(self, snapshot_id: str) -> LedgerRow | None:
-        """The same, or None where the snapshot was swept meanwhile."""
-        try:
-            return self.ledger_row(snapshot_id)
-        except Missing:
-            return None
 
     def ids(self, file: LakeFile) -> tuple[str, ...]:
         """The snapshots of a committed file, sorted."""
@@ -92,22 +56,7 @@ class Catalog:
     def _ledger(self, file: LakeFile) -> tuple[LedgerFile, tuple[str, ...]]:
         known = file.key, file.entry.etag
         if known not in self._ledgers:
-            rows = read(self.storage, file.key, ["snapshot_id", "account", *_COUNTS])
-            ids = tuple(sorted(rows["snapshot_id"].to_pylist()))
-            accounts = " and ".join(sorted(map(str, set(rows["account"].to_pylist()))))
-            days = {paths.date_of(id_) for id_ in ids}
-            if accounts != file.account or days != {file.day} or file.late_id not in (None, *ids):
-                what = f"by its name it is of account {file.account} and {file.late_id or file.day}"
-                what += f", its rows are of {accounts}, {ids[0]} to {ids[-1]}"
-                raise paths.misnamed(self.storage, file.key, what)
-            named = read_metadata(self.storage, file.key).get(DATA)
-            counts = {t: n for t, n in zip(_TABLES, _COUNTS, strict=True) if n in rows.column_names}
-            data: dict[str, int | None] = (
-                json.loads(named)
-                if named
-                else {t: None for t, n in counts.items() if any(rows[n].to_pylist())}
-            )
-            self._ledgers[known] = LedgerFile(file.entry.size, len(ids), data), ids
+            self._ledgers[known] = read_day_ledger(self.storage, file)
         return self._ledgers[known]
 
     def is_committed(self, snapshot_id: str) -> bool:
@@ -146,6 +95,7 @@ class Catalog:
         there = {file.key: file for files in closed.values() for file in files}
         beside = [file.beside(table) for file in there.values() for table in _TABLES]
         data = {entry.key: entry for entry in self.storage.entries("compacted", beside)}
+        data |= {key: file.entry for key, file in there.items()}
         manifests = self.manifests.load()
         facts = {
             paths.history_key(fact, m.date, m.account): (fact, m.whose)
@@ -176,14 +126,13 @@ class Catalog:
         for id_, file in [*waiting.items()]:
             if file.day in touched or (latest and moment_of(id_) <= latest):
                 try:
-                    row = self.ledger_row(id_)
-                except Missing:
-                    raise
+                    row = self.landed_row(id_)
                 except LakeError:
                     continue  # a query names it
-                until, watermark = final.get(row.account), watermarks.get(row.account)
-                is_gone = watermark is not None and watermark.has_expired(file.day)
-                if is_gone or (until and row.earliest(id_) <= until):
+                if row is None:
+                    raise Missing(id_)
+                until, watermark = final.get(row.account), watermarks.get(row.account, Watermark())
+                if watermark.has_expired(file.day) or (until and row.earliest(id_) <= until):
                     refused.add(id_)  # its writer withdraws it
                     del waiting[id_]
                 else:
@@ -203,14 +152,16 @@ class Catalog:
         current = complete & fixed | {
             whose
             for whose in intact - late.keys()
-            if _own(closed.get(whose, ())) == manifests[whose].manifest.own_bytes
+            if own_bytes(closed.get(whose, ())) == manifests[whose].manifest.own_bytes
             and visible.issuperset(manifests[whose].manifest.ledger_files)
         }
-        files = {"snapshots": [there[key].entry for key in ledgers]}
-        files["snapshots"] += [file.entry for file in waiting.values()]
-        for table, landing in in_landing.items():
+        files: dict[str, list[Entry]] = {}
+        for table, landing in {"snapshots": landed, **in_landing}.items():
             files[table] = [file.entry for id_, file in landing.items() if id_ in waiting]
-            keys = [there[key].beside(table) for key, led in ledgers.items() if table in led.data]
+            committed = [
+                k for k, led in ledgers.items() if table == "snapshots" or table in led.data
+            ]
+            keys = [there[key].beside(table) for key in committed]
             files[table] += [data[key] for key in keys if key in data]
         history: dict[str, list[Entry]] = defaultdict(list)
         for key, entry in built.items():
@@ -222,7 +173,7 @@ class Catalog:
             files={table: self._urls(found) for table, found in files.items()},
             closed={whose: tuple(found) for whose, found in closed.items()},
             late={whose: frozenset(ids) for whose, ids in late.items()},
-            spans=tuple(_spans(closed, waiting, manifests)),
+            spans=tuple(listing_spans(closed, waiting.values(), manifests)),
             ids_of=self.ids,
             ledgers=ledgers,
             broken=broken,
@@ -299,21 +250,3 @@ class Catalog:
 
     def _urls(self, entries: Iterable[Entry]) -> tuple[str, ...]:
         return tuple(self.storage.url(key) for key in sorted(entry.key for entry in entries))
-
-
-def _own(files: Iterable[LakeFile]) -> dict[str, int]:
-    return {file.stem: file.entry.size for file in files}
-
-
-def _spans(
-    closed: Closed, waiting: Mapping[str, LakeFile], manifests: Mapping[AccountDay, Versioned]
-) -> Iterator[ListingSpan]:
-    """When the listings of each day ended: as its manifest says, if that is of just these files."""
-    for (account, day), files in sorted(closed.items()):
-        m = manifests[account, day].manifest if (account, day) in manifests else None
-        if m is None or _own(files) != m.own_bytes:
-            yield account, day, None, None
-        elif m.first_listing_at:
-            yield account, day, m.first_listing_at, m.last_listing_at
-    for day in sorted({file.day for file in waiting.values()}):
-        yield None, day, None, None

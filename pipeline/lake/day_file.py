@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pipeline import schema
 from pipeline.lake.table_file import TableFile, leaves, read, survey
 from pipeline.schema import Column, Table
-from pipeline.storage import LakeError, Storage
+from pipeline.storage import Entry, LakeError, Over, Storage
 
 #: Arrow memory that one pass over a day may take; a process needs about twice that in all.
 BUDGET_BYTES = 900_000_000
@@ -300,3 +300,23 @@ def _compact(values: pa.ChunkedArray) -> pa.DictionaryArray:
     used = whole.indices.dictionary_encode()
     texts = whole.dictionary.take(used.dictionary).dictionary_encode()
     return pa.DictionaryArray.from_arrays(texts.indices.take(used.indices), texts.dictionary)
+
+
+def put_rows(
+    storage: Storage,
+    key: str,
+    rows: pa.RecordBatchReader | pa.Table,
+    over: Over,
+    check: Callable[[], None],
+) -> Entry:
+    """Puts the rows of one fact; ``check`` is called just before the file gets its name."""
+    file = TableFile(storage, key, rows.schema, over, ROWS_PER_GROUP)
+    try:
+        batches = rows.to_batches() if isinstance(rows, pa.Table) else rows
+        for batch in batches:
+            if batch.num_rows:
+                file.write(pa.Table.from_batches([batch]))
+        check()
+        return file.finish()
+    finally:
+        file.discard()

@@ -7,13 +7,22 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
-from pipeline.lake.catalog import Catalog, LedgerRow
-from pipeline.lake.paths import LakeFile, landing_key, list_landing, refuse_old_layout
+from pipeline.lake.catalog import Catalog
+from pipeline.lake.ledger import LedgerRow
+from pipeline.lake.paths import (
+    LakeFile,
+    day_of,
+    landing_key,
+    list_files,
+    list_landing,
+    manifest_key,
+    refuse_old_layout,
+)
 from pipeline.lake.table_file import verify
 from pipeline.lake.view import View
 from pipeline.lake.watermark import read_watermark
 from pipeline.lake.writer import SnapshotWriter
-from pipeline.storage import LakeError, Lock, Storage, open_storage
+from pipeline.storage import LakeError, Lock, Missing, Storage, open_storage
 
 
 class Lake:
@@ -116,11 +125,43 @@ class Lake:
             Missing: it is not in landing (any more).
             LakeError: the file is no ledger file of that snapshot.
         """
-        return self.catalog.ledger_row(snapshot_id)
+        row = self.catalog.landed_row(snapshot_id)
+        if row is None:
+            url = self.storage.url(landing_key("snapshots", snapshot_id))
+            raise Missing(f"{url}: the file is missing")
+        return row
 
     def missing_files(self, view: View) -> Iterator[str]:
         """Every file that a ledger file or a manifest names, and that is gone."""
         yield from self.missing(view, {*view.missing, *view.without_rows})
+
+    def deep_damage(self) -> Iterator[LakeError]:
+        """What is wrong with a whole lake, every file read to its last byte.
+
+        Raises:
+            LakeError: the lake cannot be read at all; names the file.
+        """
+        view = self.view()
+        for url in self.missing_files(view):
+            yield LakeError(f"{url}: the file is missing: restore it from a backup")
+        for day in sorted({day for _, day in view.closed}):
+            for file in list_files(self.storage, f"compacted/snapshots/date={day.isoformat()}"):
+                try:
+                    self.catalog.ledger(file)
+                except LakeError as error:
+                    yield error
+        manifests = {manifest_key(day, account) for account, day in view.manifests}
+        for zone in ("landing", "compacted", "history"):
+            files = [e.key for e in self.storage.list(zone) if e.key.endswith(".parquet")]
+            yield from self.damage(self.storage.url(key) for key in files)
+            if zone == "history":
+                named = {
+                    (day_of(key.rpartition("/")[0]), key.rpartition("/")[2][:-8]) for key in files
+                }
+                for day, account in sorted((d, a) for d, a in named if d):
+                    if (key := manifest_key(day, account)) not in manifests:
+                        url = self.storage.url(key)
+                        yield LakeError(f"{url}: the file is missing: restore it from a backup")
 
     def damage(self, urls: Iterable[str]) -> Iterator[LakeError]:
         """What is wrong with each of these files, read to its last byte, that cannot be read."""

@@ -71,10 +71,9 @@ def fact_versions() -> dict[str, int]:
 def final_until(manifests: Iterable[Versioned]) -> dict[str, datetime]:
     """By account, the latest listing that final history was built with: nothing is added before it."""
     found: dict[str, datetime] = {}
-    for manifest, _ in manifests:
-        at = manifest.latest_listing_at
-        if manifest.is_final and at:
-            found[manifest.account] = max(at, found.get(manifest.account, at))
+    for m, _ in manifests:
+        if m.is_final and (at := m.latest_listing_at):
+            found[m.account] = max(at, found.get(m.account, at))
     return found
 
 
@@ -101,34 +100,22 @@ class Manifests:
 
     def _one(self, entry: Entry) -> Versioned:
         known = self._read.get(entry.key)
-        if known is None or known.entry.etag != entry.etag:
-            known = self._read[entry.key] = read_manifest(self.storage, entry)
-        return known
+        if known and known.entry.etag == entry.etag:
+            return known
+        with self.storage.open(entry.key) as file:
+            text = bytes(file.read())
+        try:
+            found = Versioned(msgspec.json.decode(text, type=Manifest), entry)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise damaged(self.storage, entry.key, f"no manifest ({error})") from error
+        self._read[entry.key] = found
+        return found
 
     def changed(self, manifests: Mapping[AccountDay, Versioned]) -> set[AccountDay]:
         """Those that have been replaced or deleted since they were read."""
-        keys = {each.entry.key: each.entry.etag for each in manifests.values()}
+        keys = {v.entry.key: whose for whose, v in manifests.items()}
         there = {e.key: e.etag for e in self.storage.entries("history/manifests", keys)}
-        return {
-            whose
-            for whose, each in manifests.items()
-            if there.get(each.entry.key) != each.entry.etag
-        }
-
-
-def read_manifest(storage: Storage, entry: Entry) -> Versioned:
-    """Reads a manifest.
-
-    Raises:
-        Missing: it is gone, or another version is there.
-        LakeError: it is none.
-    """
-    with storage.open(entry.key) as file:
-        text = bytes(file.read())
-    try:
-        return Versioned(msgspec.json.decode(text, type=Manifest), entry)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise damaged(storage, entry.key, f"no manifest ({error})") from error
+        return {w for key, w in keys.items() if there.get(key) != manifests[w].entry.etag}
 
 
 def put_manifest(storage: Storage, manifest: Manifest, over: Over) -> Entry:

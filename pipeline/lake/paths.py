@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from pipeline.storage import Entry, LakeError, LakeSettingsError, Missing, Storage
+from pipeline.storage import Entry, LakeError, LakeSettingsError, Storage
 
 #: The form of a snapshot's id.
 ID = r"\d{8}T\d{6}Z-[0-9a-f]{8}"
 _ID = re.compile(ID)
 #: The form of an account's label: no name that a late file or a staging file has. ``config`` has it too.
-LABEL = rf"(?!.*\.staging\Z)(?!.*{ID}\Z)[A-Za-z0-9_-][A-Za-z0-9._-]{{0,127}}"
+LABEL = rf"(?!.*\.(?:staging|parquet|json|lock)\Z)(?!.*{ID}\Z)[A-Za-z0-9_-][A-Za-z0-9._-]{{0,127}}"
 _LABEL = re.compile(LABEL)
 _LATE = re.compile(rf"(.+)-late-({ID})")
 _DAY = re.compile(r".*/date=(\d{4}-\d\d-\d\d)")
@@ -176,12 +176,3 @@ def refuse_old_layout(storage: Storage) -> None:
                     f"{storage.url(entry.key)}: an older nodelake wrote this lake, in a layout that "
                     "this version does not read: make it anew, or import its saved JSON into a new one"
                 )
-
-
-def read_bytes(storage: Storage, key: str) -> tuple[Entry, bytes]:
-    """A small file and its version. Raises Missing."""
-    entry = storage.find(key)
-    if entry is None:
-        raise Missing(f"{storage.url(key)}: the file is missing")
-    with storage.open(key) as file:
-        return entry, bytes(file.read())

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import schema
@@ -210,10 +211,30 @@ def verify(storage: Storage, key: str) -> pq.FileMetaData:
     """
     with storage.open(key) as source, _read_errors(storage, key):
         file = pq.ParquetFile(source, page_checksum_verification=True)
-        rows = sum(file.read_row_group(n).num_rows for n in range(file.num_row_groups))
+        rows = 0
+        for number in range(file.num_row_groups):
+            group = file.read_row_group(number)
+            _verify_statistics(file.metadata.row_group(number), group)
+            rows += group.num_rows
         if rows != file.metadata.num_rows:
             raise pa.ArrowInvalid(f"{rows} rows where the footer says {file.metadata.num_rows}")
         return file.metadata
+
+
+def _verify_statistics(footer: pq.RowGroupMetaData, rows: pa.Table) -> None:
+    """Raises ArrowInvalid where the footer has other bounds of a column than its values."""
+    for number in range(footer.num_columns):
+        part = footer.column(number)
+        found = part.statistics
+        name = part.path_in_schema
+        if found is None or not found.has_min_max or name not in rows.column_names:
+            continue
+        values = rows[name]
+        if pa.types.is_dictionary(values.type):
+            values = values.cast(values.type.value_type)
+        bounds = pc.min_max(values).as_py()
+        if (found.min, found.max) != (bounds["min"], bounds["max"]):
+            raise pa.ArrowInvalid(f"{name}: other values than the footer says")
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -101,3 +101,24 @@ class View:
     def snapshot_ids(self) -> tuple[str, ...]:
         """Every committed snapshot, sorted."""
         return tuple(sorted({*self.waiting, *(i for ids in self.compacted.values() for i in ids)}))
+
+
+def own_bytes(files: Iterable[LakeFile]) -> dict[str, int]:
+    """The bytes of ledger files by name, as a manifest has them of its day's own."""
+    return {file.stem: file.entry.size for file in files}
+
+
+def listing_spans(
+    closed: Mapping[AccountDay, Iterable[LakeFile]],
+    waiting: Iterable[LakeFile],
+    manifests: Mapping[AccountDay, Versioned],
+) -> Iterator[ListingSpan]:
+    """When the listings of each day ended: as its manifest says, if that is of just these files."""
+    for (account, day), files in sorted(closed.items()):
+        m = manifests[account, day].manifest if (account, day) in manifests else None
+        if m is None or own_bytes(files) != m.own_bytes:
+            yield account, day, None, None
+        elif m.first_listing_at:
+            yield account, day, m.first_listing_at, m.last_listing_at
+    for day in sorted({file.day for file in waiting}):
+        yield None, day, None, None

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 
 import msgspec
 
-from pipeline.lake.paths import damaged, read_bytes, watermark_key
+from pipeline.lake.paths import damaged, watermark_key
 from pipeline.storage import Entry, LakeError, Missing, Storage, put
 
 _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
@@ -41,17 +41,15 @@ class Watermark(msgspec.Struct, frozen=True, kw_only=True):
 def read_watermark(storage: Storage, account: str) -> tuple[Watermark, Entry | None]:
     """An account's watermark and the version of its file; None where the account has none."""
     key = watermark_key(account)
-    for _ in range(5):
-        if storage.find(key) is None:
-            return Watermark(), None
+    while (entry := storage.find(key)) is not None:
         try:
-            entry, text = read_bytes(storage, key)
-            return msgspec.json.decode(text, type=Watermark), entry
+            with storage.open(key) as file:
+                return msgspec.json.decode(bytes(file.read()), type=Watermark), entry
         except Missing:  # replaced between two requests
             continue
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise damaged(storage, key, f"no expiry watermark ({error})") from error
-    raise LakeError(f"{storage.url(key)}: the file keeps changing: run the command again")
+    return Watermark(), None
 
 
 def read_watermarks(storage: Storage) -> dict[str, Watermark]:
@@ -68,7 +66,7 @@ def raise_watermark(
     sealed_until: datetime = _BEGINNING,
     expired_through: date = date.min,
 ) -> Watermark:
-    """Raises the values that are higher than before; the account's compaction lock is held.
+    """Raises the values that are higher than before; the caller has the account's compaction lock.
 
     Raises:
         Changed: another run wrote the file meanwhile.

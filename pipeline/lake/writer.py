@@ -68,11 +68,8 @@ class SnapshotWriter:
                 self.rows[name] += rows.num_rows
                 file = self._files[name]
                 if name == "pools":
-                    self._note(pc.min(rows["listing_finished_at"]).as_py())
+                    self._earliest = _earlier(self._earliest, rows["listing_finished_at"])
             file.write(rows)  # one thread gathers rows while another compresses some
-
-    def _note(self, listed_at: datetime | None) -> None:
-        self._earliest = min(self._earliest, listed_at or self._earliest)
 
     def _begin(self, name: str) -> TableFile:
         key, table = landing_key(name, self.snapshot_id), schema.TABLES[name]
@@ -91,7 +88,7 @@ class SnapshotWriter:
             Changed: another run deleted a data file meanwhile.
         """
         with self._lock:
-            self._note(pc.min(ledger["pool_listing_finished_at"]).as_py())
+            self._earliest = _earlier(self._earliest, ledger["pool_listing_finished_at"])
             self._refuse_sealed()  # nothing is there yet
             files = [*self._files.values()]
             with ThreadPoolExecutor(len(files) or 1) as finishing:  # each waits for the disk
@@ -141,3 +138,7 @@ class SnapshotWriter:
                 file.discard()
             self._files.clear()
             self.rows = dict.fromkeys(self.rows, 0)
+
+
+def _earlier(moment: datetime, times: pa.ChunkedArray) -> datetime:
+    return min(moment, pc.min(times).as_py() or moment)

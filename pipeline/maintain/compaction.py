@@ -9,13 +9,15 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 
 from pipeline import schema
 from pipeline.lake import Lake, View, compacted_key, date_of, late_stem
-from pipeline.lake.catalog import DATA
 from pipeline.lake.day_file import Damaged, DayFile, sorted_rows
-from pipeline.lake.paths import end_of, landing_key
+from pipeline.lake.ledger import DATA
+from pipeline.lake.paths import landing_key
+from pipeline.maintain.clocks import GRACE, closes_at, utc_now
 from pipeline.maintain.facts import MEMORY_ADVICE, FactBuilder
 from pipeline.maintain.history import HistoryBuild
 from pipeline.maintain.report import Report
@@ -24,21 +26,6 @@ from pipeline.schema.facts import AccountDay
 from pipeline.storage import Changed, Entry, LakeError, Lock, Locked
 
 log = logging.getLogger("nodelake.compact")
-
-#: After midnight: the deadline of the last snapshot, and a quarter of an hour for clocks and disks.
-CLOSES_AFTER = timedelta(seconds=240) + timedelta(minutes=15)
-#: What readers may still need a file for, after it was replaced.
-GRACE = timedelta(minutes=60)
-
-
-def utc_now() -> datetime:
-    """This machine's clock."""
-    return datetime.now(UTC)
-
-
-def closes_at(day: date) -> datetime:
-    """When a day is closed: no run that began in it can still be going."""
-    return end_of(day) + CLOSES_AFTER
 
 
 def compact(
@@ -64,7 +51,6 @@ def compact(
         lake.Changed: another run wrote the same files, or a lock was lost: nothing is broken, run again.
         lake.LakeError: the lake cannot be read or written.
     """
-    report = Report()
     now = clock()
 
     def is_closed(day: date) -> bool:
@@ -72,9 +58,9 @@ def compact(
 
     view = lake.view()
     waiting, unreadable = _waiting(lake, view, is_closed)
-    report.open_days += [f"{day}: {why}" for day, why in unreadable.items()]
     accounts = {account for account, _ in (*view.closed, *waiting)} | {*view.watermarks}
-    report.accounts = len(accounts)
+    report = Report(len(accounts))
+    report.open_days += [f"{day}: {why}" for day, why in unreadable.items()]
     for account in sorted(accounts):
         try:
             with lake.lock("compaction", account) as lock:
@@ -84,9 +70,7 @@ def compact(
                 report.history_days += build.built
                 report.open_days += [f"history of {account}: {why}" for why in build.waits]
                 at = file_clock() if file_clock else lock.now()
-                swept, orphans = sweep_account(lake, account, lock, at, grace)
-                report.swept += swept
-                report.orphans += orphans
+                sweep_account(lake, account, lock, at, grace, report)
         except Locked as error:
             log.warning("%s: %s", account, error, extra={"account": account})
             report.locked.append(account)
@@ -115,15 +99,14 @@ def _waiting(
     return waiting, unreadable
 
 
+@dataclass
 class _Account:
-    """Closes the days of one account, whose compaction lock is held."""
+    """Closes the days of one account, whose compaction lock it has."""
 
-    def __init__(self, lake: Lake, account: str, lock: Lock, report: Report) -> None:
-        self.lake = lake
-        self.storage = lake.storage
-        self.account = account
-        self.lock = lock
-        self.report = report
+    lake: Lake
+    account: str
+    lock: Lock
+    report: Report
 
     def close_days(self, is_closed: Callable[[date], bool]) -> None:
         """Commits a day file for each day that is over, a late file for what came after."""
@@ -132,66 +115,52 @@ class _Account:
         for file in view.broken.values():
             if file.account == self.account and file.key not in closed:
                 self.lock.check()  # it lies over another compaction's data; landing has its rows
-                self.storage.delete(file.entry)
+                self.lake.storage.delete(file.entry)
         waiting, unreadable = _waiting(self.lake, view, is_closed)
         for (account, day), ids in sorted(waiting.items()):
-            if account != self.account:
+            is_late = any(f.late_id is None for f in view.closed.get((account, day), ()))
+            if account != self.account or (day in unreadable and not is_late):
                 continue
-            files = view.closed.get((account, day), ())
-            if any(file.late_id is None for file in files):
-                for snapshot_id in ids:
-                    stem = late_stem(self.account, snapshot_id)
-                    self.report.late += self._try(day, stem, [snapshot_id])
-            elif day not in unreadable:
-                self.report.days += self._try(day, self.account, ids)
-
-    def _try(self, day: date, stem: str, ids: list[str]) -> bool:
-        try:
-            self._commit(day, stem, ids)
-        except Damaged as error:
-            log.error("%s of %s stays open: %s", day, self.account, error)
-            self.report.open_days.append(f"{day} of {self.account}: {error}")
-            return False
-        self.report.snapshots += len(ids)
-        return True
+            late = [(late_stem(account, id_), [id_]) for id_ in ids]
+            for stem, those in late if is_late else [(account, ids)]:
+                try:
+                    self._commit(day, stem, those)
+                except Damaged as error:
+                    log.error("%s of %s stays open: %s", day, account, error)
+                    self.report.open_days.append(f"{day} of {account}: {error}")
+                    continue
+                self.report.snapshots += len(those)
+                self.report.late += is_late
+                self.report.days += not is_late
 
     def _commit(self, day: date, stem: str, ids: list[str]) -> None:
         """Writes the files of a day, checks them, and commits them by the ledger's file, last."""
         rows = {id_: self.lake.ledger_row(id_).rows for id_ in ids}
         commit = compacted_key("snapshots", day, stem)
-        if self.storage.find(commit):
+        if self.lake.storage.find(commit):
             # a file system that does not tell case apart takes "Acc" for "acc"
-            url = self.storage.url(commit)
+            url = self.lake.storage.url(commit)
             raise Damaged(f"{url}: is there already, of an account of that name in another case")
         written: dict[str, Entry] = {}
         for table in schema.DATA_TABLES:
-            files = self._files(table.name, rows)
+            counts = {landing_key(table.name, id_): row[table.name] for id_, row in rows.items()}
+            # where the ledger is older than the table, the file decides
+            found = self.lake.storage.find
+            files = [(k, n) for k, n in counts.items() if n or (n is None and found(k))]
             entry = self._write(table, compacted_key(table.name, day, stem), files)
             if entry:
                 written[table.name] = entry
         # A rival whose lock we lost, or who lost ours, must not have put its own beneath our commit.
         self.lock.check()
         for entry in written.values():
-            there = self.storage.find(entry.key)
+            there = self.lake.storage.find(entry.key)
             if there is None or there.etag != entry.etag:
-                url = self.storage.url(entry.key)
+                url = self.lake.storage.url(entry.key)
                 raise Changed(f"{url}: written by another run meanwhile: run the command again")
         ledgers = [(landing_key("snapshots", id_), 1) for id_ in ids]
         # It may do so after our check: the ledger file names the bytes that it commits.
         data = {name: entry.size for name, entry in written.items()}
         self._write(schema.SNAPSHOTS, commit, ledgers, commits=data)
-
-    def _files(
-        self, table: str, rows: Mapping[str, Mapping[str, int | None]]
-    ) -> list[tuple[str, int | None]]:
-        """The landing files of a table, each with the rows it must have."""
-        files = []
-        for snapshot_id, counts in rows.items():
-            key, expected = landing_key(table, snapshot_id), counts[table]
-            # where the ledger is older than the table, the file decides
-            if expected or (expected is None and self.storage.find(key)):
-                files.append((key, expected))
-        return files
 
     def _write(
         self,
@@ -202,22 +171,22 @@ class _Account:
         commits: Mapping[str, int] | None = None,
     ) -> Entry | None:
         """One sorted file from many, put over what a killed compaction left there, if anything."""
-        there = None if commits is not None else self.storage.find(key)
+        there = None if commits is not None else self.lake.storage.find(key)
         if not files:
             if there:
                 self.lock.check()
-                self.storage.delete(there)
+                self.lake.storage.delete(there)
             return None
         columns = table.schema
         if commits is not None:
             columns = columns.with_metadata({**columns.metadata, DATA: json.dumps(commits)})
-        file = DayFile(self.storage, key, columns, there or "nothing")
+        file = DayFile(self.lake.storage, key, columns, there or "nothing")
         try:
-            for rows in sorted_rows(self.storage, table, files):
+            for rows in sorted_rows(self.lake.storage, table, files):
                 file.write(rows)
             expected = [count for _, count in files if count is not None]
             if len(expected) == len(files) and file.rows != sum(expected):
-                raise Damaged(f"{self.storage.url(key)}: {file.rows} rows of {sum(expected)}")
+                raise Damaged(f"{self.lake.storage.url(key)}: {file.rows} rows of {sum(expected)}")
             self.lock.check()
             entry = file.finish()
         finally:

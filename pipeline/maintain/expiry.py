@@ -13,12 +13,12 @@ from pipeline.lake import Lake, View, date_of
 from pipeline.lake.manifest import Versioned, put_manifest
 from pipeline.lake.paths import day_of, end_of, list_files
 from pipeline.lake.watermark import raise_watermark, read_watermark
-from pipeline.maintain.compaction import utc_now
+from pipeline.maintain.clocks import utc_now
 from pipeline.maintain.facts import FactBuilder, connect
 from pipeline.maintain.history import HistoryBuild
 from pipeline.maintain.report import Expired
 from pipeline.maintain.sweep import delete_expired
-from pipeline.storage import Changed, LakeError, Lock, Locked
+from pipeline.storage import Changed, LakeError, Locked
 
 if TYPE_CHECKING:
     from pipeline.query import Connection
@@ -49,37 +49,35 @@ def expire(
         lake.Changed: another run wrote the same files, or a lock was lost: nothing is broken, run again.
         lake.LakeError: the lake cannot be read or written.
     """
-    report = Expired()
     today = today or clock().date()
     view = lake.view()
     accounts = {account for account, _ in view.closed} | {*view.watermarks}
-    report.accounts = len(accounts)
+    report = Expired(len(accounts))
     for account in sorted(accounts):
         try:
             with lake.lock("compaction", account) as lock:
-                through = read_watermark(lake.storage, account)[0].expired_through
-                delete_expired(lake, account, lock, through)  # what a killed expiry left
+                build = HistoryBuild(lake, account, lock, history)
+                watermark, _ = read_watermark(lake.storage, account)
+                delete_expired(
+                    lake, account, lock, watermark.expired_through
+                )  # a killed one left it
                 if compacted_days is not None:
-                    limit = today - timedelta(days=compacted_days)
-                    build = HistoryBuild(lake, account, lock, history)
-                    _expire_rows(lake, account, lock, limit, build, report)
+                    _expire_rows(build, today - timedelta(days=compacted_days), report)
                 if history_days is not None:
-                    limit = today - timedelta(days=history_days)
-                    _expire_history(lake, account, lock, limit, report)
+                    _expire_history(build, today - timedelta(days=history_days), report)
         except Locked as error:
             log.warning("%s: %s", account, error, extra={"account": account})
             report.locked.append(account)
     return report
 
 
-def _expire_rows(
-    lake: Lake, account: str, lock: Lock, limit: date, build: HistoryBuild, report: Expired
-) -> None:
-    """Raises the seal, looks for snapshots that came before, makes history final, raises the date."""
+def _expire_rows(build: HistoryBuild, limit: date, report: Expired) -> None:
+    """Raises the seal, finds snapshots that came before, makes history final, raises the date."""
+    lake, account, lock = build.lake, build.account, build.lock
     try:
         with connect(lake) as connection:
             view = connection.view
-            days = sorted(day for who, day in view.closed if who == account and day < limit)
+            days = [day for who, day in sorted(view.closed) if who == account and day < limit]
             if not days:
                 return
             through = days[-1]
@@ -87,11 +85,10 @@ def _expire_rows(
             listed = [m.latest_listing_at for m, _ in depending if m.latest_listing_at]
             seal = max([end_of(through) - timedelta(microseconds=1), *listed])
             needed = {*days} | {m.date for m, _ in depending}
-            kept = _stale(build, connection, needed, through, seal)
-            kept = kept or _landed(lake, account, seal, view)
+            kept = _stale(build, connection, needed, through, seal) or _landed(build, seal, view)
             if not kept:
                 raise_watermark(lake.storage, account, sealed_until=seal)
-                kept = _landed(lake, account, seal, view)
+                kept = _landed(build, seal, view)
     except Changed:
         raise
     except LakeError as error:
@@ -122,11 +119,7 @@ def _depending(view: View, account: str, through: date) -> list[Versioned]:
 
 
 def _stale(
-    build: HistoryBuild,
-    connection: Connection,
-    needed: set[date],
-    through: date,
-    seal: datetime,
+    build: HistoryBuild, connection: Connection, needed: set[date], through: date, seal: datetime
 ) -> str | None:
     """Why rows cannot go yet: history that depends on them, or is below the seal, is not current."""
     current = {day for who, day in connection.view.history_days if who == build.account}
@@ -140,27 +133,26 @@ def _stale(
     return build.waits[0] if build.waits else None
 
 
-def _landed(lake: Lake, account: str, seal: datetime, view: View) -> str | None:
+def _landed(build: HistoryBuild, seal: datetime, view: View) -> str | None:
     """Why rows cannot go yet: landing holds a snapshot of the account at or below the seal."""
-    for snapshot_id in sorted(lake.landed("snapshots").keys() - view.refused):
-        row = lake.catalog.landed_row(snapshot_id)
-        if row and row.account == account and row.earliest(snapshot_id) <= seal:
+    for snapshot_id in sorted(build.lake.landed("snapshots").keys() - view.refused):
+        row = build.lake.catalog.landed_row(snapshot_id)
+        if row and row.account == build.account and row.earliest(snapshot_id) <= seal:
             return f"{snapshot_id} is in landing: compact first (again, after the grace period)"
     return None
 
 
-def _expire_history(lake: Lake, account: str, lock: Lock, limit: date, report: Expired) -> None:
+def _expire_history(build: HistoryBuild, limit: date, report: Expired) -> None:
     """Only of days whose rows are gone: from rows the next compaction would build it again."""
-    through = read_watermark(lake.storage, account)[0].expired_through
-    manifests = list_files(lake.storage, "history/manifests", ".json")
-    old = [file for file in manifests if file.stem == account and file.day < limit]
-    old += [f for f in list_files(lake.storage, "history") if f.stem == account and f.day < limit]
+    storage, account = build.storage, build.account
+    watermark, _ = read_watermark(storage, account)
+    files = [*list_files(storage, "history/manifests", ".json"), *list_files(storage, "history")]
+    old = [file for file in files if file.stem == account and file.day < limit]
     for day in sorted({file.day for file in old}):
-        if day > through:
+        if not watermark.has_expired(day):
             report.kept.append(f"{day} of {account}: its rows are there: --compacted them first")
             continue
-        for file in old:  # the manifest first
-            if file.day == day:
-                lock.check()
-                lake.storage.delete(file.entry, durable=file.key.endswith(".json"))
+        for file in (file for file in old if file.day == day):  # the manifest first
+            build.lock.check()
+            storage.delete(file.entry, durable=file.key.endswith(".json"))
         report.history_days += 1

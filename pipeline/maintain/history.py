@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
 import msgspec
-import pyarrow as pa
 
 from pipeline.lake import FACTS_FROM, Lake, date_of, history_key
-from pipeline.lake.day_file import ROWS_PER_GROUP
+from pipeline.lake.day_file import put_rows
 from pipeline.lake.manifest import Manifest, Versioned, fact_versions, put_manifest
 from pipeline.lake.paths import end_of, landing_key, manifest_key
-from pipeline.lake.table_file import TableFile
 from pipeline.lake.watermark import Watermark
 from pipeline.maintain.facts import MEMORY_ADVICE, FactBuilder, connect, default_builder, listed
-from pipeline.storage import Changed, Entry, LakeError, Lock, Locked, Over
+from pipeline.storage import Changed, LakeError, Lock, Locked, Over
 
 if TYPE_CHECKING:
     from pipeline.query import Connection
@@ -39,7 +37,7 @@ class Stale(NamedTuple):
 
 
 class HistoryBuild:
-    """Builds the history of one account, whose compaction lock is held.
+    """Builds the history of one account, whose compaction lock it has.
 
     ``built`` counts the days that were built; ``waits`` says why history waits, if it does.
     """
@@ -52,7 +50,6 @@ class HistoryBuild:
         self.account = account
         self.lock = lock
         self.builder = builder or default_builder()
-        self.windows: Mapping[date, Collection[str]] = {}
         self.built = 0
         self.waits: list[str] = []
 
@@ -68,8 +65,7 @@ class HistoryBuild:
                 stale = [each for each in self.stale(connection) if is_closed(each.day)]
                 # All before the first: no day may be current again while a neighbour's is stale.
                 begun = [self._begin(connection, each) for each in stale]
-                tables = {"snapshots", *FACTS_FROM} if stale else ()
-                missing = [*self.lake.missing(connection.view, tables)]
+                missing = [*self.lake.missing(connection.view, {"snapshots", *FACTS_FROM})]
                 for each, over in zip(stale, begun, strict=True):
                     if not each.is_renamed:
                         self._build(connection, each, over, missing)
@@ -137,7 +133,7 @@ class HistoryBuild:
         return put_manifest(self.storage, manifest, stale.old.entry)
 
     def _build(
-        self, connection: Connection, stale: Stale, over: Over, missing: Iterable[str]
+        self, connection: Connection, stale: Stale, begun: Over, missing: Iterable[str]
     ) -> None:
         """Puts the files of a day's facts, then the manifest that names them."""
         day = stale.day
@@ -150,14 +146,16 @@ class HistoryBuild:
                 return
         files = {}
         for fact, rows in self.builder.build_day(connection, self.account, day):
-            files[fact] = self._put(history_key(fact, day, self.account), rows).size
+            key = history_key(fact, day, self.account)
+            over: Over = self.storage.find(key) or "nothing"
+            files[fact] = put_rows(self.storage, key, rows, over, self.lock.check).size
         for fact in {*self.builder.FACTS} - files.keys():
             there = self.storage.find(history_key(fact, day, self.account))
             if there:
                 self.lock.check()
                 self.storage.delete(there)
         self.lock.check()
-        put_manifest(self.storage, self._manifest(connection, stale, files), over)
+        put_manifest(self.storage, self._manifest(connection, stale, files), begun)
         self.built += 1
 
     def _manifest(self, connection: Connection, stale: Stale, files: Mapping[str, int]) -> Manifest:
@@ -176,19 +174,6 @@ class HistoryBuild:
             last_listing_at=last,
             latest_listing_at=latest,
         )
-
-    def _put(self, key: str, rows: pa.RecordBatchReader | pa.Table) -> Entry:
-        there = self.storage.find(key)
-        file = TableFile(self.storage, key, rows.schema, there or "nothing", ROWS_PER_GROUP)
-        try:
-            batches = rows.to_batches() if isinstance(rows, pa.Table) else rows
-            for batch in batches:
-                if batch.num_rows:
-                    file.write(pa.Table.from_batches([batch]))
-            self.lock.check()
-            return file.finish()
-        finally:
-            file.discard()
 
     def _wait(self, why: str) -> None:
         log.error("no history of %s: %s", self.account, why)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from pipeline.lake import Lake, View, date_of
-from pipeline.maintain.compaction import closes_at
+from pipeline.maintain.clocks import closes_at
 
 ZONES = ("landing", "compacted", "history")
 

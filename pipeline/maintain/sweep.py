@@ -10,16 +10,16 @@ from pipeline import schema
 from pipeline.lake import Lake, LakeFile
 from pipeline.lake.paths import list_files
 from pipeline.lake.watermark import Watermark
+from pipeline.maintain.clocks import ORPHANED_AFTER
+from pipeline.maintain.report import Report
 from pipeline.storage import Entry, Lock, Locked
 
-#: What nobody has committed by then was left by somebody who died.
-ORPHANED_AFTER = timedelta(days=1)
 _DATA = [table.name for table in schema.DATA_TABLES]
 
 
 def sweep_account(
-    lake: Lake, account: str, lock: Lock, now: datetime, grace: timedelta
-) -> tuple[int, int]:
+    lake: Lake, account: str, lock: Lock, now: datetime, grace: timedelta, report: Report
+) -> None:
     """Deletes the landing files of what is compacted past the grace, expired rows, and orphans.
 
     Args:
@@ -28,9 +28,7 @@ def sweep_account(
         lock: its compaction lock.
         now: the store's time, as files' modification times are.
         grace: how long readers may still use a landing file.
-
-    Returns:
-        Snapshots swept from landing, and files deleted that nobody had committed.
+        report: counts snapshots swept from landing, and files deleted that nobody had committed.
     """
     view = lake.view()
     landed = {table: lake.landed(table) for table in ("snapshots", *_DATA)}
@@ -47,7 +45,8 @@ def sweep_account(
     for files in landed.values():
         _delete(lake, lock, [files[id_].entry for id_ in sorted(files.keys() & replaced)])
     through = view.watermarks.get(account, Watermark()).expired_through
-    orphans = delete_expired(lake, account, lock, through)
+    report.swept += len(landed["snapshots"].keys() & replaced)
+    report.orphans += delete_expired(lake, account, lock, through)
     old: list[Entry] = []
     for id_ in view.refused & landed["snapshots"].keys():
         row = lake.catalog.landed_row(id_)
@@ -61,8 +60,7 @@ def sweep_account(
     for table in _DATA:
         found = list_files(lake.storage, f"compacted/{table}")
         old += [f.entry for f in found if f.account == account and (f.day, f.stem) not in keep]
-    swept = len(landed["snapshots"].keys() & replaced)
-    return swept, orphans + _delete_old(lake, lock, old, now)
+    report.orphans += _delete_old(lake, lock, old, now)
 
 
 def sweep_orphans(lake: Lake, file_clock: Callable[[], datetime] | None = None) -> int:

@@ -108,16 +108,16 @@ def is_covered(spans: Iterable[ListingSpan], days: Iterable[AccountDay]) -> bool
 
     Only footers tell: a year of rows would take seconds. False where they leave it open.
     """
-    held = set(days)
+    covered = set(days)
     for account, _, first, last in spans:
         if account is None or first is None or last is None:
             return False
         day, end = first.astimezone(UTC).date(), last.astimezone(UTC).date()
         while day <= end:
-            if (account, day) not in held:
+            if (account, day) not in covered:
                 return False
             day += timedelta(days=1)
     return not any(
         account == other and 1 < (later - day).days <= _GAP
-        for (account, day), (other, later) in itertools.pairwise(sorted(held))
+        for (account, day), (other, later) in itertools.pairwise(sorted(covered))
     )

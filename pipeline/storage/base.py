@@ -70,7 +70,7 @@ class Sink(Protocol):
 
 
 class Lock(Protocol):
-    """A lock that is held."""
+    """A lock that this process has."""
 
     def now(self) -> datetime:
         """The time by the clock that ``Entry.modified`` is of: the store's, not this machine's."""

@@ -1,4 +1,4 @@
-"""Ways in which rows were once wrong without a word: each is closed by a rule, and each rule is tried."""
+"""Ways in which rows were once wrong without a word: each is closed, and tried."""
 
 from __future__ import annotations
 
