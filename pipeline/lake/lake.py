@@ -177,6 +177,9 @@ class Lake:
         Raises:
             LakeError: a ledger file of a waiting snapshot is of another snapshot than its name says.
         """
+        names = {*names}
+        if not names:
+            return
         rows = [*self.storage.many(self.catalog.landed_row, view.waiting)]
         counts = dict(zip(view.waiting, rows, strict=True))
         for name in sorted(names):

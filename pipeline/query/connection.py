@@ -190,8 +190,12 @@ class Connection:
         self._made.clear()
         self._whole.clear()
         self._has_fleet = self._has_comments = self._has_missing_files = False
-        for statement in _tables(self.view):
-            self._duckdb.execute(statement)
+        try:
+            for statement in _tables(self.view):
+                self._duckdb.execute(statement)
+        except duckdb.Error as error:  # DuckDB reads the first file of each table
+            damage.refuse_first(self.lake, self.view, error)
+            raise
 
     def use_prices(self, prices: str | Path | pa.Table) -> None:
         """Fills the table ``prices`` from a price file, or from rows that one was read to.

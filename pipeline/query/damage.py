@@ -50,3 +50,9 @@ def refuse_damaged(
     files = [*(view.files.get(name, ()) for name in names), *map(view.history.get, facts)]
     for damage in lake.damage(file for each in files for file in each or ()):
         raise damage from error
+
+
+def refuse_first(lake: Lake, view: View, error: Exception) -> None:
+    """Raises LakeError for the first file of a table that cannot be read, or was not there any more."""
+    for found in lake.damage(files[0] for files in view.files.values() if files):
+        raise found from error

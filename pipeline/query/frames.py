@@ -88,7 +88,7 @@ def _daily(connection: Connection, fact: facts.Fact) -> pl.LazyFrame:
     files = [
         file
         for file in connection.view.history.get(fact.name, ())
-        if record.told_by(file) not in wanted
+        if record.account_day_of(file) not in wanted
     ]
     frame = _from_files(connection, files, fact.schema)
     frame = frame.select("date", *fact.schema.names)

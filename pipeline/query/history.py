@@ -179,7 +179,7 @@ class History:
         made = f"with {_made(fact)}\nselect date, {_typed(fact)} from made_{fact.name}"
         files = self.files.get(fact.name, ())
         if self.wanted:
-            files = tuple(file for file in files if record.told_by(file) not in self.wanted)
+            files = tuple(file for file in files if record.account_day_of(file) not in self.wanted)
         if not files:
             return made
         is_older = fact.name in self.older  # a file may lack a column

@@ -95,8 +95,8 @@ _DAY_FILE = re.compile(r"/date=(\d{4}-\d\d-\d\d)/([^/]+)\.parquet$")
 _OF_A_SNAPSHOT = re.compile(rf"(-late-)?{ID}$")
 
 
-def told_by(file: str) -> AccountDay | None:
-    """The account-day that a file holds, by its name; None for one of a single snapshot."""
+def account_day_of(file: str) -> AccountDay | None:
+    """The account-day that a file is of, by its name; None for one of a single snapshot."""
     match = _DAY_FILE.search(file)
     if match is None or _OF_A_SNAPSHOT.search(match[2]):
         return None

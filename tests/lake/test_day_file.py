@@ -102,7 +102,9 @@ def test_files_of_an_older_order_read_beside_new_ones(lake: Lake) -> None:
         max_size=4,
     )
 )
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_texts_of_any_dictionary_come_out_as_they_went_in(
     tmp_path: Path, groups: list[tuple[list[str | None], list[int | None]]]
 ) -> None:
