@@ -31,7 +31,7 @@ log = logging.getLogger("nodelake")
 Examples:
   nodelake check                  one row per check: rows found, an example
   nodelake check counted_nodes    the rows that this check finds
-  nodelake check --deep           damaged, missing and misplaced files, by name
+  nodelake check --deep           files that are damaged, lost, misplaced
   nodelake check --format json >/dev/null || page-the-operator"""
 )
 @click.argument("name", metavar="CHECK", required=False, shell_complete=completion.checks)

@@ -482,6 +482,7 @@ def test_a_lake_of_the_old_layout_is_named_as_such(
 ) -> None:
     """Exit 2, with what to do."""
     path = tmp_path / "lake" / name
+    (tmp_path / "lake/landing/snapshots").mkdir(parents=True)
     path.parent.mkdir(parents=True)
     path.touch()
     assert cli.run([*command, "--lake", str(tmp_path / "lake")]) == 2
