@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 Examples:
   nodelake heatmap                    the last day, every pool
   nodelake heatmap --pool render --from 2026-11-21T06:00 --to 2026-11-21T12:00
-  nodelake heatmap --node 0a1b --node 77f           nodes with either in their id
-  nodelake heatmap --state unusable --state offline nodes that were one of these
+  nodelake heatmap --node 0a1b --node 77f    nodes with either in their id
+  nodelake heatmap --state unusable   nodes that were in that state
   nodelake heatmap --rows 500 | less  more nodes than the terminal has lines"""
 )
 @click.option("--pool", metavar="ID", help="Only this pool [all].")
