@@ -18,6 +18,7 @@ from tests.simulator import (
     fleet_questions,
     hours,
     life_questions,
+    pool_errors,
     runs,
     state_questions,
     work_questions,
@@ -39,6 +40,7 @@ FACTS: dict[str, Callable[[Record], Table]] = {
         runs.start_task_runs,
         facts.node_boots,
         facts.node_error_episodes,
+        pool_errors.pool_error_episodes,
         hours.node_hours,
         hours.pool_hours,
     )

@@ -300,11 +300,11 @@ def _lives(rows: list[Row], listings: list[Listing]) -> dict[Row, int]:
     for listing in listings:
         row = by_listing.get(listing)
         if row is not None:
-            number += missed >= 2
+            number += missed > 0
             missed = 0
             lives[row] = number
         elif listing.is_proof:
-            missed += 2 if listing.is_absence else 1
+            missed += 1
     return lives
 
 
@@ -313,7 +313,7 @@ def _resolve(rows: list[Row], listings: list[Listing]) -> None:
 
     It is the nearest one of the same node with no absence between that is not later than the row.
     """
-    # Reading: an absence is what proves a node gone.
+    # Reading: one complete listing without it is an absence (two prove it gone).
     lives = _lives(rows, listings)
     known = [(lives[row], row.allocation_time) for row in rows if row.allocation_time]
     for row in rows:

@@ -42,6 +42,8 @@ class Pool:
             for begins, ends, kind, code in self.errors
             if begins <= moment < ends
         ]
+        begun = [begins for begins, _, kind, _ in self.errors if kind == "resize"]
+        resized = [self.begins_at, *(begins for begins in begun if begins <= moment)]
         resize = [error for kind, error in shown if kind == "resize"]
         runs = [error for kind, error in shown if kind == "autoscale"]
         more: Json = {"resizeErrors": resize} if resize else {}
@@ -51,6 +53,7 @@ class Pool:
             "id": self.pool_id,
             "state": "active",
             "allocationState": "steady",
+            "allocationStateTransitionTime": documents.text_of(max(resized)),
             "vmSize": "standard_d2s_v3",
             "currentDedicatedNodes": len(there) - spot,
             "targetDedicatedNodes": len(there) - spot,
