@@ -78,6 +78,8 @@ looked as (
         and errors.kind = codes.kind
         and errors.code = codes.code
         and errors.resized_at is not distinct from codes.resized_at
+    -- an import of nodes without their pool shows nothing of it
+    where snapshots.source <> 'import' or snapshots.scope = 'account'
 ),
 marked as (
     select
