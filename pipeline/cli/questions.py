@@ -49,7 +49,7 @@ def _row(asked: Question) -> dict[str, Any]:
         "parameters": ", ".join(
             f"{p.name}={p.default}" if p.default else p.name for p in asked.parameters
         ),
-        "traps": asked.traps,
+        "caveats": asked.caveats,
     }
 
 
@@ -64,7 +64,7 @@ def _describe(asked: Question) -> None:
         ("grain", asked.grain),
         ("columns", ", ".join(asked.columns)),
         *(("param" if not i else "", _parameter(p)) for i, p in enumerate(asked.parameters)),
-        ("traps", asked.traps),
+        ("caveats", asked.caveats),
     ]
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")

@@ -308,9 +308,10 @@ def put_rows(
     rows: pa.RecordBatchReader | pa.Table,
     over: Over,
     check: Callable[[], None],
+    rows_per_group: int = ROWS_PER_GROUP,
 ) -> Entry:
     """Puts the rows of one fact; ``check`` is called just before the file gets its name."""
-    file = TableFile(storage, key, rows.schema, over, ROWS_PER_GROUP)
+    file = TableFile(storage, key, rows.schema, over, rows_per_group)
     try:
         batches = rows.to_batches() if isinstance(rows, pa.Table) else rows
         for batch in batches:

@@ -28,7 +28,7 @@ RESULT = pa.schema(
     ]
 )
 
-_HEADER = re.compile(r"^-- (?:(check|severity|grain|columns|traps): +| {6,})(.+)$")
+_HEADER = re.compile(r"^-- (?:(check|severity|grain|columns|caveats): +| {6,})(.+)$")
 _COUNT = "rows_found"
 
 
@@ -45,7 +45,7 @@ class Check:
     severity: Severity
     grain: str
     columns: tuple[str, ...]
-    traps: str
+    caveats: str
     sql: str
 
 
@@ -114,6 +114,6 @@ def _parse(path: Path) -> Check:
         severity,  # type: ignore[arg-type]  # told above
         header["grain"],
         tuple(column.strip() for column in header["columns"].split(",")),
-        header["traps"],
+        header["caveats"],
         text.rstrip().removesuffix(";"),
     )

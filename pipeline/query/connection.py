@@ -101,7 +101,7 @@ class Connection:
         self._whole: set[str] = set()  # tables of which no file is missing
         self._said: set[str] = set()  # of what history does not tell
         self._history: history.History
-        self._has_fleet = self._has_comments = self._has_missing_files = False
+        self._has_fleet = self._has_comments = self._has_missing_files = self._is_checked = False
         self.view: View
         self.refresh()
 
@@ -126,7 +126,7 @@ class Connection:
             files = self.lake.missing_files(self.view)
             self._duckdb.execute(missing_facts.files_table(files))
             self._has_missing_files = True
-        if facts == history.FACTS:
+        if len(facts) == len(history.VIEWS):
             self._name_all()
         else:
             self._make(facts)
@@ -135,7 +135,7 @@ class Connection:
         return facts
 
     def _name_all(self) -> None:
-        self._make(history.FACTS)
+        self._make(history.VIEWS)
         if not self._has_fleet:
             self._make_fleet()
         if not self._has_comments:
@@ -154,6 +154,10 @@ class Connection:
         if missing:
             if not self._made:
                 self._history = _history(self.view).settled(self._duckdb)
+            needed = {*history.closure(missing)}
+            if not self._is_checked and "interrupted_nodes" in needed:
+                self._history = self._history.checked(self._duckdb)
+                self._is_checked = True
             for statement in self._history.views(missing):
                 self._duckdb.execute(statement)
             self._made.update(missing)
@@ -189,7 +193,7 @@ class Connection:
         self.view = self.lake.view()
         self._made.clear()
         self._whole.clear()
-        self._has_fleet = self._has_comments = self._has_missing_files = False
+        self._has_fleet = self._has_comments = self._has_missing_files = self._is_checked = False
         try:
             for statement in _tables(self.view):
                 self._duckdb.execute(statement)
@@ -374,7 +378,7 @@ def _views(*, fleet: bool) -> Iterator[str]:
     """The statements of ``sql/views`` that need no history: of the fleet, or the others."""
     for path in sorted((sql_directory() / "views").glob("*.sql")):
         name = path.stem.partition("_")[2]
-        if name not in history.FACTS and (name in damage.FLEET) == fleet:
+        if name not in history.VIEWS and (name in damage.FLEET) == fleet:
             yield from split(path.read_text("utf-8"))
 
 

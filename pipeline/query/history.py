@@ -20,28 +20,31 @@ import pyarrow as pa
 
 from pipeline.lake import ListingSpan, date_of
 from pipeline.query import record
-from pipeline.query.sql_files import duckdb_type, file_list, quoted, rows_of, split, sql_directory
+from pipeline.query.fact_views import FACTS as FACTS
+from pipeline.query.fact_views import INTERRUPTED, source, texts
+from pipeline.query.fact_views import VIEWS as VIEWS
+from pipeline.query.fact_views import closure as closure
+from pipeline.query.fact_views import mentioned as mentioned
+from pipeline.query.fact_views import read_by as read_by
+from pipeline.query.sql_files import duckdb_type, file_list, quoted, rows_of
 from pipeline.schema import facts
 from pipeline.schema.facts import Fact
 
 if TYPE_CHECKING:
     from pipeline.query.connection import Connection
 
-#: The facts, in the order in which they are made.
-FACTS: tuple[str, ...] = tuple(facts.FACTS)
-
 #: What the facts are made from first: which listings, and which nodes in them are which.
 _SETTLED = ("events", "listings", "unallocated", "allocations")
-#: Facts that others are made from: a day's are kept while it is built.
+#: What others are made from: a day's are kept while it is built.
 _KEPT = (
-    "node_states",
-    "node_incarnations",
+    "seen_states",
+    "day_edges",
+    "seen_incarnations",
     "task_runs",
     "start_task_runs",
     "node_boots",
-    "node_stays",
-    "node_config_intervals",
-    "node_jobs",
+    "node_states",
+    "node_incarnations",
 )
 #: The snapshots that a day's facts are made from: its listings', and those that tell whose a row is.
 _INPUTS = """
@@ -64,15 +67,10 @@ _builds = itertools.count()
 
 
 @cache
-def _source(step: str) -> str:
-    return (sql_directory() / "history" / f"{step}.sql").read_text("utf-8").rstrip().rstrip(";")
-
-
-@cache
 def _needs(step: str) -> tuple[str, ...]:
     """The steps and facts this one is made from, each after what it needs itself."""
     found: dict[str, None] = {}
-    for name in dict.fromkeys(re.findall(r"\bmade_(\w+)", _source(step))):
+    for name in dict.fromkeys(re.findall(r"\bmade_(\w+)", source(step))):
         found.update(dict.fromkeys((*_needs(name), name)))
     return tuple(found)
 
@@ -80,7 +78,7 @@ def _needs(step: str) -> tuple[str, ...]:
 def _made(fact: Fact) -> str:
     """The named parts of a statement that make a fact from rows, the last one the fact's own."""
     steps = (*(step for step in _needs(fact.name) if step not in _SETTLED), fact.name)
-    return ",\n".join(f"made_{step} as (\n{_source(step)}\n)" for step in steps)
+    return ",\n".join(f"made_{step} as (\n{source(step)}\n)" for step in steps)
 
 
 @dataclass(frozen=True)
@@ -92,6 +90,7 @@ class History:
         days: the account-days that those files hold.
         spans: when the listings that there are ended: see ``lake.View``.
         wanted: the account-days that are answered from rows, once that is known: see ``settled``.
+        is_uninterrupted: no day lost sight of a node over its ends, so nothing is put together.
         standing: of the days, those whose history stands whatever came since: rows have expired.
         older: the facts that some of these days tell as an older version made them.
     """
@@ -101,20 +100,18 @@ class History:
     spans: tuple[ListingSpan, ...] = ()
     wanted: frozenset[tuple[str, date]] | None = None
     standing: tuple[tuple[str, date], ...] = ()
+    is_uninterrupted: bool = False
     older: frozenset[str] = frozenset()
 
     def statements(self) -> Iterator[str]:
         """Makes everything: what the facts are made from, then their views."""
         yield from self.days_wanted()
-        yield from self.views(FACTS)
+        yield from self.views(texts())
 
     def views(self, wanted: Iterable[str]) -> Iterator[str]:
-        """Makes the views of these facts and of all they read; every view is bound when it is made."""
-        made: dict[str, None] = {}
-        for name in wanted:
-            made.update(dict.fromkeys((*_reads(name), name)))
-        for name in made:
-            yield from self._fact(facts.FACTS[name])
+        """Makes these views and all they read; every view is bound when it is made."""
+        for name in closure(wanted):
+            yield from self._unit(name)
 
     def settled(self, connection: duckdb.DuckDBPyConnection) -> History:
         """Works out, in a connection, which days are answered from rows, for its views."""
@@ -125,6 +122,13 @@ class History:
             connection.execute(statement)
         wanted = connection.execute("select account, date from wanted_days").fetchall()
         return replace(self, wanted=frozenset(wanted))
+
+    def checked(self, connection: duckdb.DuckDBPyConnection) -> History:
+        """Looks whether any node was interrupted, in a connection that has the facts' days."""
+        for statement in self.views(["daily_node_incarnations"]):
+            connection.execute(statement)
+        found = connection.execute(f"select 1 from ({INTERRUPTED}) limit 1").fetchone()  # noqa: S608
+        return replace(self, is_uninterrupted=found is None)
 
     def days_read(self, connection: duckdb.DuckDBPyConnection) -> set[date]:
         """The days whose files facts are made from, once it is settled which days are wanted."""
@@ -142,7 +146,7 @@ class History:
         # out once, not by every query again.
         yield f"create or replace table wanted_days as {self._wanted_days()}"
         for step in _SETTLED:
-            yield f"create or replace table made_{step} as {_source(step)}"
+            yield f"create or replace table made_{step} as {source(step)}"
 
     def _wanted_days(self) -> str:
         if not self.standing:
@@ -161,18 +165,21 @@ class History:
         yield f"create or replace view history_days as select {columns} from {listed}"  # noqa: S608
         yield f"create or replace view record_days as {record.RECORD_DAYS}"
 
-    def _fact(self, fact: Fact) -> Iterator[str]:
-        has_view = bool(_views(fact.name))
-        daily = fact.name if fact.is_daily and not has_view else f"daily_{fact.name}"
-        yield f"create or replace view {daily} as {self._daily(fact)}"
-        if not fact.is_daily and not fact.is_island:
-            name = f"merged_{fact.name}" if has_view else fact.name
-            yield f"create or replace view {name} as {_merged(fact)}"
-        yield from _views(fact.name)
-        yield f"comment on view {fact.name} is '{quoted(fact.doc)} Grain: {fact.grain}.'"
-        for each in fact.columns:
-            column = each.column
-            yield f"comment on column {fact.name}.{column.name} is '{quoted(column.doc)}'"
+    def _unit(self, name: str) -> Iterator[str]:
+        """Makes one view, and comments on it where it is a fact's."""
+        kind, _, fact_name = name.partition("_")
+        if kind == "daily" and fact_name in facts.FACTS:
+            yield f"create or replace view {name} as {self._daily(facts.FACTS[fact_name])}"
+            return
+        if self.is_uninterrupted and re.match(r"interrupted_|whole_|undated_|uncounted_", name):
+            yield from _emptied(name)
+            return
+        yield from texts()[name]
+        if name in facts.FACTS:
+            fact = facts.FACTS[name]
+            yield f"comment on view {name} is '{quoted(fact.doc)} Grain: {fact.grain}.'"
+            for column in fact.shown:
+                yield f"comment on column {name}.{column.name} is '{quoted(column.doc)}'"
 
     def _daily(self, fact: Fact) -> str:
         """A fact's rows by day: from history where that is current, the others from rows."""
@@ -195,45 +202,20 @@ class History:
         return read if self.wanted == frozenset() else f"{made} union all {read}"
 
 
+def _emptied(view: str) -> Iterator[str]:
+    """Makes a view that has no rows: what it would be made of is not planned by each query again."""
+    made = re.search(r"create or replace view \w+ as\s(.*)", texts()[view][0], re.DOTALL)
+    query = made[1] if made else INTERRUPTED
+    rows = f"select * from ({query}) as nothing where false"  # noqa: S608
+    yield f"create or replace table no_{view} as {rows}"
+    yield f"create or replace view {view} as select * from no_{view}"  # noqa: S608
+
+
 def _empty(table: str) -> str:
     """Makes what tells of wanted days without any."""
-    source = record.WANTED_DAYS if table == "wanted_days" else _source(table)
+    rows = record.WANTED_DAYS if table == "wanted_days" else source(table)
     name = table if table == "wanted_days" else f"made_{table}"
-    return f"create or replace table {name} as select * from ({source}) as none where false"  # noqa: S608
-
-
-def mentioned(query: str) -> tuple[str, ...]:
-    """The facts that a query may read; all where it asks what views there are."""
-    words = set(re.findall(r"\w+", query.lower()))
-    if words & _CATALOGUE:
-        return FACTS
-    return tuple(name for name in FACTS if name in words or f"daily_{name}" in words)
-
-
-def read_by(query: str) -> tuple[str, ...]:
-    """The facts whose files a query may read: those it names, and those that their views read."""
-    return tuple(dict.fromkeys(f for name in mentioned(query) for f in (*_reads(name), name)))
-
-
-#: Words of queries about the views themselves.
-_CATALOGUE = frozenset(
-    "duckdb_views duckdb_columns duckdb_tables information_schema sqlite_master show describe "
-    "summarize pragma history_days record_days wanted_days".split()
-)
-
-
-@cache
-def _views(fact: str) -> tuple[str, ...]:
-    """What ``sql/views`` makes of a fact, where that takes other rows than its key's own."""
-    files = (sql_directory() / "views").glob(f"*_{fact}.sql")
-    return tuple(part for path in files for part in split(path.read_text("utf-8")))
-
-
-@cache
-def _reads(fact: str) -> tuple[str, ...]:
-    """The other facts that a fact's view reads."""
-    text = " ".join(_views(fact))
-    return tuple(name for name in FACTS if name != fact and re.search(rf"\b{name}\.", text))
+    return f"create or replace table {name} as select * from ({rows}) as none where false"  # noqa: S608
 
 
 def _typed(fact: Fact) -> str:
@@ -252,33 +234,6 @@ def _nulls(fact: Fact) -> str:
     )
 
 
-def _merged(fact: Fact) -> str:
-    """A fact's rows, those of several days for one key become one."""
-    keys = ", ".join(fact.named("key"))
-    columns = [keys]
-    gathered = [keys]
-    for each in fact.columns:
-        name = each.column.name
-        if each.merge in ("min", "max"):
-            columns.append(name)
-            gathered.append(f"{each.merge}({name}) as {name}")
-        elif each.merge in ("first", "last"):
-            columns.append(f"{each.merge}_row.{name}")
-    # Of two days that saw the same observation first, the earlier knows what came before it; of two
-    # that saw the same one last, the later knows what came after it.
-    for merge, by in (
-        ("first", "min_by({}, row(first_observed_at, date))"),
-        ("last", "max_by({}, row(last_observed_at, date))"),
-    ):
-        if names := fact.named("first" if merge == "first" else "last"):
-            packed = ", ".join(f"{name} := {name}" for name in names)
-            gathered.append(by.format(f"struct_pack({packed})") + f" as {merge}_row")
-    return (
-        f"select {', '.join(columns)} from (select {', '.join(gathered)} "  # noqa: S608
-        f"from daily_{fact.name} group by {keys})"
-    )
-
-
 @contextmanager
 def _building(connection: Connection, account: str, days: str) -> Iterator[_Build]:
     """A place of its own for the tables of a build, in which the steps find what they name."""
@@ -293,7 +248,7 @@ def _building(connection: Connection, account: str, days: str) -> Iterator[_Buil
             build.narrow(table)
         build.keep(f"wanted_days as {days}")
         for step in ("events", "listings"):
-            build.keep(f"made_{step} as {_source(step)}")
+            build.keep(f"made_{step} as {source(step)}")
         yield build
     finally:
         cursor.execute(f"use {home}.main")
@@ -326,10 +281,9 @@ class _Build:
     def reader(self, fact: Fact) -> pa.RecordBatchReader:
         """A fact's rows of the only wanted day, sorted by key, under its schema."""
         name = f"made_{fact.name}"
-        source = name if fact.name in _KEPT else f"({_source(fact.name)})"
-        keys = ", ".join(fact.named("key"))
+        made = name if fact.name in _KEPT else f"({source(fact.name)})"
         rows = self.cursor.sql(
-            f"select {_typed(fact)} from {source} order by {keys}"  # noqa: S608
+            f"select {_typed(fact)} from {made} order by {fact.order}"  # noqa: S608
         ).to_arrow_reader(_ROWS_PER_BATCH)
         batches = (pa.RecordBatch.from_arrays(batch.columns, schema=fact.schema) for batch in rows)
         return pa.RecordBatchReader.from_batches(fact.schema, batches)
@@ -354,16 +308,16 @@ def build_day(
         listed = ", ".join(f"date '{each}'" for each in sorted(dates))
         for table in ("nodes", "recent_tasks", "node_errors", "pool_errors"):
             b.narrow(table, f"date in ({listed})")
-        b.keep(f"made_unallocated as {_source('unallocated')}")
+        b.keep(f"made_unallocated as {source('unallocated')}")
         b.narrow("nodes")  # whose allocation a row is of is looked for in the whole record
-        b.keep(f"made_allocations as {_source('allocations')}")
+        b.keep(f"made_allocations as {source('allocations')}")
         b.narrow("nodes", f"date in ({listed})")
-        b.keep(f"made_day_edges as {_source('day_edges')}")
         b.cursor.execute(
-            f"create view {b.place}.main.made_observations as {_source('observations')}"
+            f"create view {b.place}.main.made_observations as {source('observations')}"
         )
         for name in _KEPT:
-            b.keep(f"made_{name} as {_source(name)}")
+            b.keep(f"made_{name} as {source(name)}")
+        b.cursor.execute(f"create view {b.place}.main.made_hour_pieces as {source('hour_pieces')}")
         for name, fact in facts.FACTS.items():
             yield name, b.reader(fact)
 
@@ -373,6 +327,6 @@ def windows(connection: Connection, account: str) -> dict[date, frozenset[str]]:
     with _building(connection, account, record.RECORD_DAYS) as build:
         build.narrow("nodes")
         for step in ("unallocated", "allocations"):
-            build.keep(f"made_{step} as {_source(step)}")
+            build.keep(f"made_{step} as {source(step)}")
         rows = build.cursor.execute(_INPUTS).fetchall()
     return {day: frozenset(ids) for day, ids in rows}

@@ -41,7 +41,7 @@ class Question:
     grain: str
     columns: tuple[str, ...]
     parameters: tuple[Parameter, ...]
-    traps: str
+    caveats: str
     sql: str
 
     def bind(self, given: Mapping[str, object]) -> dict[str, object]:
@@ -101,7 +101,7 @@ class Question:
             log.warning("%s counts whole days (UTC): those %s", self.name, " and ".join(said))
 
 
-_HEADER = re.compile(r"^-- (?:(question|grain|columns|param|traps): +| {6,})(.+)$")
+_HEADER = re.compile(r"^-- (?:(question|grain|columns|param|caveats): +| {6,})(.+)$")
 # A parameter's meaning that is a list of the values it may have: hour, day or week.
 _CHOICES = re.compile(r"(?:only )?(\w+(?:, \w+)+ or \w+)")
 _PARAM = re.compile(r"(\w+) (\w+) = (.*?): (.+)", re.DOTALL)
@@ -153,6 +153,6 @@ def _parse(path: Path) -> Question:
         one["grain"],
         tuple(column.strip() for column in one["columns"].split(",")),
         tuple(parameters),
-        one.get("traps", ""),
+        one.get("caveats", ""),
         text.rstrip().removesuffix(";"),
     )

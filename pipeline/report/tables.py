@@ -107,7 +107,7 @@ def of_answer(name: str, answer: pl.DataFrame, parameters: Mapping[str, str]) ->
         rows.columns,
         [*rows.head(MOST_ROWS).iter_rows()],
         of=rows.height,
-        note=asked.traps,
+        note=asked.caveats,
         anchor=f"q-{name}",
         command=" ".join(["nodelake ask", name, *flags]),
     )

@@ -2,7 +2,7 @@
 -- severity: fail
 -- grain:    table x account x snapshot x pool x node
 -- columns:  table_name, account, snapshot_id, pool_id, node_id, stored_rows
--- traps:    Children of a node without a valid id carry none either, and are left out.
+-- caveats:  Children of a node without a valid id carry none either, and are left out.
 with children as (
     select 'recent_tasks' as table_name, account, snapshot_id, pool_id, node_id from recent_tasks
     union all

@@ -2,7 +2,7 @@
 -- severity: warn
 -- grain:    account x snapshot
 -- columns:  account, snapshot_id, snapshot_at, clock_skew_seconds
--- traps:    observed_at is the service's clock, snapshot_at this machine's: with such a skew they
+-- caveats:  observed_at is the service's clock, snapshot_at this machine's: with such a skew they
 --           tell different times. Beyond 15 minutes Shared Key is refused.
 select account, snapshot_id, snapshot_at, clock_skew_seconds
 from snapshots

@@ -2,7 +2,7 @@
 -- severity: warn
 -- grain:    account x snapshot x pool
 -- columns:  account, snapshot_id, pool_id, nodes_listed, nodes_counted
--- traps:    The service's counts lag behind while a pool resizes: one such row is no loss, a pool
+-- caveats:  The service's counts lag behind while a pool resizes: one such row is no loss, a pool
 --           that stays here is.
 select account, snapshot_id, pool_id, nodes_listed, nodes_counted
 from pools

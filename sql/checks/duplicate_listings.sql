@@ -2,7 +2,7 @@
 -- severity: fail
 -- grain:    account x snapshot x pool
 -- columns:  account, snapshot_id, pool_id, listings
--- traps:    The service may give a pool on two pages: the first is kept. Two rows here mean that its
+-- caveats:  The service may give a pool on two pages: the first is kept. Two rows here mean that its
 --           nodes count twice.
 select account, snapshot_id, pool_id, count(*) as listings
 from pools

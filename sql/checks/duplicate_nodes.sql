@@ -2,7 +2,7 @@
 -- severity: fail
 -- grain:    account x snapshot x pool x node
 -- columns:  account, snapshot_id, pool_id, node_id, stored_rows
--- traps:    A node met twice in a listing is kept once, the first. Rows without a valid id are of no
+-- caveats:  A node met twice in a listing is kept once, the first. Rows without a valid id are of no
 --           node and left out.
 select account, snapshot_id, pool_id, node_id, count(*) as stored_rows
 from nodes

@@ -3,7 +3,7 @@
 -- grain:    incarnation x observation
 -- columns:  account, snapshot_id, pool_id, node_id, allocation_time, observed_at, tasks_run_before,
 --           total_tasks_run, tasks_succeeded_before, total_tasks_succeeded
--- traps:    The totals count from the allocation: a fall means a node mistaken for another, or times
+-- caveats:  The totals count from the allocation: a fall means a node mistaken for another, or times
 --           out of order, as with an import whose --at is wrong. Rows without an allocation time tell
 --           no life and are left out.
 with followed as (

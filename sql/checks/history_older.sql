@@ -2,7 +2,7 @@
 -- severity: warn
 -- grain:    account x fact x reason
 -- columns:  account, fact, reason, days, first_date, last_date
--- traps:    The rows of those days had expired when nodelake learned the fact (newer fact), or to
+-- caveats:  The rows of those days had expired when nodelake learned the fact (newer fact), or to
 --           build it otherwise (older version), so it cannot be built from them. Queries that read
 --           the fact say so too. So it is with a day whose history depends on rows of an expired one.
 select

@@ -2,7 +2,7 @@
 -- severity: fail
 -- grain:    table x account x snapshot
 -- columns:  table_name, account, snapshot_id, ledger_rows, stored_rows
--- traps:    A count that a ledger file older than the column lacks is not compared. Rows that an
+-- caveats:  A count that a ledger file older than the column lacks is not compared. Rows that an
 --           expired day has lost are those of snapshots that are gone from the ledger too.
 with told as (
     select 'pools' as table_name, account, snapshot_id, pools_rows as ledger_rows from snapshots

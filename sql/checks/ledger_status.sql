@@ -2,7 +2,7 @@
 -- severity: fail
 -- grain:    account x snapshot
 -- columns:  account, snapshot_id, pool_listing, incomplete_pools, malformed
--- traps:    Live runs only: an import is complete when its files were read, and proves less.
+-- caveats:  Live runs only: an import is complete when its files were read, and proves less.
 with incomplete as (
     select account, snapshot_id, count(*) as incomplete_pools
     from pools

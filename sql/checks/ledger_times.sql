@@ -2,7 +2,7 @@
 -- severity: fail
 -- grain:    account x snapshot x what
 -- columns:  what, account, snapshot_id, pool_id, started_at, finished_at
--- traps:    A run's times are this machine's clock, a listing's the service's; this machine's may be
+-- caveats:  A run's times are this machine's clock, a listing's the service's; this machine's may be
 --           set back while a run lasts: one second is allowed.
 with spans as (
     select

@@ -2,7 +2,7 @@
 -- severity: fail
 -- grain:    account x snapshot x pool
 -- columns:  account, snapshot_id, pool_id, nodes_listed, stored_rows
--- traps:    A pool listed twice, or without a listing, has a check of its own.
+-- caveats:  A pool listed twice, or without a listing, has a check of its own.
 with stored as (
     select account, snapshot_id, pool_id, count(*) as stored_rows
     from nodes

@@ -2,7 +2,7 @@
 -- severity: warn
 -- grain:    account x snapshot x value
 -- columns:  account, snapshot_id, source, malformed, pool_id, node_id, path, problem
--- traps:    malformed counts nodes and pools of the whole run; of one with several such values each
+-- caveats:  malformed counts nodes and pools of the whole run; of one with several such values each
 --           is a row. The ledger names the first hundred of a run; node_id is empty where it was no
 --           valid one. Their rows stay out of facts about states; what came stands, redacted, in
 --           extra_json.

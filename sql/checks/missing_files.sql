@@ -2,7 +2,7 @@
 -- severity: fail
 -- grain:    file
 -- columns:  file
--- traps:    Restore each from a backup: queries that need one fail and name it. Only missing files
+-- caveats:  Restore each from a backup: queries that need one fail and name it. Only missing files
 --           and files of another size are found; `nodelake check --deep` reads every byte.
 select file
 from missing_files

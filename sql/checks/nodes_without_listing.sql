@@ -2,7 +2,7 @@
 -- severity: fail
 -- grain:    account x snapshot x pool
 -- columns:  account, snapshot_id, pool_id, stored_rows
--- traps:    Without its listing nobody knows whether the nodes are all there: history leaves them out.
+-- caveats:  Without its listing nobody knows whether the nodes are all there: history leaves them out.
 select nodes.account, nodes.snapshot_id, nodes.pool_id, count(*) as stored_rows
 from nodes
 left join pools

@@ -2,7 +2,7 @@
 -- severity: fail
 -- grain:    account x snapshot x pool
 -- columns:  account, snapshot_id, pool_id, stored_rows
--- traps:    Of a pool that a listing holds twice the first is kept, and its errors.
+-- caveats:  Of a pool that a listing holds twice the first is kept, and its errors.
 select pool_errors.account, pool_errors.snapshot_id, pool_errors.pool_id, count(*) as stored_rows
 from pool_errors
 left join pools

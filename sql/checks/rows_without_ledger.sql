@@ -2,7 +2,7 @@
 -- severity: fail
 -- grain:    table x account x snapshot
 -- columns:  table_name, account, snapshot_id, stored_rows
--- traps:    A snapshot without a ledger row does not exist: its rows must not be read. Those of
+-- caveats:  A snapshot without a ledger row does not exist: its rows must not be read. Those of
 --           pool_usage are all fetched ones, not the latest only.
 with stored as (
     select 'pools' as table_name, account, snapshot_id from pools

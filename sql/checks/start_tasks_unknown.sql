@@ -2,7 +2,7 @@
 -- severity: fail
 -- grain:    account x snapshot x pool x start task
 -- columns:  account, snapshot_id, pool_id, start_task_id, nodes
--- traps:    Each distinct start task of a pool's nodes stands once a snapshot in start_tasks.
+-- caveats:  Each distinct start task of a pool's nodes stands once a snapshot in start_tasks.
 select nodes.account, nodes.snapshot_id, nodes.pool_id, nodes.start_task_id, count(*) as nodes
 from nodes
 left join start_tasks

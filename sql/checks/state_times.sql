@@ -3,7 +3,7 @@
 -- grain:    account x snapshot x pool x node
 -- columns:  what, account, snapshot_id, pool_id, node_id, state, state_transition_time,
 --           allocation_time, observed_at
--- traps:    The service's times may differ from its Date header by 2 seconds. An import's observed_at
+-- caveats:  The service's times may differ from its Date header by 2 seconds. An import's observed_at
 --           is its --at: one that is too early shows here.
 select
     case

@@ -2,7 +2,7 @@
 -- severity: warn
 -- grain:    account x path x value
 -- columns:  account, path, value, values_met, first_snapshot_id, last_snapshot_id
--- traps:    They are kept as they came, lower-cased; questions that name states do not know them.
+-- caveats:  They are kept as they came, lower-cased; questions that name states do not know them.
 select
     snapshots.account,
     met.entry.path as path,

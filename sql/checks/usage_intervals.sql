@@ -2,7 +2,7 @@
 -- severity: fail
 -- grain:    account x snapshot x pool x vm_size x start_time
 -- columns:  account, snapshot_id, pool_id, vm_size, start_time, end_time, total_core_hours
--- traps:    Of the latest rows of each interval.
+-- caveats:  Of the latest rows of each interval.
 select account, snapshot_id, pool_id, vm_size, start_time, end_time, total_core_hours
 from pool_usage
 where end_time <= start_time or total_core_hours < 0

@@ -5,7 +5,7 @@
 -- param:   to timestamptz: only listings before this moment
 -- param:   step double: seconds of a bin
 -- param:   pool varchar = null: only this pool
--- traps:   A malformed row has no state; the node was there. An id that was used again is one row.
+-- caveats: A malformed row has no state; the node was there. An id that was used again is one row.
 select
     nodes.account,
     nodes.pool_id,

@@ -4,7 +4,7 @@
 -- param:   from timestamptz = null: only listings at or after this moment
 -- param:   to timestamptz = null: only listings before this moment
 -- param:   pool varchar = null: only this pool
--- traps:   A complete account listing without the pool is a complete listing of nothing. Moments are
+-- caveats: A complete account listing without the pool is a complete listing of nothing. Moments are
 --          the service's clock.
 with listed as (
     select

@@ -1,22 +1,22 @@
--- makes:   by which listings a day knows what an earlier day may have told already
+-- makes:   what the days before a day cannot have seen of it
 -- grain:   wanted day x account x pool
 -- columns: date, account, pool_id, before_at (end of the last listing before the day), unseen_at (no
 --          earlier day sees what is listed after it)
--- traps:   A day sees no further than the second proof after it, nor than the hundredth listing: what
---          those lack it tells as it was, and a later day that lists it again tells it once more.
+-- caveats: A day sees no further than the second proof after it, nor than the hundredth listing.
 with numbered as (
     select
         date,
         account,
         pool_id,
         finished_at,
-        cast(finished_at as date) = date as is_of_day,
+        cast(finished_at as date) < date as is_before,
+        cast(started_at as date) >= date as is_after,
         row_number() over (
-            partition by date, account, pool_id, cast(finished_at as date)
+            partition by date, account, pool_id, cast(started_at as date) >= date
             order by finished_at, snapshot_id
         ) as number,
         sum(case when is_proof then 1 else 0 end) over (
-            partition by date, account, pool_id, cast(finished_at as date)
+            partition by date, account, pool_id, cast(started_at as date) >= date
             order by finished_at, snapshot_id
             rows between unbounded preceding and current row
         ) as proofs
@@ -26,7 +26,7 @@ select
     date,
     account,
     pool_id,
-    max(finished_at) filter (where cast(finished_at as date) < date) as before_at,
-    min(finished_at) filter (where is_of_day and (proofs >= 2 or number >= 99)) as unseen_at
+    max(finished_at) filter (where is_before) as before_at,
+    min(finished_at) filter (where is_after and (proofs >= 2 or number >= 99)) as unseen_at
 from numbered
 group by date, account, pool_id

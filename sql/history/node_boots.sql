@@ -2,7 +2,7 @@
 -- grain:   wanted day x incarnation x boot_time
 -- columns: those of facts.NODE_BOOTS, and date
 -- merge:   min of first_observed_at, max of last_observed_at, the rest last by last_observed_at
--- traps:   A boot that was followed by another between two listings was never seen. lastBootTime is
+-- caveats: A boot that was followed by another between two listings was never seen. lastBootTime is
 --          absent while a node is creating or starting: a preempted node shows its old one no more.
 select
     date,

@@ -3,7 +3,7 @@
 -- columns: those of facts.NODE_CONFIG_INTERVALS that are stored, and date
 -- merge:   gaps and islands: stretches of the same values are one, unless a listing of that node
 --          between them shows others
--- traps:   The service tells no start of these: it lies between two listings. The agent's version
+-- caveats: The service tells no start of these: it lies between two listings. The agent's version
 --          is absent while a node starts, so a reboot shows as a stretch without one.
 with kept as (
     select

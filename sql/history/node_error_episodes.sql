@@ -3,7 +3,7 @@
 -- columns: those of facts.NODE_ERROR_EPISODES, and date
 -- merge:   gaps and islands: stretches are one, unless a listing of that node between them shows no
 --          such error (started_after of the later, ended_before of the earlier one tell)
--- traps:   The service tells no start of an error: it lies between started_after and
+-- caveats: The service tells no start of an error: it lies between started_after and
 --          first_observed_at. A malformed row shows nothing and ends nothing. Two errors of one
 --          code at a time are one.
 with errors as (

@@ -2,7 +2,7 @@
 -- grain:   wanted day x account x pool x snapshot x node
 -- columns: those of nodes, allocation_time filled in; and date (the wanted day), started_at,
 --          finished_at, is_complete and is_proof of the listing, is_state_known
--- traps:   A row without a valid id is of no node and left out. is_state_known is false for a
+-- caveats: A row without a valid id is of no node and left out. is_state_known is false for a
 --          malformed row, or one without a state or its start: the node was there, in some state.
 select
     listings.date,

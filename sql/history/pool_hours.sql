@@ -1,8 +1,9 @@
 -- makes:   each pool hour by hour: its nodes, its slots, its tasks
 -- grain:   wanted day x hour x account x pool
 -- columns: those of facts.POOL_HOURS, and date
--- merge:   none: every row is of its day
--- traps:   Nodes and slots are means over the complete listings that ended in the hour: null where
+-- merge:   sum of the tasks, the rest is of one row: the day whose listing first showed that a task
+--          had ended counts it, under the hour in which it ended, be that of an earlier day
+-- caveats: Nodes and slots are means over the complete listings that ended in the hour: null where
 --          there was none. A task counts in the hour it ended, when it was seen to have ended.
 with counted as (
     select
@@ -89,10 +90,9 @@ tasks as (
         pool_id,
         date_trunc('hour', end_time) as hour,
         count(*) as tasks_finished,
-        count(*) filter (where result = 'failure' or (result is null and exit_code <> 0))
-            as tasks_failed
+        count(*) filter (where is_failure) as tasks_failed
     from made_task_runs
-    where cast(end_time as date) = date
+    where is_counted
     group by date, account, pool_id, date_trunc('hour', end_time)
 ),
 hours as (

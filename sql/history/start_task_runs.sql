@@ -1,11 +1,10 @@
 -- makes:   every run of a start task that a node showed, as the listings of a day do
 -- grain:   wanted day x incarnation x start_time
--- columns: those of facts.START_TASK_RUNS that are stored, and date; is_again, see
---          listed_again
+-- columns: those of facts.START_TASK_RUNS that are stored, and date
 -- merge:   min of first_observed_at, max of last_observed_at; start_task_id,
 --          start_task_definition_id and is_definition_certain first by first_observed_at, the rest
 --          last by last_observed_at
--- traps:   startTaskInfo tells the most recent run only, so one that came and went between two
+-- caveats: startTaskInfo tells the most recent run only, so one that came and went between two
 --          listings was never seen; retry_count tells of them. A node carries the definition it will
 --          run next, so the run's is that of its first observation; where the listing just before
 --          had another one, the run may be of that.
@@ -55,7 +54,6 @@ runs as (
         start_task_start_time as start_time,
         min(observed_at) as first_observed_at,
         max(observed_at) as last_observed_at,
-        min(observed_at) filter (where cast(observed_at as date) = date) as day_observed_at,
         min_by(
             struct_pack(
                 start_task_id := start_task_id,
@@ -93,9 +91,9 @@ runs as (
     group by date, account, pool_id, node_id, allocation_time, start_task_start_time
 )
 select
-    runs.date,
-    runs.account,
-    runs.pool_id,
+    date,
+    account,
+    pool_id,
     node_id,
     allocation_time,
     start_time,
@@ -121,18 +119,18 @@ select
     last_row.image_sku,
     last_row.image_exact_version,
     last_row.image_virtual_machine_image_id,
-    coalesce(
-        case
-            when runs.day_observed_at is null then false
-            when runs.first_observed_at < cast(runs.date as timestamptz)
-                then runs.day_observed_at > day_edges.unseen_at
-            else day_edges.before_at is not null
-                and runs.start_time < day_edges.before_at + interval 2 seconds
-        end,
-        false
-    ) as is_again
+    lead(start_time) over (
+        partition by
+            date, account, pool_id, node_id, allocation_time,
+            coalesce(
+                last_row.image_virtual_machine_image_id,
+                concat_ws(
+                    ' ', last_row.image_publisher, last_row.image_offer, last_row.image_sku,
+                    last_row.image_exact_version
+                )
+            )
+        order by start_time
+    ) as next_start_time,
+    cast(last_observed_at as date) = date as is_last,
+    cast(first_observed_at as date) = date as is_first
 from runs
-left join made_day_edges as day_edges
-    on day_edges.date = runs.date
-    and day_edges.account = runs.account
-    and day_edges.pool_id = runs.pool_id

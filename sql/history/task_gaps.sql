@@ -2,8 +2,8 @@
 -- grain:   wanted day x incarnation x after x before
 -- columns: those of facts.TASK_GAPS, and date
 -- merge:   max of missed; a gap that two days see is one
--- traps:   missed is the rise of totalTasksRun less the runs first seen completed at the later
---          listing. Attempts that were retried, and runs taken from a node, are not in that total.
+-- caveats: missed is the rise of totalTasksRun less the runs first seen completed between the two
+--          listings. Attempts that were retried, and runs taken from a node, are not in that total.
 --          A total that falls starts anew. What completed before a node's first listing is unknown.
 with totals as (
     select
@@ -30,16 +30,25 @@ rises as (
 ),
 completed as (
     select
-        date,
-        account,
-        pool_id,
-        node_id,
-        allocation_time,
-        first_completed_at,
+        rises.date,
+        rises.account,
+        rises.pool_id,
+        rises.node_id,
+        rises.allocation_time,
+        rises.observed_at,
         count(*) as runs
-    from made_task_runs
-    where first_completed_at is not null
-    group by date, account, pool_id, node_id, allocation_time, first_completed_at
+    from rises
+    join made_task_runs as runs
+        on runs.date = rises.date
+        and runs.account = rises.account
+        and runs.pool_id = rises.pool_id
+        and runs.node_id = rises.node_id
+        and runs.allocation_time is not distinct from rises.allocation_time
+        and runs.first_completed_at > rises.observed_before
+        and runs.first_completed_at <= rises.observed_at
+    group by
+        rises.date, rises.account, rises.pool_id, rises.node_id, rises.allocation_time,
+        rises.observed_at
 )
 select
     rises.date,
@@ -58,5 +67,5 @@ left join completed
     and completed.pool_id = rises.pool_id
     and completed.node_id = rises.node_id
     and completed.allocation_time is not distinct from rises.allocation_time
-    and completed.first_completed_at = rises.observed_at
+    and completed.observed_at = rises.observed_at
 where rises.total_tasks_run - rises.total_before > coalesce(completed.runs, 0)

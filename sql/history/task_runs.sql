@@ -3,7 +3,7 @@
 -- columns: those of facts.TASK_RUNS that are stored, and date
 -- merge:   min of first_observed_at and first_completed_at, max of last_observed_at, the rest last
 --          by last_observed_at
--- traps:   The window slides: what came and went between two listings was never seen; task_gaps
+-- caveats: The window slides: what came and went between two listings was never seen; task_gaps
 --          counts those. A retry has another start_time and is a run of its own; only the last
 --          attempt of a task ever shows an end_time. A row without start_time is provisional.
 with sightings as (
@@ -83,6 +83,29 @@ runs as (
         task_id,
         subtask_id,
         start_time
+),
+-- what a node whose row before the day is not known had ended by then, an earlier day may count
+doubtful as (
+    select date, account, pool_id, node_id, allocation_time, before_at
+    from made_seen_incarnations
+    where is_interrupted
+),
+counted as (
+    select
+        runs.*,
+        last_row.end_time is not null
+            and cast(first_completed_at as date) = runs.date
+            and (
+                doubtful.before_at is null
+                or last_row.end_time >= doubtful.before_at + interval 2 seconds
+            ) as is_counted
+    from runs
+    left join doubtful
+        on doubtful.date = runs.date
+        and doubtful.account = runs.account
+        and doubtful.pool_id = runs.pool_id
+        and doubtful.node_id = runs.node_id
+        and doubtful.allocation_time is not distinct from runs.allocation_time
 )
 select
     date,
@@ -109,5 +132,11 @@ select
     last_row.retry_count,
     last_row.requeue_count,
     last_row.vm_size,
-    last_row.is_dedicated
-from runs
+    last_row.is_dedicated,
+    is_counted,
+    is_counted
+        and (
+            coalesce(last_row.result = 'failure', false)
+            or (last_row.result is null and coalesce(last_row.exit_code <> 0, false))
+        ) as is_failure
+from counted

@@ -4,7 +4,7 @@
 --           newer_versions, behind_hours, newest_version
 -- param:    pool varchar = null: only this pool
 -- param:    moment timestamptz = null: as of this moment; null for the end of the record
--- traps:    Nodes that had not told their agent by then (they are creating or starting) stand under
+-- caveats:  Nodes that had not told their agent by then (they are creating or starting) stand under
 --           a null version. first_observed_at is when any node of the account was first seen with
 --           it: where that is the record's first listing the version is older. behind_hours runs
 --           from when a newer version was first seen in the account to the moment asked about, or
@@ -14,7 +14,7 @@
 --           lack it.
 with setups as (
     select account, node_agent_version, first_observed_at, last_observed_at
-    from pool_setups
+    from daily_node_config_intervals
     where cast($moment as timestamptz) is null or first_observed_at <= cast($moment as timestamptz)
 ),
 accounts as (
@@ -47,15 +47,14 @@ compared as (
         max_by(node_agent_version, number) over (partition by account) as newest_version
     from versions
 ),
--- one that came back after it was thought gone is told twice
 alive as (
     select account, pool_id, node_id, allocation_time, date
-    from node_lives
+    from node_lifetimes
     where (ended_before is null or ended_before > cast($moment as timestamptz))
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
 ),
--- what each node that is there was set up with last: while none is asked for, its last day tells
-told as (
+-- what each node that is there was set up with last: while no moment is asked for, its last day has it
+configured as (
     select intervals.*
     from daily_node_config_intervals as intervals
     join alive
@@ -74,7 +73,7 @@ placed as (
             partition by account, pool_id, node_id, allocation_time
             order by first_observed_at desc, last_observed_at desc
         ) as place
-    from told
+    from configured
 ),
 present as (
     select account, pool_id, node_agent_version, count(*) as nodes

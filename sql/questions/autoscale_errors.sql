@@ -5,7 +5,7 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only errors that were seen at or after this moment
 -- param:    to timestamptz = null: only errors that began before this moment
--- traps:    While a formula fails the pool keeps the targets it had. An episode is a stretch of
+-- caveats:  While a formula fails the pool keeps the targets it had. An episode is a stretch of
 --           listings with the error, counted whole where it reaches beyond from and to as well;
 --           evaluations between two listings are not seen. first_failed_at is the first evaluation
 --           that was seen to fail, as the service says. It failed for at least certain_hours in all

@@ -5,7 +5,7 @@
 -- param:    from timestamptz = null: only nodes allocated at or after this moment
 -- param:    to timestamptz = null: only nodes allocated before this moment
 -- param:    minutes double = 30: only nodes first listed within so many minutes of their allocation
--- traps:    Steps in order: 1 allocation to boot, 2 boot to start task, 3 start task (from its first
+-- caveats:  Steps in order: 1 allocation to boot, 2 boot to start task, 3 start task (from its first
 --           start to its first success, failures, retries and reboots between included), 4 start task
 --           to idle, 5 allocation to idle. The times are the service's own and exact. But a boot or
 --           run that was followed by another before the next listing was not seen, and first idle is
@@ -15,82 +15,27 @@
 --           nodes too. Only a node's first boot counts: not that after a preemption or reboot. Where
 --           a pool does not wait for its start task, step 4 is left out. image is that of the first
 --           boot; null where no boot was seen.
-with told_again as (
-    -- a start that took more than a day is told by each of its days
-    select incarnation_key
-    from node_starts
-    where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-        and (cast($from as timestamptz) is null or allocation_time >= cast($from as timestamptz))
-        and (cast($to as timestamptz) is null or allocation_time < cast($to as timestamptz))
-    group by incarnation_key
-    having count(*) > 1
-),
-rows_of_days as (
-    select
-        account,
-        incarnation_key,
-        allocation_time,
-        vm_size,
-        is_dedicated,
-        first_observed_at,
-        last_observed_at,
-        boot_time,
-        coalesce(
-            image_virtual_machine_image_id,
-            nullif(
-                concat_ws(' ', image_publisher, image_offer, image_sku, image_exact_version), ''
-            )
-        ) as image,
-        started_at,
-        succeeded_at,
-        idle_at
-    from node_starts
-    where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-        and (cast($from as timestamptz) is null or allocation_time >= cast($from as timestamptz))
-        and (cast($to as timestamptz) is null or allocation_time < cast($to as timestamptz))
-),
-starts as (
-    select account, allocation_time, vm_size, is_dedicated, first_observed_at, boot_time, image,
-        started_at, succeeded_at, idle_at
-    from rows_of_days
-    where not exists (
-        select 1
-        from told_again
-        where told_again.incarnation_key = rows_of_days.incarnation_key
-    )
-    union all
-    select
-        max(account) as account,
-        max(allocation_time) as allocation_time,
-        max_by(vm_size, last_observed_at) as vm_size,
-        max_by(is_dedicated, last_observed_at) as is_dedicated,
-        min(first_observed_at) as first_observed_at,
-        min(boot_time) as boot_time,
-        min_by(image, boot_time) as image,
-        min(started_at) as started_at,
-        min(succeeded_at) as succeeded_at,
-        min(idle_at) as idle_at
-    from rows_of_days
-    where incarnation_key in (select incarnation_key from told_again)
-    group by incarnation_key
-),
-lives as (
+with startups as (
     select
         account,
         vm_size,
         is_dedicated,
-        image,
+        boot_image as image,
         epoch(boot_time) - epoch(allocation_time) as boot_seconds,
-        epoch(started_at) - epoch(boot_time) as wait_seconds,
-        epoch(succeeded_at) - epoch(started_at) as task_seconds,
+        epoch(start_task_began_at) - epoch(boot_time) as wait_seconds,
+        epoch(start_task_succeeded_at) - epoch(start_task_began_at) as task_seconds,
         case
-            when epoch(idle_at) >= epoch(succeeded_at) then epoch(idle_at) - epoch(succeeded_at)
+            when epoch(up_at) >= epoch(start_task_succeeded_at)
+                then epoch(up_at) - epoch(start_task_succeeded_at)
         end as idle_seconds,
-        epoch(idle_at) - epoch(allocation_time) as whole_seconds
-    from starts
+        epoch(up_at) - epoch(allocation_time) as whole_seconds
+    from node_startups
     where epoch(first_observed_at) - epoch(allocation_time) <= 60 * cast($minutes as double)
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and (cast($from as timestamptz) is null or allocation_time >= cast($from as timestamptz))
+        and (cast($to as timestamptz) is null or allocation_time < cast($to as timestamptz))
 ),
-told as (
+summed as (
     select
         account,
         vm_size,
@@ -116,29 +61,29 @@ told as (
         percentile_cont(0.5) within group (order by whole_seconds) as whole_p50,
         percentile_cont(0.95) within group (order by whole_seconds) as whole_p95,
         max(whole_seconds) as whole_max
-    from lives
+    from startups
     group by account, vm_size, is_dedicated, image
 ),
 steps as (
     select account, vm_size, is_dedicated, image, '1 allocation to boot' as step, boot_nodes as nodes,
         boot_p50 as p50_seconds, boot_p95 as p95_seconds, boot_max as max_seconds
-    from told
+    from summed
     union all
     select account, vm_size, is_dedicated, image, '2 boot to start task', wait_nodes,
         wait_p50, wait_p95, wait_max
-    from told
+    from summed
     union all
     select account, vm_size, is_dedicated, image, '3 start task', task_nodes,
         task_p50, task_p95, task_max
-    from told
+    from summed
     union all
     select account, vm_size, is_dedicated, image, '4 start task to idle', idle_nodes,
         idle_p50, idle_p95, idle_max
-    from told
+    from summed
     union all
     select account, vm_size, is_dedicated, image, '5 allocation to idle', whole_nodes,
         whole_p50, whole_p95, whole_max
-    from told
+    from summed
 )
 select
     account,

@@ -5,7 +5,7 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only days (UTC) from this one on
 -- param:    to timestamptz = null: only days before this one
--- traps:    Whole days. True hours are certain_broken_hours or more. offline is somebody's own doing
+-- caveats:  Whole days. True hours are certain_broken_hours or more. offline is somebody's own doing
 --           (scheduling was disabled); an unknown node may have gone on working. A node that fails
 --           every task at once is not broken by its state: black holes are another question. Waiting
 --           for a start task that never ends is another one too. Without a price file, hours only.

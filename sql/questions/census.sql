@@ -7,7 +7,7 @@
 -- param:    from timestamptz = null: joined and left at or after this moment; the account's first
 --           listing without it
 -- param:    to timestamptz = null: joined and left before this moment
--- traps:    A node is one allocation: an id that is given to another machine counts again, and in
+-- caveats:  A node is one allocation: an id that is given to another machine counts again, and in
 --           reused_ids. Joined is by the allocation time, exact. Left is by the moment at which a
 --           node is proven to have gone, up to two listings late, so near the ends of the range a
 --           node may count a little later. A node that came and went between two listings is not
@@ -33,23 +33,23 @@ unallocated as (
 joined_lives as (
     select account, pool_id, node_id, is_dedicated, allocation_time as joined_at, ended_after,
         ended_before
-    from node_lives
+    from node_lifetimes
     where allocation_time is not null
     union all
     select
-        node_lives.account,
-        node_lives.pool_id,
-        node_lives.node_id,
-        node_lives.is_dedicated,
+        node_lifetimes.account,
+        node_lifetimes.pool_id,
+        node_lifetimes.node_id,
+        node_lifetimes.is_dedicated,
         unallocated.first_observed_at as joined_at,
-        node_lives.ended_after,
-        node_lives.ended_before
-    from node_lives
+        node_lifetimes.ended_after,
+        node_lifetimes.ended_before
+    from node_lifetimes
     left join unallocated
-        on unallocated.account = node_lives.account
-        and unallocated.pool_id = node_lives.pool_id
-        and unallocated.node_id = node_lives.node_id
-    where node_lives.allocation_time is null
+        on unallocated.account = node_lifetimes.account
+        and unallocated.pool_id = node_lifetimes.pool_id
+        and unallocated.node_id = node_lifetimes.node_id
+    where node_lifetimes.allocation_time is null
 ),
 lives as (
     select joined_lives.*, record.begins_at

@@ -4,7 +4,7 @@
 --           last_error
 -- param:    from timestamptz = null: only snapshots at or after this moment
 -- param:    to timestamptz = null: only snapshots before this moment
--- traps:    A gap is the time since the snapshot before, counted on the day it ended; a failed run
+-- caveats:  A gap is the time since the snapshot before, counted on the day it ended; a failed run
 --           is a snapshot and closes a gap in running, not in data. Imports and usage are left out.
 with runs as (
     select

@@ -7,54 +7,13 @@
 -- param:    to timestamptz = null: only what began before this moment
 -- param:    step varchar = day: hour, day, week or month
 -- param:    source varchar = null: only node, start_task or task
--- traps:    source tells what failed: node (an error a node showed, from its first listing so to the
+-- caveats:  source tells what failed: node (an error a node showed, from its first listing so to the
 --           last: one occurrence, in the step in which it was first seen), start_task and task (a
 --           run that failed, at its end). pools is how many pools of the account had the code from
 --           that source in that step: those stand beside each other. Errors that came and went
 --           between two listings, and runs that did, were never seen: of tasks, task_gaps tells how
---           many. A retried attempt of a task shows no failure. An error without a code is ''. Of a node
---           that two complete listings after a day lacked, and that came back with the same
---           allocation, the failed tasks that it still shows count twice, but not in whole days.
-with ended_elsewhere as (
-    select distinct
-        date,
-        cast(end_time as date) as ended_on,
-        account,
-        pool_id,
-        coalesce(failure_code, '') as code
-    from task_failures
-    where cast($step as varchar) = 'day'
-        -- not on that day: a cast of every moment to its date would take longer than to read it
-        and (
-            end_time < cast(date as timestamptz)
-            or end_time >= cast(date + interval 1 day as timestamptz)
-        )
-        and (
-            cast($from as timestamptz) is null
-            or end_time >= date_trunc(
-                'day',
-                cast($from as timestamptz) + interval 1 day - interval 1 microsecond
-            )
-        )
-        and (
-            cast($to as timestamptz) is null
-            or end_time < date_trunc('day', cast($to as timestamptz))
-        )
-        and coalesce(cast($source as varchar), 'task') = 'task'
-),
--- what ended before the record began, or on a day that no listing told of: on few days, of which
--- alone the rows are read whole
-untold as (
-    select ended_elsewhere.*
-    from ended_elsewhere
-    left join task_errors
-        on task_errors.account = ended_elsewhere.account
-        and task_errors.pool_id = ended_elsewhere.pool_id
-        and task_errors.failure_code = ended_elsewhere.code
-        and task_errors.date = ended_elsewhere.ended_on
-    where task_errors.date is null
-),
-occurrences as (
+--           many. A retried attempt of a task shows no failure. An error without a code is ''.
+with occurrences as (
     select
         account,
         pool_id,
@@ -99,18 +58,9 @@ occurrences as (
         allocation_time,
         end_time as happened_at,
         failure_message as message
-    from task_failures
-    where end_time is not null
-        -- by days, whole ones are told by task_errors
-        and (
-            cast($step as varchar) <> 'day'
-            or end_time < date_trunc(
-                'day',
-                cast($from as timestamptz) + interval 1 day - interval 1 microsecond
-            )
-            or end_time >= date_trunc('day', cast($to as timestamptz))
-        )
-        -- a run stands under the day that first listed it as over
+    from ended_task_runs
+    where is_failed
+        -- it stands under the day whose listing first showed it over
         and (
             cast($from as timestamptz) is null
             or (
@@ -120,23 +70,6 @@ occurrences as (
         )
         and (cast($to as timestamptz) is null or end_time < cast($to as timestamptz))
         and coalesce(cast($source as varchar), 'task') = 'task'
-    union all
-    select
-        task_failures.account,
-        task_failures.pool_id,
-        'task' as source,
-        coalesce(task_failures.failure_code, '') as code,
-        node_id,
-        allocation_time,
-        end_time as happened_at,
-        task_failures.failure_message as message
-    from task_failures
-    join untold
-        on untold.date = task_failures.date
-        and untold.ended_on = cast(end_time as date)
-        and untold.account = task_failures.account
-        and untold.pool_id = task_failures.pool_id
-        and untold.code = coalesce(task_failures.failure_code, '')
 ),
 by_node as (
     select
@@ -169,26 +102,6 @@ counted as (
         max_by(message, told_at) filter (where message is not null) as message
     from by_node
     group by account, started_at, source, code, pool_id
-    union all
-    select
-        account,
-        cast(date as timestamptz) as started_at,
-        'task' as source,
-        failure_code as code,
-        pool_id,
-        failed_runs as occurrences,
-        failed_nodes as nodes,
-        first_end_time as first_at,
-        last_end_time as last_at,
-        failure_message as message
-    from task_errors
-    where cast($step as varchar) = 'day'
-        and (cast($from as timestamptz) is null or date >= cast($from as timestamptz))
-        and (
-            cast($to as timestamptz) is null
-            or date < cast(date_trunc('day', cast($to as timestamptz)) as date)
-        )
-        and coalesce(cast($source as varchar), 'task') = 'task'
 ),
 shared as (
     select

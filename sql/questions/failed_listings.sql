@@ -6,7 +6,7 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only snapshots at or after this moment
 -- param:    to timestamptz = null: only snapshots before this moment
--- traps:    Every pool that was listed has a row, most without a failure. A gap is the time between
+-- caveats:  Every pool that was listed has a row, most without a failure. A gap is the time between
 --           two complete listings of the pool's nodes within the range, whatever lay between: failed
 --           listings, failed runs, or none at all. A run whose list of pools failed knows no pools:
 --           it counts here only as a gap, and in coverage. Gaps before the first and after the last

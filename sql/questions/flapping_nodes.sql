@@ -7,19 +7,20 @@
 -- param:    to timestamptz = null: only changes of state before this moment
 -- param:    entries int = 5: fell into trouble at least so many times
 -- param:    hours double = 24: and that within so many hours
--- traps:    In trouble are nodes that are unusable, unknown, starttaskfailed, rebooting or reimaging;
+-- caveats:  In trouble are nodes that are unusable, unknown, starttaskfailed, rebooting or reimaging;
 --           offline, deallocated and preempted are not: that is somebody's will. From one of these
 --           states to another it is the same trouble; the same state with a new start is a new one,
 --           as it was left between two listings. A node's first listed state is no entry. Trouble
 --           that came and went between two listings was never seen: there were at least so many
 --           entries, and rarer polls see fewer. shortest_hours is the shortest time that held so
 --           many as asked for. trouble_hours takes a state to last until the next observed one
---           began, or until last seen, and counts stays in trouble that began in the range.
--- most nodes never fall so often: only the stays of those that may have are looked at
+--           began, or until last seen, and counts states in trouble that began in the range.
+-- most nodes never fall so often: only the states of those that may have are looked at
 with falling as (
     select account, pool_id, node_id, allocation_time
-    from notable_stays
-    where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+    from state_intervals
+    where is_abnormal
+        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and next_state in ('unusable', 'unknown', 'starttaskfailed', 'rebooting', 'reimaging')
         and (
             state not in ('unusable', 'unknown', 'starttaskfailed', 'rebooting', 'reimaging')
@@ -30,12 +31,12 @@ with falling as (
     group by account, pool_id, node_id, allocation_time
     having count(*) >= cast($entries as int)
 ),
-stays as (
+intervals as (
     select
-        notable_stays.account,
-        notable_stays.pool_id,
-        notable_stays.node_id,
-        notable_stays.allocation_time,
+        state_intervals.account,
+        state_intervals.pool_id,
+        state_intervals.node_id,
+        state_intervals.allocation_time,
         state,
         next_state,
         state_transition_time,
@@ -47,24 +48,17 @@ stays as (
             next_state in ('unusable', 'unknown', 'starttaskfailed', 'rebooting', 'reimaging'),
             false
         ) as is_trouble_next
-    from notable_stays
+    from state_intervals
     join falling
-        on falling.account = notable_stays.account
-        and falling.pool_id = notable_stays.pool_id
-        and falling.node_id = notable_stays.node_id
-        and falling.allocation_time is not distinct from notable_stays.allocation_time
-    where state in ('unusable', 'unknown', 'starttaskfailed', 'rebooting', 'reimaging')
-        or next_state in ('unusable', 'unknown', 'starttaskfailed', 'rebooting', 'reimaging')
-),
-told as (
-    select
-        *,
-        -- told once more where the node was absent and came back in the same state
-        row_number() over (
-            partition by account, pool_id, node_id, allocation_time, state, state_transition_time
-            order by last_observed_at desc
-        ) as place
-    from stays
+        on falling.account = state_intervals.account
+        and falling.pool_id = state_intervals.pool_id
+        and falling.node_id = state_intervals.node_id
+        and falling.allocation_time is not distinct from state_intervals.allocation_time
+    where is_abnormal
+        and (
+            state in ('unusable', 'unknown', 'starttaskfailed', 'rebooting', 'reimaging')
+            or next_state in ('unusable', 'unknown', 'starttaskfailed', 'rebooting', 'reimaging')
+        )
 ),
 changes as (
     select
@@ -85,8 +79,7 @@ changes as (
         case when is_trouble then state_transition_time end as trouble_began_at,
         case when is_trouble then coalesce(ended_before, last_observed_at) end as trouble_ended_at,
         is_trouble and ended_before is null as is_open
-    from told
-    where place = 1
+    from intervals
 ),
 ranged as (
     select

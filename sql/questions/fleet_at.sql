@@ -5,7 +5,7 @@
 --           observed_at, age_seconds
 -- param:    moment timestamptz = null: as of this moment; now without it
 -- param:    pool varchar = null: only this pool
--- traps:    From each pool's last complete listing that had finished by then: age_seconds tells how
+-- caveats:  From each pool's last complete listing that had finished by then: age_seconds tells how
 --           old that was. A node that came since is not in it, one that left since still is. The
 --           state is that of the listing. Rows of days that have expired are gone, and with them the
 --           fleet of those days.

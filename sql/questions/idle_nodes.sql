@@ -4,7 +4,7 @@
 --           age_seconds
 -- param:    pool varchar = null: only this pool
 -- param:    hours double = 1: idle for at least so many hours when last listed
--- traps:    Counts from when the node became idle to when it was last listed, not to now.
+-- caveats:  Counts from when the node became idle to when it was last listed, not to now.
 select
     account,
     pool_id,

@@ -5,7 +5,7 @@
 -- param:    pool varchar = null: only this pool
 -- param:    moment timestamptz = null: as of this moment; null for the end of the record
 -- param:    images int = 2: only pools with at least so many (1 lists every pool)
--- traps:    An image is a publisher, offer, SKU and exact version, or the id of a custom or gallery
+-- caveats:  An image is a publisher, offer, SKU and exact version, or the id of a custom or gallery
 --           image, whose version is told only where it is part of the id. Nodes that tell none are
 --           left out; a node has gone once two complete listings lack it. first_observed_at is when
 --           the image was first seen in the pool. is_newest marks the one that was first seen last
@@ -21,7 +21,7 @@ with known as (
             nullif(concat_ws(' ', image_publisher, image_offer, image_sku, image_exact_version), '')
         ) as image,
         min(first_observed_at) as first_observed_at
-    from pool_setups
+    from daily_node_config_intervals
     where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (
             cast($moment as timestamptz) is null
@@ -34,15 +34,14 @@ with known as (
             nullif(concat_ws(' ', image_publisher, image_offer, image_sku, image_exact_version), '')
         )
 ),
--- one that came back after it was thought gone is told twice
 alive as (
     select account, pool_id, node_id, allocation_time, date
-    from node_lives
+    from node_lifetimes
     where (ended_before is null or ended_before > cast($moment as timestamptz))
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
 ),
--- what each node that is there was set up with last: while none is asked for, its last day tells
-told as (
+-- what each node that is there was set up with last: while no moment is asked for, its last day has it
+configured as (
     select intervals.*
     from daily_node_config_intervals as intervals
     join alive
@@ -67,7 +66,7 @@ placed as (
             partition by account, pool_id, node_id, allocation_time
             order by first_observed_at desc, last_observed_at desc
         ) as place
-    from told
+    from configured
 ),
 present as (
     select

@@ -4,7 +4,7 @@
 --           successor_offer, successor_sku, successor_end_of_life_at, listed_at
 -- param:    pool varchar = null: only this pool
 -- param:    days double = 180: images that lose support within so many days of the list
--- traps:    nodes are those of each pool's last complete listing, as nodes_latest has them; the list
+-- caveats:  nodes are those of each pool's last complete listing, as nodes_latest has them; the list
 --           of supported images is the account's last (listed_at), read once a day, and days_left
 --           counts from it. After end_of_life_at no pool can be created with the image; its nodes go
 --           on for a while. Where several node agents go with an image the latest end counts, and an

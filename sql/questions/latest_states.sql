@@ -2,7 +2,7 @@
 -- grain:    pool x vm_size x dedicated/spot x state
 -- columns:  account, pool_id, vm_size, is_dedicated, state, nodes, running_tasks, since, age_seconds
 -- param:    pool varchar = null: only this pool
--- traps:    since is when the node longest in that state entered it. age_seconds tells how old
+-- caveats:  since is when the node longest in that state entered it. age_seconds tells how old
 --           the listing is. Malformed nodes are left out.
 select
     account,

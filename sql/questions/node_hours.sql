@@ -4,7 +4,7 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only days from this one on
 -- param:    to timestamptz = null: only days before this one
--- traps:    hours takes a state to last until the next observed one began; certain_hours counts only
+-- caveats:  hours takes a state to last until the next observed one began; certain_hours counts only
 --           from its start to its last observation. The state unobserved is time between listings
 --           more than 15 minutes apart over which something changed, and from a node's allocation to
 --           its first listing. A day without rows was not watched. cost is hours times the price

@@ -5,91 +5,70 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only preemptions at or after this moment
 -- param:    to timestamptz = null: only preemptions before this moment
--- traps:    node_hours are those within that hour of any day during which a spot node was watched and
+-- caveats:  node_hours are those within that hour of any day during which a spot node was watched and
 --           held a machine. A preemption counts in the hour it began, the exact time; one that was
 --           over before the next listing was not seen. See preemptions for what recovery means. A
 --           rate over few node-hours tells little.
--- a node is told by the day that listed it first, and once more where it was absent and came back;
--- and by the one that listed it last
 with begun as (
-    select
-        incarnation_key,
-        min(first_observed_at) as first_observed_at,
-        bool_and(is_dedicated) as is_dedicated
-    from node_starts
-    where cast(first_observed_at as date) = date
-        and is_dedicated is distinct from true
+    select incarnation_key, first_observed_at, is_dedicated
+    from node_startups
+    where is_dedicated is distinct from true
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-    group by incarnation_key
 ),
 spot as (
     select
-        node_lives.account,
-        node_lives.pool_id,
-        node_lives.incarnation_key,
+        node_lifetimes.account,
+        node_lifetimes.pool_id,
+        node_lifetimes.node_id,
+        node_lifetimes.allocation_time,
+        node_lifetimes.incarnation_key,
         begun.first_observed_at,
-        node_lives.last_observed_at
-    from node_lives
-    join begun on begun.incarnation_key = node_lives.incarnation_key
-    where not coalesce(node_lives.is_dedicated, begun.is_dedicated)
-        and (cast($pool as varchar) is null or node_lives.pool_id = cast($pool as varchar))
+        node_lifetimes.last_observed_at
+    from node_lifetimes
+    join begun on begun.incarnation_key = node_lifetimes.incarnation_key
+    where not coalesce(node_lifetimes.is_dedicated, begun.is_dedicated)
+        and (cast($pool as varchar) is null or node_lifetimes.pool_id = cast($pool as varchar))
         and (
             cast($from as timestamptz) is null
-            or node_lives.last_observed_at >= cast($from as timestamptz)
+            or node_lifetimes.last_observed_at >= cast($from as timestamptz)
         )
         and (
             cast($to as timestamptz) is null
             or begun.first_observed_at < cast($to as timestamptz)
         )
 ),
-absences as (
+-- what spot nodes did but idle and run, and when they went back to that
+troubled as (
     select
-        incarnation_key,
-        state,
-        state_transition_time,
-        last_observed_at,
-        ended_after,
-        ended_before,
-        recovered_at,
-        -- told once more where the node was absent and came back in the same state
-        row_number() over (
-            partition by incarnation_key, state_transition_time, state
-            order by last_observed_at desc
-        ) as place
-    from spot_absences
-    where state in ('preempted', 'deallocated')
-        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-),
--- what its day did not know of a node's recovery, a later one may
-recoveries as (
-    select
-        absences.incarnation_key,
-        absences.state_transition_time,
-        min(spot_absences.ended_before) as recovered_at
-    from absences
-    join spot_absences
-        on spot_absences.incarnation_key = absences.incarnation_key
-        and spot_absences.state_transition_time >= absences.state_transition_time
-    where absences.recovered_at is null and spot_absences.next_state in ('idle', 'running')
-    group by absences.incarnation_key, absences.state_transition_time
+        spot.incarnation_key,
+        intervals.allocation_time,
+        intervals.state,
+        intervals.state_transition_time,
+        intervals.last_observed_at,
+        coalesce(intervals.ended_before, intervals.ended_after) as ended_at,
+        intervals.ended_before,
+        min(case when intervals.next_state in ('idle', 'running') then intervals.ended_before end)
+            over (
+                partition by spot.incarnation_key
+                order by intervals.state_transition_time, intervals.last_observed_at
+                rows between current row and unbounded following
+            ) as recovered_at
+    from state_intervals as intervals
+    join spot
+        on spot.account = intervals.account
+        and spot.pool_id = intervals.pool_id
+        and spot.node_id = intervals.node_id
+        and spot.allocation_time is not distinct from intervals.allocation_time
+    where intervals.is_abnormal and intervals.state not in ('idle', 'running')
 ),
 away as (
     select
-        absences.incarnation_key,
-        absences.state,
-        absences.state_transition_time,
-        coalesce(absences.ended_before, absences.ended_after) as ended_at,
-        coalesce(absences.recovered_at, recoveries.recovered_at) as recovered_at,
+        *,
         row_number() over (
-            partition by absences.incarnation_key
-            order by absences.state_transition_time, absences.last_observed_at
+            partition by incarnation_key order by state_transition_time, last_observed_at
         ) as number
-    from absences
-    left join recoveries
-        on absences.recovered_at is null
-        and recoveries.incarnation_key = absences.incarnation_key
-        and recoveries.state_transition_time = absences.state_transition_time
-    where absences.place = 1
+    from troubled
+    where state in ('preempted', 'deallocated')
 ),
 -- each node with each of its absences, or with none
 followed as (

@@ -5,7 +5,7 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only errors that were seen at or after this moment
 -- param:    to timestamptz = null: only errors that began before this moment
--- traps:    An episode is one failed resize, counted whole where it reaches beyond from and to as
+-- caveats:  An episode is one failed resize, counted whole where it reaches beyond from and to as
 --           well. It begins when that resize ended, as the service says, and ends with the next
 --           resize: at least certain_hours in all (to the last listing that showed it), at most
 --           at_most_hours (null: some episode is not known to have ended). dedicated_short and

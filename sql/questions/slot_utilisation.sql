@@ -6,7 +6,7 @@
 -- param:    from timestamptz = null: only hours that begin at or after this moment
 -- param:    to timestamptz = null: only hours that begin before this moment
 -- param:    step varchar = hour: hour, day, week or month
--- traps:    Whole hours only: a from within an hour leaves that hour out, a to within one takes it in.
+-- caveats:  Whole hours only: a from within an hour leaves that hour out, a to within one takes it in.
 --           The first and the last hour of a record were not watched whole: fewer tasks are told.
 --           nodes, slots and running_slots are means over the hours with a complete listing, of the
 --           means over its listings: null where there was none; listed_hours tells how many had.

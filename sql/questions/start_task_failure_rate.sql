@@ -5,25 +5,16 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only runs that began at or after this moment
 -- param:    to timestamptz = null: only runs that began before this moment
--- traps:    failure_rate is failed_runs of runs, those that were seen to end; the others (still
+-- caveats:  failure_rate is failed_runs of runs, those that were seen to end; the others (still
 --           running, or their node was taken) stand in unended_runs. A retry is a run of its own, on
 --           the day it began. A run that began and ended between two listings was never seen:
 --           retries come quickly, so failures are missed more often than successes. Runs that
---           began before the account's first snapshot are left out: of those only the last one of
+--           began before the account's first listing are left out: of those only the last one of
 --           nodes that live on was seen. A cause is a failure code and an exit code. The image is
 --           the node's when the run was last seen, null where no listing told it.
-with moments as (
-    select account, snapshot_at
-    from snapshots
-    where source <> 'usage'
-    union all
-    -- the snapshots of days whose rows have expired are gone; their history stands
-    select account, first_observed_at
-    from pool_setups
-),
-first_snapshots as (
-    select account, min(snapshot_at) as snapshot_at
-    from moments
+with first_listings as (
+    select account, min(first_observed_at) as listed_at
+    from daily_node_incarnations
     group by account
 ),
 seen as (
@@ -43,9 +34,9 @@ seen as (
             or cast(next_start_time as date) <> cast(start_time as date)
             or coalesce(next_start_time >= cast($to as timestamptz), false) as is_last
     from start_task_ends
-    join first_snapshots
-        on first_snapshots.account = start_task_ends.account
-        and first_snapshots.snapshot_at <= start_task_ends.start_time
+    join first_listings
+        on first_listings.account = start_task_ends.account
+        and first_listings.listed_at <= start_task_ends.start_time
     where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (cast($from as timestamptz) is null or start_time >= cast($from as timestamptz))
         and (cast($to as timestamptz) is null or start_time < cast($to as timestamptz))
@@ -103,9 +94,9 @@ failures as (
         concat_ws(' ', coalesce(failure_code, 'no code'), 'exit ' || cast(exit_code as varchar))
             as cause
     from start_task_ends
-    join first_snapshots
-        on first_snapshots.account = start_task_ends.account
-        and first_snapshots.snapshot_at <= start_task_ends.start_time
+    join first_listings
+        on first_listings.account = start_task_ends.account
+        and first_listings.listed_at <= start_task_ends.start_time
     where result = 'failure'
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (cast($from as timestamptz) is null or start_time >= cast($from as timestamptz))

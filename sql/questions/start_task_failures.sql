@@ -6,7 +6,7 @@
 -- param:    from timestamptz = null: only runs that began at or after this moment
 -- param:    to timestamptz = null: only runs that began before this moment
 -- param:    output boolean = false: with the output of the last such run that was captured
--- traps:    A run is (node, allocation, start time): one that was seen in many snapshots counts
+-- caveats:  A run is (node, allocation, start time): one that was seen in many snapshots counts
 --           once, a retry is a run of its own. A run that began and ended between two snapshots
 --           was never seen. nodes counts ids: another machine under the same id is no node more. Of
 --           how many runs these failed, start_task_failure_rate tells. stderr and stdout are the last 4 KiB

@@ -8,7 +8,7 @@
 -- param:    nodes int = 3: at least so many nodes failed from the cause
 -- param:    minutes double = 30: within so many minutes
 -- param:    rate double = 0.3: and of the pool's runs at that time this share failed
--- traps:    A storm goes on as long as every stretch of so many minutes has so many nodes that failed
+-- caveats:  A storm goes on as long as every stretch of so many minutes has so many nodes that failed
 --           from the cause, and lasts from the first of those failures to the last; two whose
 --           stretches overlap are one. peak_nodes is the most in one stretch. A large pool that
 --           starts many nodes at once has some that fail: the rate keeps it out. It is that of all

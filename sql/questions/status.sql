@@ -4,7 +4,7 @@
 --           failed_24h, pools, pools_failed, nodes, malformed, duplicates, unknown_fields,
 --           unknown_enum_values, last_error_at, last_error, errors_24h, interval_minutes,
 --           coverage_24h, longest_gap_minutes_24h, api_version, refused_api_version
--- traps:    last_stored_at is the last run that stored anything; last_run_at counts failed runs
+-- caveats:  last_stored_at is the last run that stored anything; last_run_at counts failed runs
 --           too. The 24 hours are those before the account's last run. unknown_fields names what
 --           the last stored run met and no column holds: it stands in extra_json. coverage_24h
 --           is the share of runs that stored anything of those to be expected: one each

@@ -1,31 +1,26 @@
 -- question: Which nodes were stuck in a state that should pass, how long, and which still are?
--- grain:    incarnation (node_id, allocation_time) x stay in a state
+-- grain:    incarnation (node_id, allocation_time) x state
 -- columns:  account, pool_id, node_id, allocation_time, vm_size, is_dedicated, state,
 --           state_transition_time, certain_minutes, at_most_minutes, is_stuck_now,
 --           last_observed_at, next_state
 -- param:    pool varchar = null: only this pool
--- param:    from timestamptz = null: only stays that were seen to last at or after this moment
--- param:    to timestamptz = null: only stays that began before this moment
+-- param:    from timestamptz = null: only states that were seen to last at or after this moment
+-- param:    to timestamptz = null: only states that began before this moment
 -- param:    minutes double = 30: longer than so many minutes, for certain
 -- param:    state varchar = null: only creating, starting, waitingforstarttask, rebooting,
 --           reimaging, leavingpool, deallocating or upgradingos
--- traps:    A stay is told whole, where it reaches beyond from and to as well. It lasted at least
+-- caveats:  A state is shown whole, where it reaches beyond from and to as well. It lasted at least
 --           certain_minutes, to the last listing that showed it, and at most at_most_minutes (null:
 --           not known to have ended). is_stuck_now is as of the node's last listing, not of now.
 --           Between two listings a node may leave and enter a state again, with a new start: that is
---           two stays. A node that goes round through several such states is none of these: see
+--           two rows. A node that goes round through several such states is none of these: see
 --           flapping_nodes. How long is too long differs: a large image or a long start task takes
 --           its time, and a start task that never ends keeps its node in waitingforstarttask.
-with stays as (
-    select
-        *,
-        -- told once more where the node was absent and came back in the same state
-        row_number() over (
-            partition by account, pool_id, node_id, allocation_time, state, state_transition_time
-            order by last_observed_at desc
-        ) as place
-    from notable_stays
-    where state in (
+with stuck as (
+    select *
+    from state_intervals
+    where is_abnormal
+        and state in (
             'creating', 'starting', 'waitingforstarttask', 'rebooting', 'reimaging',
             'leavingpool', 'deallocating', 'upgradingos'
         )
@@ -55,6 +50,5 @@ select
     ended_before is null as is_stuck_now,
     last_observed_at,
     next_state
-from stays
-where place = 1
+from stuck
 order by is_stuck_now desc, certain_minutes desc, account, pool_id, node_id, allocation_time;

@@ -4,7 +4,7 @@
 --           last_snapshot_at, is_in_last_snapshot, tool_version
 -- param:    from timestamptz = null: only snapshots at or after this moment
 -- param:    to timestamptz = null: only snapshots before this moment
--- traps:    A field's path is its table and JSON path: what it held stands in that table's
+-- caveats:  A field's path is its table and JSON path: what it held stands in that table's
 --           extra_json, redacted; value is empty. A value's path is its table and column, where it is
 --           kept as it came, in lower case. The ledger keeps a thousand names of each kind a
 --           snapshot. is_in_last_snapshot: the account's last one of the range that stored rows had

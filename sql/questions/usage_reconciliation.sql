@@ -5,7 +5,7 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only days from this one on
 -- param:    to timestamptz = null: only days before this one
--- traps:    Usage is there for the days that `nodelake usage` fetched, and that the service tells of.
+-- caveats:  Usage is there for the days that `nodelake usage` fetched, and that the service tells of.
 --           Cores come from the price file's column vcpus, else from the size's name: its number, the
 --           second one of a constrained size (standard_e32-16s_v5 has 16), and a table for the old
 --           sizes whose number is only an order (A, D, DS, G). A size with neither has verdict

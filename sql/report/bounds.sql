@@ -4,7 +4,7 @@
 -- param:   pool varchar = null: only this pool
 -- param:   from timestamptz = null: only what was listed at or after this moment
 -- param:   to timestamptz = null: only what was listed before this moment
--- traps:   apart_seconds is how far snapshots usually lie apart, null of one, or of history alone.
+-- caveats: apart_seconds is how far snapshots usually lie apart, null of one, or of history alone.
 --          Rows that were expired live on as history: their days count whole, and for every
 --          pool.
 with followed as (

@@ -3,7 +3,7 @@
 -- columns: account, pool_id, state, nodes, listed_at
 -- param:   to timestamptz: from listings that had finished by this moment
 -- param:   pool varchar = null: only this pool
--- traps:   Each pool's last complete listing by then: listed_at tells how old. A day whose rows
+-- caveats: Each pool's last complete listing by then: listed_at tells how old. A day whose rows
 --          were expired tells nothing.
 select account, pool_id, state, count(*) as nodes, min(observed_at) as listed_at
 from nodes_at(cast($to as timestamptz))

@@ -9,7 +9,7 @@
 -- param:   to timestamptz: only hours before this moment
 -- param:   step double: seconds of a bin, whole hours
 -- param:   pool varchar = null: only this pool
--- traps:   pool_id is null in rows that tell when the account was watched. watched_hours: hours
+-- caveats: pool_id is null in rows that tell when the account was watched. watched_hours: hours
 --          in which a complete listing of any pool of the account ended; span_hours: those of
 --          them between the pool's first and last; listed_hours: those in which it was listed
 --          itself. Node-hours by state, one column each, and slot-hours are of listed_hours only.

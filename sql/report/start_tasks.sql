@@ -6,7 +6,7 @@
 -- param:   step double: seconds of a bin
 -- param:   causes bigint = 5: so many causes one by one
 -- param:   pool varchar = null: only this pool
--- traps:   cause is null where a run did not fail, and of other causes. A run counts in the bin
+-- caveats: cause is null where a run did not fail, and of other causes. A run counts in the bin
 --          it began in; a retry is a run. A cause is the failure code, with the exit code where
 --          there is one. Runs that came and went between two listings were never seen.
 with runs as (

@@ -1,7 +1,7 @@
 -- answers: core-hours as the service counts them, half hour by half hour
 -- grain:   account x pool_id x vm_size x start_time
 -- columns: those of pool_usage
--- traps:   Fetching the same days again adds rows: here is the latest of each, every one stands in
+-- caveats: Fetching the same days again adds rows: here is the latest of each, every one stands in
 --          pool_usage_snapshots. The service tells nothing of the last two hours.
 drop view if exists pool_usage_snapshots;
 alter view pool_usage rename to pool_usage_snapshots;

@@ -1,7 +1,7 @@
 -- answers: the fleet as its last complete listings showed it, up to one moment
 -- grain:   node (of the pools that were still there)
 -- columns: those of nodes, and age_seconds (of its pool's listing, at `reference`)
--- traps:   A pool is as old as its last complete listing; a failed listing since then shows in
+-- caveats: A pool is as old as its last complete listing; a failed listing since then shows in
 --          age_seconds only. A pool that a later complete account listing no longer has is gone,
 --          and so are its nodes. Moments are the service's clock.
 -- The last listings are looked for in the days that may hold them first: listing_spans tells from

@@ -1,7 +1,7 @@
 -- answers: every node that was ever listed: when it was seen, what it was, how it ended
 -- grain:   incarnation (account, pool_id, node_id, allocation_time)
 -- columns: those of facts.NODE_INCARNATIONS
--- traps:   It ended between ended_after and ended_before; both are null while it is not known to
+-- caveats: It ended between ended_after and ended_before; both are null while it is not known to
 --          have gone. A node that was absent and is seen again had not gone.
 create or replace view node_incarnations as
 with followed as (

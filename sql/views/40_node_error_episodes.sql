@@ -1,7 +1,7 @@
 -- answers: times in which every listing of a node showed an error of one code
 -- grain:   incarnation x code x first_observed_at
 -- columns: those of facts.NODE_ERROR_EPISODES
--- traps:   It began between started_after and first_observed_at, and ended between last_observed_at
+-- caveats: It began between started_after and first_observed_at, and ended between last_observed_at
 --          and ended_before; null where no listing tells. Stretches of several days are one unless a
 --          listing of the node between them shows no such error. An error without a code is ''.
 create or replace view node_error_episodes as

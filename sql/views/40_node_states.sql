@@ -1,7 +1,7 @@
 -- answers: every state a node was listed in, from when to when
 -- grain:   incarnation x state x state_transition_time
 -- columns: those of facts.NODE_STATES
--- traps:   The start is exact; the end lies between ended_after and ended_before (null where it is
+-- caveats: The start is exact; the end lies between ended_after and ended_before (null where it is
 --          not known to have ended). States that came and went between two listings are not here.
 --          The service's times and its Date header may differ by 2 seconds: what they would make
 --          end before it began ends when it began.

@@ -1,7 +1,7 @@
 -- answers: every attempt at a task that was ever seen on a node
 -- grain:   incarnation x job_id x task_id x subtask_id x start_time
 -- columns: those of facts.TASK_RUNS
--- traps:   A retry is a run of its own; only a task's last attempt shows an end_time. A row without
+-- caveats: A retry is a run of its own; only a task's last attempt shows an end_time. A row without
 --          start_time is provisional, and gone once the task was seen to have begun there.
 create or replace view task_runs as
 with followed as (

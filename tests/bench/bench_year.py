@@ -23,7 +23,7 @@ import pyarrow as pa
 from pipeline import query
 from pipeline.lake import Lake
 from tests.bench.figures import Figure
-from tests.bench.year import make, refresh
+from tests.bench.year import make
 from tests.bench.year_truth import Shape
 
 #: It is not run unless named: the lake takes a quarter of an hour to make.
@@ -35,13 +35,11 @@ _OF_A_NODE = ("node_story", "node_states_seen")
 
 
 def lake_of(shape: Shape, root: Path) -> Lake:
-    """The lake of a year: made where it is missing, given the facts that were added since."""
+    """The lake of a year: made where it is missing."""
     if not (root / "history" / "manifests").exists():
         print(f"making {root}", flush=True)
         make(root, shape, lambda text: print(text, flush=True))
-    lake = Lake(root)
-    refresh(lake, lambda text: print(text, flush=True))
-    return lake
+    return Lake(root)
 
 
 def median_seconds(run: Callable[[], float], rounds: int = _ROUNDS) -> float:

@@ -15,7 +15,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,7 +30,7 @@ from pipeline.lake.table_file import TableFile
 from pipeline.schema import facts
 from pipeline.snapshot.ledger import Ledger
 from tests.bench.year_columns import SLOTS, Texts, first_poll, numbers, offsets, same
-from tests.bench.year_derived import derivations, derived, reads
+from tests.bench.year_derived import finished
 from tests.bench.year_facts import DayFacts
 from tests.bench.year_truth import Ints, Shape, Year, take
 
@@ -63,11 +62,14 @@ class YearWriter:
     def _day(self, made: DayFacts) -> None:
         shape = self.shape
         day = shape.start + timedelta(days=made.truth.day)
-        tables = made.tables()
-        for name, table in tables.items():
-            self._put(history_key(name, day, shape.account), table.schema, [table])
-        for name, table in derived(day, tables):
-            self._put(history_key(name, day, shape.account), table.schema, [table])
+        for name, table in finished(day, made.tables()):
+            put(
+                self.lake,
+                history_key(name, day, shape.account),
+                table.schema,
+                [table],
+                facts.FACTS[name].rows_per_group,
+            )
         if made.truth.day >= shape.days - shape.kept:
             for name, parts in (
                 ("nodes", node_rows(made)),
@@ -91,12 +93,18 @@ class YearWriter:
         (self.lake.root / rough).unlink()
 
 
-def put(lake: Lake, key: str, columns: pa.Schema, parts: Iterable[pa.Table]) -> None:
+def put(
+    lake: Lake,
+    key: str,
+    columns: pa.Schema,
+    parts: Iterable[pa.Table],
+    rows_per_group: int = ROWS_PER_GROUP,
+) -> None:
     """Writes a file of the lake as a compaction does."""
-    file = TableFile(lake.storage, key, columns, rows_per_group=ROWS_PER_GROUP)
+    file = TableFile(lake.storage, key, columns, rows_per_group=rows_per_group)
     for part in parts:
-        for start in range(0, len(part), ROWS_PER_GROUP):
-            file.write(part.slice(start, ROWS_PER_GROUP))
+        for start in range(0, len(part), rows_per_group):
+            file.write(part.slice(start, rows_per_group))
     file.finish()
 
 
@@ -350,44 +358,13 @@ def make(root: Path, shape: Shape, tell: Callable[[str], None] = lambda _: None)
     return lake
 
 
-def refresh(lake: Lake, tell: Callable[[str], None] = lambda _: None) -> int:
-    """Makes what a lake of a year lacks: facts that have been added since, out of the others.
-
-    Returns the number of days that were made anew.
-    """
-    count = 0
-    for (account, day), (old, entry) in sorted(lake.catalog.manifests.load().items()):
-        if old.facts == fact_versions():
-            continue
-        paths = {name: lake.root / history_key(name, day, account) for name in facts.FACTS}
-        late = {name for name in derivations() if old.facts.get(name) != facts.FACTS[name].version}
-        needs = {each for name in late for each in reads(name)}
-        tables = {
-            name: pq.read_table(paths[name], partitioning=None) for name in sorted(needs - late)
-        }
-        for name, table in derived(day, tables, late):
-            put(lake, history_key(name, day, account), table.schema, [table])
-        new = msgspec.structs.replace(
-            old, facts=fact_versions(), files=files_of(lake, account, day)
-        )
-        put_manifest(lake.storage, new, entry)
-        count += 1
-        if count % 20 == 0:
-            tell(f"{count} days refreshed")
-    return count
-
-
 def main() -> None:
     """Writes a lake."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.year", description=main.__doc__)
     parser.add_argument("lake", type=Path)
     for name in ("nodes", "pools", "days", "kept", "seed"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Shape, name))
-    parser.add_argument("--refresh", action="store_true", help="only add facts that are missing")
     chosen = vars(parser.parse_args())
-    if chosen.pop("refresh"):
-        refresh(Lake(chosen["lake"]), lambda text: print(text, flush=True))
-        return
     make(chosen.pop("lake"), Shape(**chosen), lambda text: print(text, flush=True))
 
 

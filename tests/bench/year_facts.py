@@ -105,7 +105,7 @@ class DayFacts:
         return pa.Table.from_arrays(arrays, schema=fact.schema)
 
     def tables(self) -> dict[str, pa.Table]:
-        """Every fact of the day that its truth tells; the others are ``derived`` from them."""
+        """What the truth tells of every fact of the day; ``year_derived.finished`` adds the rest."""
         return {
             "node_states": self.node_states(),
             "node_incarnations": self.node_incarnations(),
@@ -159,7 +159,8 @@ class DayFacts:
         life = seen.rows["life"]
         state = np.full(len(self.lives), -1)
         state[segments.rows["life"]] = segments.rows["state"]  # the last one of each stands
-        runs, succeeded = self.totals(life, self.texts.listed_at(seen.last, life))
+        first, last = (self.texts.listed_at(poll, life) for poll in (seen.first, seen.last))
+        (first_runs, _), (runs, succeeded) = self.totals(life, first), self.totals(life, last)
         is_gone = seen.last <= self.polls[1] - 2
         return self._table(
             facts.NODE_INCARNATIONS,
@@ -169,6 +170,11 @@ class DayFacts:
             total_tasks_succeeded=numbers(succeeded),
             absent_at=self.texts.time(self.texts.listed_at(seen.last + 1, life), is_gone),
             is_pool_absent=pa.array(np.zeros(len(life), bool), mask=~is_gone),
+            first_total_at=self.texts.time(first),
+            first_total=numbers(first_runs),
+            last_total_at=self.texts.time(last),
+            first_readable_at=self.texts.time(first),
+            last_readable_at=self.texts.time(last),
         )
 
     def _islands(self, seen: Seen, value: Ints) -> tuple[Seen, Ints]:
@@ -372,15 +378,6 @@ class DayFacts:
         by_hour = nodes.reshape(pools, len(STATES), 24, each).sum(axis=3)
         total = by_hour.sum(axis=1)
         begins = self.truth.day * DAY
-        tasks = self.tasks
-        over = tasks.rows["ended"]
-        poll = first_poll(over, self.texts.offset[tasks.rows["life"]], self.shape.tick)
-        is_told = (poll <= tasks.last) & (over >= begins) & (over < begins + DAY)
-        group = self.lives.pool[tasks.rows["life"]] * 24 + (over - begins) // HOUR
-        finished, failed = (
-            np.bincount(group[chosen], minlength=pools * 24)
-            for chosen in (is_told, is_told & (tasks.rows["exit"] > 0))
-        )
         hour = begins + np.tile(np.arange(24), pools) * HOUR
         columns: dict[str, Any] = {
             "account": same(self.shape.account, pools * 24),
@@ -390,8 +387,8 @@ class DayFacts:
             "nodes": pa.array(total.ravel() / each),
             "slots": pa.array(total.ravel() * SLOTS / each),
             "running_slots": pa.array(running.reshape(pools, 24, each).sum(axis=2).ravel() / each),
-            "tasks_finished": pa.array(finished),
-            "tasks_failed": pa.array(failed),
+            "tasks_finished": pa.nulls(pools * 24, pa.int64()),
+            "tasks_failed": pa.nulls(pools * 24, pa.int64()),
         }
         for name in (*schema.NODE_STATES, "other"):
             hours = by_hour[:, STATE[name]].ravel() if name in STATE else np.zeros(pools * 24)

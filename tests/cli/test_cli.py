@@ -392,12 +392,12 @@ def test_a_question_is_told_whole(
     text = printed(capsys, "questions", name, "--format", "table")
     assert max(len(line) for line in text.splitlines()) <= 80
     told = query.questions()[name]
-    parts = [told.question, told.grain, ", ".join(told.columns), told.traps]
+    parts = [told.question, told.grain, ", ".join(told.columns), told.caveats]
     parts += [f"{p.name} ({p.type}): {p.doc}" for p in told.parameters]
     squeezed = re.sub(r"\s", "", text)
     for part in parts:
         assert re.sub(r"\s", "", part) in squeezed
-    assert json.loads(printed(capsys, "questions", name))[0]["traps"] == told.traps
+    assert json.loads(printed(capsys, "questions", name))[0]["caveats"] == told.caveats
 
 
 def test_questions_fit_the_terminal(

@@ -309,10 +309,12 @@ def test_what_a_day_builds_has_the_declared_schema_and_is_sorted(tmp_path: Path)
     assert tuple(made) == history.FACTS
     for name, table in made.items():
         assert table.schema.equals(facts.FACTS[name].schema, check_metadata=True), name
-        # nothing is listed again on that day
-        assert table.num_rows > 0 or name == "listed_again", name
-    keys = made["node_states"].select(["pool_id", "node_id", "allocation_time"]).to_pylist()
-    ordered = [(k["pool_id"], k["node_id"], str(k["allocation_time"] or "~")) for k in keys]
+        assert table.num_rows > 0, name
+    keys = made["node_states"].to_pylist()
+    ordered = [
+        (not k["is_abnormal"], k["pool_id"], k["node_id"], str(k["allocation_time"] or "~"))
+        for k in keys
+    ]
     assert ordered == sorted(ordered)
 
 
@@ -352,7 +354,7 @@ def test_an_account_whose_last_pool_is_gone_tells_so_at_once(
             return [
                 connection.sql(f"from {name} order by all").fetchall()
                 for name in (
-                    "(select ended_before, ended_by, * from node_lives)",
+                    "(select ended_before, ended_by, * from node_lifetimes)",
                     "node_states",
                     "node_hours",
                 )
@@ -392,7 +394,7 @@ def test_what_is_no_listing_of_an_accounts_pools_ends_nothing(
         put(lake, clock, {}, scope=scope, source=source, pool_listing=pool_listing)
     with query.connect(lake) as connection:
         assert connection.table("from record_days").num_rows == 1
-        ended = connection.table("select ended_before from node_lives")
+        ended = connection.table("select ended_before from node_lifetimes")
         assert ended.to_pylist() == [{"ended_before": None}]
 
 

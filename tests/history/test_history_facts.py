@@ -26,7 +26,7 @@ def test_every_view_is_typed_and_empty_where_the_lake_is(lake: Lake) -> None:
         for fact in facts.FACTS.values():
             found = connection.table(f"from {fact.name}")
             assert found.num_rows == 0
-            expected = {each.column.name: each.column.type for each in fact.columns}
+            expected = {column.name: column.type for column in fact.shown}
             if fact.is_daily:
                 assert found.column_names[0] == "date"
                 found = found.drop_columns("date")
@@ -36,7 +36,7 @@ def test_every_view_is_typed_and_empty_where_the_lake_is(lake: Lake) -> None:
                 f"where table_name = '{fact.name}' and column_name <> 'date'"
             ).to_pylist()
             assert {row["column_name"]: row["comment"] for row in docs} == {
-                each.column.name: each.column.doc for each in fact.columns
+                column.name: column.doc for column in fact.shown
             }
 
 

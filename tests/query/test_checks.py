@@ -186,9 +186,9 @@ def found(lake: Lake | Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_checks_header_is_whole(name: str) -> None:
-    """What should not be, how bad it is, grain, columns and traps; portable names."""
+    """What should not be, how bad it is, grain, columns and caveats; portable names."""
     each = CHECKS[name]
-    assert all((each.check, each.grain, each.columns, each.traps))
+    assert all((each.check, each.grain, each.columns, each.caveats))
     assert each.severity in ("fail", "warn")
     body = "\n".join(line for line in each.sql.splitlines() if not line.startswith("--"))
     assert '"' not in body

@@ -196,12 +196,12 @@ def test_a_question_makes_the_views_it_reads_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", query.questions())
 def test_a_questions_header_is_whole(name: str) -> None:
-    """Question, grain, columns and traps; every parameter it binds is declared, and used."""
+    """Question, grain, columns and caveats; every parameter it binds is declared, and used."""
     asked = query.questions()[name]
     assert asked.question.endswith("?")
     assert asked.grain
     assert asked.columns
-    assert asked.traps
+    assert asked.caveats
     body = "\n".join(line for line in asked.sql.splitlines() if not line.startswith("--"))
     assert set(re.findall(r"\$(\w+)", body)) == {p.name for p in asked.parameters}
     assert '"' not in body  # Spark reads a double-quoted name as text, silently

@@ -1,4 +1,4 @@
-"""Facts that tell a thing once, or sum it by day: the same as the views that join the days."""
+"""What is read faster than the views that join the days, or summed by day, and is the same."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.lakes import node, put, task
 
 _DAYS = 3
 _NODE = "pool_id, node_id, allocation_time"
-#: What a fact tells, and the same from a view that joins the days.
+#: What a view or a sum has, and the same from a view that joins the days.
 PAIRS = {
     "start_task_begins": (
         f"select {_NODE}, start_time, first_observed_at, start_task_definition_id, "
@@ -31,41 +31,25 @@ PAIRS = {
         f"partition by {_NODE}, image_exact_version, cast(start_time as date) "
         "order by start_time) from start_task_runs",
     ),
-    "task_failures": (
-        f"select {_NODE}, job_id, task_id, start_time, end_time, exit_code from task_failures",
-        f"select {_NODE}, job_id, task_id, start_time, end_time, exit_code from task_runs "
-        "where result = 'failure' and end_time is not null",
+    "ended_task_runs": (
+        f"select {_NODE}, job_id, task_id, start_time, end_time, exit_code, is_failed "
+        "from ended_task_runs",
+        f"select {_NODE}, job_id, task_id, start_time, end_time, exit_code, "
+        "coalesce(result = 'failure', false) from task_runs where end_time is not null",
     ),
-    "task_errors": (
-        "select date, pool_id, failure_code, failed_runs, failed_nodes, first_end_time, "
-        "last_end_time from task_errors",
-        "select cast(end_time as date), pool_id, coalesce(failure_code, ''), count(*), "
-        "count(distinct node_id), min(end_time), max(end_time) from task_runs "
-        "where result = 'failure' group by 1, 2, 3",
+    "task_outcomes": (
+        f"select {_NODE}, date, job_id, failure_code, runs, first_end_time, last_end_time "
+        "from task_outcomes",
+        f"select {_NODE}, cast(first_completed_at as date), job_id, "
+        "case when result = 'failure' then coalesce(failure_code, '') end, count(*), "
+        "min(end_time), max(end_time) from task_runs where end_time is not null group by all",
     ),
-    "node_jobs": (
-        f"select {_NODE}, job_id, sum(ended_runs) from node_jobs group by all",
-        f"select {_NODE}, job_id, count(*) from task_runs where end_time is not null group by all",
-    ),
-    "job_days": (
-        "select date, pool_id, job_id, nodes, pool_nodes, ended_runs, first_end_time, "
-        "last_end_time from job_days",
-        "select cast(first_completed_at as date) as day, pool_id, job_id, "
-        "count(distinct node_id), (select count(distinct node_id) from task_runs as beside "
-        "where beside.pool_id = told.pool_id and beside.end_time is not null "
-        "and cast(beside.first_completed_at as date) = day), count(*), min(end_time), "
-        "max(end_time) from task_runs as told where end_time is not null "
-        "group by day, pool_id, job_id",
-    ),
-    "node_tasks": (
-        f"select {_NODE}, sum(ended_runs) from node_tasks group by all",
-        f"select {_NODE}, count(*) from task_runs where end_time is not null group by all",
-    ),
-    "pool_setups": (
-        "select pool_id, node_agent_version, image_exact_version, min(first_observed_at), "
-        "max(last_observed_at) from pool_setups group by all",
-        "select pool_id, node_agent_version, image_exact_version, min(first_observed_at), "
-        "max(last_observed_at) from node_config_intervals group by all",
+    "pool_hours": (
+        "select pool_id, hour, tasks_finished, tasks_failed from pool_hours "
+        "where tasks_finished > 0",
+        "select pool_id, date_trunc('hour', end_time), count(*), "
+        "count(*) filter (where result = 'failure') from task_runs "
+        "where end_time is not null group by all",
     ),
 }
 
@@ -135,9 +119,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> query.Connection:
 
 
 @pytest.mark.parametrize("fact", PAIRS)
-def test_what_is_told_once_is_what_the_joined_days_tell(
-    connection: query.Connection, fact: str
-) -> None:
+def test_it_is_what_the_joined_days_have(connection: query.Connection, fact: str) -> None:
     """Runs over midnight are there once, with the values of the joined days."""
     told, joined = (sorted(map(repr, connection.sql(text).fetchall())) for text in PAIRS[fact])
     assert len(joined) > 2
@@ -145,9 +127,9 @@ def test_what_is_told_once_is_what_the_joined_days_tell(
 
 
 def test_a_node_has_one_key_and_no_other_has_it(connection: query.Connection) -> None:
-    """The same in every fact, whatever the day."""
-    expected = "select distinct pool_id, node_id, incarnation_key from node_lives order by all"
+    """The same in every view, whatever the day."""
+    expected = "select distinct pool_id, node_id, incarnation_key from node_lifetimes order by all"
     keys = connection.sql(expected).fetchall()
-    for fact in ("node_jobs", "node_tasks", "task_failures"):
-        assert connection.sql(expected.replace("node_lives", fact)).fetchall() == keys
+    for view in ("task_outcomes", "node_startups"):
+        assert connection.sql(expected.replace("node_lifetimes", view)).fetchall() == keys
     assert len({key for *_, key in keys}) == 4
