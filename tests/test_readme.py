@@ -1,27 +1,38 @@
-"""The README shows what the program prints: run again here, and compared."""
+"""The front page shows what the program prints: run again here, and compared.
+
+``python -m tests.test_readme`` runs the examples and writes what they print into the page.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import shlex
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from pipeline import cli, schema
+from pipeline import cli
 from tests.conftest import PROJECT
 
 README = PROJECT / "README.md"
 WIDTH = "104"
-#: The day that the README's output is of: another day's fleet lives another life.
+#: The day that the README's output is of: another day's fleet has another history.
 DAY = "2026-11-21"
+#: So much of the demo's output is shown.
+DEMO_LINES = 20
+_BLOCK = re.compile(r"^```console( demo)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+#: Commands that are asked of the demo's lake.
+_OF_A_LAKE = ("sql", "ask", "node", "status", "heatmap")
 
 
-def blocks(kind: str) -> list[str]:
-    """The fenced blocks of one kind."""
-    return re.findall(rf"^```{kind}\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+def blocks() -> list[str]:
+    """The fenced blocks of commands and what they print."""
+    return [body for kind, body in _BLOCK.findall(README.read_text()) if not kind]
 
 
 def still(text: str) -> str:
@@ -30,20 +41,8 @@ def still(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder a whole `nodelake demo` was run in, and what it printed."""
-    folder = tmp_path_factory.mktemp("newcomer")
-    (folder / "data").mkdir()
-    shutil.copy(PROJECT / "data" / "prices.csv", folder / "data")
-    return folder, run(folder, "demo", "--day", DAY)
-
-
 def run(folder: Path, *arguments: str) -> str:
     """What a command prints on stdout in that folder, on a terminal of the README's width."""
-    import contextlib
-    import io
-
     before = Path.cwd()
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
@@ -59,33 +58,86 @@ def run(folder: Path, *arguments: str) -> str:
     return out.getvalue()
 
 
+def demo_in(folder: Path) -> str:
+    """Runs the whole demo in a folder; returns the first lines that it prints."""
+    (folder / "data").mkdir()
+    shutil.copy(PROJECT / "data" / "prices.csv", folder / "data")
+    printed = run(folder, "demo", "--day", DAY).lstrip("\n")
+    return "\n".join(printed.splitlines()[:DEMO_LINES])
+
+
+def printed_by(folder: Path, command: str) -> str:
+    """What an example prints where the demo was run."""
+    arguments = shlex.split(command.removeprefix("$ nodelake "))
+    if arguments[0] in _OF_A_LAKE:
+        arguments += ["--lake", "data/demo-lake"]
+    return run(folder, *arguments)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder a whole `nodelake demo` was run in, and how its output begins."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    return folder, demo_in(folder)
+
+
 def test_the_demo_prints_what_the_readme_shows(demo: tuple[Path, str]) -> None:
     """A day of 288 snapshots of 3 pools and some 300 nodes, and the answers from it."""
-    (shown,) = blocks("console demo")
+    (shown,) = [body for kind, body in _BLOCK.findall(README.read_text()) if kind]
     assert still(demo[1]) == still(shown)
     assert "288 snapshots" in shown
 
 
-@pytest.mark.parametrize("block", blocks("console"), ids=lambda block: block.splitlines()[0][2:40])
+@pytest.mark.parametrize("block", blocks(), ids=lambda block: block.splitlines()[0][2:40])
 def test_a_command_prints_what_the_readme_shows(demo: tuple[Path, str], block: str) -> None:
-    """Each `$ nodelake …` on the demo's lake."""
+    """Each `$ nodelake …` on the demo's lake, and none without an answer."""
     command, _, shown = block.partition("\n")
-    arguments = shlex.split(command.removeprefix("$ nodelake "))
-    if arguments[0] in ("sql", "ask", "node", "status", "heatmap"):
-        arguments += ["--lake", "data/demo-lake"]
-    assert still(run(demo[0], *arguments)) == still(shown)
+    assert len(shown.splitlines()) > 2
+    assert still(printed_by(demo[0], command)) == still(shown)
 
 
-def test_the_readme_names_every_table() -> None:
-    """Its grain and what it holds are the schema's words."""
+def test_the_front_page_is_one() -> None:
+    """At most 250 lines, a list of contents that leads to every section, links that are there."""
     text = README.read_text()
-    for table in schema.TABLES.values():
-        grain = table.grain.replace(" x ", " \u00d7 ")
-        assert f"| `{table.name}` | {grain} | {table.doc} |" in text
+    assert len(text.splitlines()) <= 250
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    listed = re.findall(r"^- \[(.+)\]\(#(.+)\)$", text, re.MULTILINE)
+    assert [(each, each.lower().replace(" ", "-")) for each in headings] == listed
+    for path in sorted(PROJECT.rglob("*.md")):
+        if {".venv", "node_modules"}.isdisjoint(path.parts):
+            links = re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text("utf-8"))
+            assert [link for link in links if not (path.parent / link).exists()] == [], path
+
+
+def test_the_picture_is_small() -> None:
+    """The report's picture has a text beside it, and less than 200 KB."""
+    [(text, path)] = re.findall(r"!\[([^\]]+)\]\(([^)]+)\)", README.read_text())
+    assert len(text) > 20
+    assert (PROJECT / path).stat().st_size < 200_000
 
 
 def test_the_changelog_has_this_version() -> None:
-    """What changed is told to people."""
+    """What changed is written for people."""
     from pipeline import __version__
 
     assert f"## {__version__}" in (PROJECT / "CHANGELOG.md").read_text()
+
+
+def write() -> None:
+    """Puts what the program prints today into the front page."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        begins = demo_in(folder)
+
+        def today(match: re.Match[str]) -> str:
+            if match[1]:
+                return f"```console demo\n{begins}\n```"
+            command = match[2].partition("\n")[0]
+            lines = (line.rstrip() for line in printed_by(folder, command).strip("\n").splitlines())
+            return "```console\n" + "\n".join([command, *lines]) + "\n```"
+
+        README.write_text(_BLOCK.sub(today, README.read_text()))
+
+
+if __name__ == "__main__":
+    write()
