@@ -12,6 +12,7 @@ from pipeline.query.checks import checks
 from tests.conftest import PROJECT
 
 README = PROJECT / "sql" / "README.md"
+_TIMES = " \u00d7 "
 _PART = re.compile(
     r"(<!-- (\w+): python -m tests\.query\.documents -->\n).*?(<!-- end -->)", re.DOTALL
 )
@@ -54,7 +55,7 @@ def _metrics() -> str:
 
 def _tables() -> str:
     rows = (
-        f"| `{t.name}` | {t.grain.replace(' x ', ' \u00d7 ')} | {_cell(t.doc)} |"
+        f"| `{t.name}` | {t.grain.replace(' x ', _TIMES)} | {_cell(t.doc)} |"
         for t in schema.TABLES.values()
     )
     return "\n".join(["| table | grain | holds |", "|---|---|---|", *rows]) + "\n"
