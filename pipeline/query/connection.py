@@ -288,8 +288,9 @@ class Connection:
     def scan(self, name: str) -> pl.LazyFrame:
         """The rows of a table, a fact or a view as a polars ``LazyFrame``.
 
-        Polars reads the committed files itself, on disk and on Blob; it skips days, row groups and
-        columns that a query of the frame does not need. Collect it before ``refresh()`` and ``close()``.
+        Polars reads the committed files of tables itself, on disk and on Blob; it skips days, row groups
+        and columns that a query of the frame does not need. Facts come from DuckDB, which is told what
+        is needed. Collect it before ``refresh()`` and ``close()``.
 
         Raises:
             LakeError: there is no such table, fact or view; or a file is missing that the ledger has

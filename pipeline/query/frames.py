@@ -1,7 +1,7 @@
-"""Tables and facts as polars frames, lazily: committed files are read by polars, the rest by DuckDB.
+"""Tables and facts as polars frames, lazily: polars reads the files of tables, DuckDB makes facts.
 
-A day of a fact that history does not cover, a fact that is merged over days, and a view that is more
-than its files come from DuckDB, which takes polars' predicates and columns too.
+A fact is put together from days that history covers and rows of the others, by the views of
+``sql/views``; DuckDB takes polars' predicates and columns for it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.query import record
-from pipeline.query.sql_files import quoted, sql_directory
+from pipeline.query.sql_files import sql_directory
 from pipeline.schema import facts
 from pipeline.storage import LakeError
 
@@ -42,14 +41,10 @@ def scan(connection: Connection, name: str) -> pl.LazyFrame:
         near = difflib.get_close_matches(name, NAMES, 3, 0.4) or sorted(schema.TABLES)
         raise LakeError(f"no table, fact or view {name!r}; near: {', '.join(near)}")
     connection.refuse_missing(f"from {name}")
-    if _has_odd_folders(connection) or _has_own_view(name):
-        return _from_duckdb(connection, name)
-    if name in schema.TABLES:
+    is_plain = name in schema.TABLES and not _has_own_view(name)
+    if is_plain and not _has_odd_folders(connection):
         files = connection.view.files.get(name, ())
         return _from_files(connection, files, schema.TABLES[name].schema)
-    fact = facts.FACTS.get(name)
-    if fact is not None and fact.is_daily:
-        return _daily(connection, fact)
     return _from_duckdb(connection, name)
 
 
@@ -60,7 +55,8 @@ def _has_odd_folders(connection: Connection) -> bool:
 
 def _has_own_view(name: str) -> bool:
     """Whether ``sql/views`` makes other rows than the files hold, such as the latest ones only."""
-    return any((sql_directory() / "views").glob(f"*_{name}.sql"))
+    files = (sql_directory() / "views").glob("*.sql")
+    return name in {file.stem.partition("_")[2] for file in files}
 
 
 def _from_files(connection: Connection, files: Sequence[str], rows: pa.Schema) -> pl.LazyFrame:
@@ -79,32 +75,9 @@ def _from_files(connection: Connection, files: Sequence[str], rows: pa.Schema) -
     )
 
 
-def _daily(connection: Connection, fact: facts.Fact) -> pl.LazyFrame:
-    """A fact whose rows are of one day each: from history where that is current, else from rows."""
-    wanted = {
-        (row["account"], row["date"])
-        for row in connection.table("select account, date from wanted_days").to_pylist()
-    }
-    files = [
-        file
-        for file in connection.view.history.get(fact.name, ())
-        if record.account_day_of(file) not in wanted
-    ]
-    frame = _from_files(connection, files, fact.schema)
-    frame = frame.select("date", *fact.schema.names)
-    if not wanted:
-        return frame
-    days = " or ".join(
-        f"(account = '{quoted(account)}' and date = date '{day}')"
-        for account, day in sorted(wanted)
-    )
-    made = _from_duckdb(connection, fact.name, f"where {days}")
-    return pl.concat([frame, made]) if files else made
-
-
-def _from_duckdb(connection: Connection, name: str, condition: str = "") -> pl.LazyFrame:
+def _from_duckdb(connection: Connection, name: str) -> pl.LazyFrame:
     # a session of its own: polars may collect several frames at once
     cursor = connection.cursor()
-    relation = cursor.sql(f"from {name} {condition}")
+    relation = cursor.sql(f"from {name}")
     frame: pl.LazyFrame = relation.pl(lazy=True)
     return frame
