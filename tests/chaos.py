@@ -15,8 +15,7 @@ from pathlib import Path
 
 from pipeline import query
 from pipeline.lake import Lake, LakeError, Locked
-from pipeline.maintain import compaction
-from pipeline.query import history
+from pipeline.maintain import build_facts, compaction
 from pipeline.schema import facts
 from tests.days import NOON, store
 
@@ -80,7 +79,7 @@ def work(role: str, lake: Lake, chance: random.Random, notes: Path) -> None:
             lake,
             clock=lambda: NOON.replace(hour=1) + timedelta(hours=hours),
             grace=timedelta(seconds=3),
-            history=history,
+            history=build_facts,
         )
         assert report.open_days == [], report.open_days
         note(notes / "compacted", f"{report.days} {report.late} {report.history_days}")

@@ -89,7 +89,6 @@ def circles() -> list[list[str]]:
     return sorted(map(list, groups))
 
 
-@pytest.mark.xfail(strict=True, reason="circles in emulator, lake, query and storage: under way")
 def test_no_modules_import_each_other_in_a_circle() -> None:
     """No module imports itself over others, imports for type checking included."""
     assert circles() == []

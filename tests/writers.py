@@ -12,8 +12,7 @@ from pathlib import Path
 
 from pipeline.emulator import Emulator, Fleet
 from pipeline.lake import Changed, Lake
-from pipeline.maintain import compaction
-from pipeline.query import history
+from pipeline.maintain import build_facts, compaction
 from tests.service import Service, small_fleet
 
 START = datetime(2026, 11, 19, 6, tzinfo=UTC)
@@ -52,7 +51,7 @@ def compactions(uri: str, notes: Path) -> None:
     while True:
         is_last = (notes / "stop").exists()
         try:
-            report = compaction.compact(lake, clock=lambda: AFTER, history=history)
+            report = compaction.compact(lake, clock=lambda: AFTER, history=build_facts)
         except Changed:
             continue  # another one wrote the same file first: nothing is broken, run again
         with (notes / "compacted").open("a") as file:

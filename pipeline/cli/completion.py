@@ -92,7 +92,7 @@ def _items(known: Iterable[tuple[str, str]], begun: str) -> list[CompletionItem]
 
 def _rows(context: click.Context, query: str, **parameters: object) -> list[dict[str, str]]:
     """Rows of the lake; none where it cannot be read: completing must never print an error."""
-    from pipeline.cli.options import connect
+    from pipeline.cli.access import connect
 
     logging.disable(logging.CRITICAL)
     with (

@@ -14,7 +14,8 @@ import click
 
 from pipeline.cli import demo_lake
 from pipeline.cli.console import escape, is_watched
-from pipeline.cli.options import DEMO_LAKE, lake_option, shared_value
+from pipeline.cli.lakes import DEMO_LAKE
+from pipeline.cli.options import lake_option, shared_value
 from pipeline.cli.values import Day
 
 if TYPE_CHECKING:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline import schema
-from pipeline.cli.options import DEMO_LAKE
 from pipeline.query.connection import DEFAULT_LAKE
 from pipeline.schema import facts
 
 if TYPE_CHECKING:
     from pipeline.lake import Lake
 
+#: Where `nodelake demo` records.
+DEMO_LAKE = "data/demo-lake"
 _ZONES = ("landing", "compacted", "history")
 #: What may lie in a zone: tables, facts, and what tells which days history covers.
 _FOLDERS = frozenset((*schema.TABLES, *facts.FACTS, "days", "manifests"))

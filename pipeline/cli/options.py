@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pipeline.cli import completion
+from pipeline.cli.access import connect as connect
+from pipeline.cli.access import lake_to_read as lake_to_read
+from pipeline.cli.access import lake_to_write as lake_to_write
+from pipeline.cli.access import settings as settings
+from pipeline.cli.access import shared_value as shared_value
 from pipeline.cli.console import set_up_logging
 from pipeline.cli.values import number
 
 if TYPE_CHECKING:
-    from pipeline.config import Settings
-    from pipeline.lake import Lake
     from pipeline.query import Connection
 
-DEMO_LAKE = "data/demo-lake"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -162,64 +162,6 @@ def use_prices(connection: Connection, prices: str | None) -> None:
         connection.use_prices(prices)
     except PriceError as error:
         raise click.BadParameter(str(error), param_hint="--prices") from None
-
-
-def shared_value(name: str) -> str | None:
-    """What --lake or --config says, before or after the command's name."""
-    value: str | None = click.get_current_context().find_root().ensure_object(dict).get(name)
-    return value
-
-
-def settings(
-    accounts: tuple[str, ...] = (),
-    api_version: str | None = None,
-    allowed_hosts: tuple[str, ...] = (),
-) -> Settings:
-    """Settings from flags, environment and file.
-
-    Raises:
-        ConfigError: exit 2.
-    """
-    from pipeline import config
-
-    file = shared_value("config")
-    return config.load(
-        Path(file) if file else None,
-        os.environ,
-        lake=shared_value("lake"),
-        accounts=accounts,
-        api_version=api_version,
-        allowed_hosts=allowed_hosts,
-    )
-
-
-def lake_to_write() -> Lake:
-    """The lake that flags, environment and file name; the first write makes it."""
-    from pipeline.lake import Lake
-
-    return Lake(settings().lake)
-
-
-def lake_to_read() -> Lake:
-    """The lake that flags, environment and file name.
-
-    Raises:
-        NoLake: there is none, exit 2.
-    """
-    from pipeline.cli.lakes import require
-
-    return require(lake_to_write())
-
-
-def connect() -> Connection:
-    """A DuckDB connection to that lake.
-
-    Raises:
-        NoLake: there is none, exit 2.
-    """
-    from pipeline import query
-
-    return query.connect(lake_to_read())
 
 
 def is_of(account: str, wanted: tuple[str, ...]) -> bool:

@@ -9,13 +9,13 @@ import logging
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from collections.abc import Callable, Sequence
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pipeline.cli.cells import plain as plain
+from pipeline.cli.cells import rows_of as rows_of
 from pipeline.cli.console import escape
 
 if TYPE_CHECKING:
@@ -107,52 +107,6 @@ def _unlike(names: Sequence[str]) -> list[str]:
         taken = {*names, *unlike}
         unlike[name if name not in unlike else next(x for x in free if x not in taken)] = None
     return [*unlike]
-
-
-def rows_of(rows: pa.Table) -> Iterator[dict[str, Any]]:
-    """The rows as dicts, some thousand at a time."""
-    for batch in rows.to_batches(max_chunksize=4096):
-        yield from batch.to_pylist(maps_as_pydicts="lossy")
-
-
-def _interval(months: int, days: int, nanoseconds: int) -> str:
-    """An interval as DuckDB prints it; months, days and time are apart, and each has its sign."""
-    sign = -1 if months < 0 else 1
-    years, months = (sign * part for part in divmod(abs(months), 12))
-    parts = [
-        f"{number} {name}{'' if abs(number) == 1 else 's'}"
-        for number, name in ((years, "year"), (months, "month"), (days, "day"))
-        if number
-    ]
-    if nanoseconds or not parts:
-        seconds, rest = divmod(abs(nanoseconds) // 1000, 1_000_000)
-        clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-        fraction = f".{rest:06}".rstrip("0") if rest else ""
-        parts.append(f"{'-' if nanoseconds < 0 else ''}{clock}{fraction}")
-    return " ".join(parts)
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON has it: times in ISO 8601 and UTC, intervals as text, no NaN."""
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            return value.isoformat()
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    if isinstance(value, dict):
-        return {str(plain(name)): plain(x) for name, x in value.items()}
-    if isinstance(value, list | tuple):
-        if type(value).__name__ == "MonthDayNano":  # pyarrow's, which is not imported for this
-            return _interval(*value)
-        return [plain(x) for x in value]
-    if isinstance(value, bytes):
-        return value.hex()
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 #: Decimals that a number has at most, by the unit that its column's name ends in.

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pipeline.cli.cells import plain, rows_of
 from pipeline.cli.console import escape
-from pipeline.cli.output import plain, rows_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -34,7 +34,7 @@ where account = $account and snapshot_id in (select unnest($ids)) and date in ({
 
 
 class FactBuilder(Protocol):
-    """Builds facts from days: ``pipeline.query.history``."""
+    """Builds facts from days: ``pipeline.maintain.build_facts``."""
 
     @property
     def FACTS(self) -> Collection[str]:
@@ -51,9 +51,9 @@ class FactBuilder(Protocol):
 
 def default_builder() -> FactBuilder:
     """The facts of ``sql/history``."""
-    from pipeline.query import history
+    from pipeline.maintain import build_facts
 
-    return history
+    return build_facts
 
 
 def connect(lake: Lake) -> closing[Connection]:

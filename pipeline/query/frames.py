@@ -8,25 +8,38 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+import duckdb
 import polars as pl
 import pyarrow as pa
 
 from pipeline import schema
+from pipeline.lake import Lake, View
 from pipeline.query.sql_files import sql_directory
 from pipeline.schema import facts
 from pipeline.storage import LakeError
 
-if TYPE_CHECKING:
-    from pipeline.query.connection import Connection
+
+class Source(Protocol):
+    """What a frame reads from: a connection to a lake."""
+
+    lake: Lake
+    view: View
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A session of its own over the views."""
+
+    def refuse_missing(self, query: str) -> None:
+        """Raises LakeError where a file that the query needs is missing."""
+
 
 #: Everything that can be scanned.
 NAMES = (*schema.TABLES, *facts.FACTS, "nodes_latest", "pool_usage_snapshots", "prices")
 _DATE = {"date": pl.Date()}
 
 
-def scan(connection: Connection, name: str) -> pl.LazyFrame:
+def scan(connection: Source, name: str) -> pl.LazyFrame:
     """The rows of a table, a fact or a view: those that ``connection.sql(f"from {name}")`` answers.
 
     A predicate on ``date`` chooses files, one on another column chooses row groups, and only the
@@ -48,7 +61,7 @@ def scan(connection: Connection, name: str) -> pl.LazyFrame:
     return _from_duckdb(connection, name)
 
 
-def _has_odd_folders(connection: Connection) -> bool:
+def _has_odd_folders(connection: Source) -> bool:
     """Whether a folder above the tables looks like a column to polars: env=prod, account=x."""
     return "=" in connection.lake.storage.url("")
 
@@ -59,7 +72,7 @@ def _has_own_view(name: str) -> bool:
     return name in {file.stem.partition("_")[2] for file in files}
 
 
-def _from_files(connection: Connection, files: Sequence[str], rows: pa.Schema) -> pl.LazyFrame:
+def _from_files(connection: Source, files: Sequence[str], rows: pa.Schema) -> pl.LazyFrame:
     columns: dict[str, pl.DataType] = dict(pl.DataFrame(rows.empty_table()).schema)
     if not files:
         return pl.LazyFrame(schema={**columns, **_DATE})
@@ -75,7 +88,7 @@ def _from_files(connection: Connection, files: Sequence[str], rows: pa.Schema) -
     )
 
 
-def _from_duckdb(connection: Connection, name: str) -> pl.LazyFrame:
+def _from_duckdb(connection: Source, name: str) -> pl.LazyFrame:
     # a session of its own: polars may collect several frames at once
     cursor = connection.cursor()
     relation = cursor.sql(f"from {name}")

@@ -6,17 +6,13 @@ by the same SQL, so an answer does not depend on what has been compacted.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cache
-from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow as pa
 
 from pipeline.lake import ListingSpan, date_of
 from pipeline.query import record
@@ -30,40 +26,8 @@ from pipeline.query.sql_files import duckdb_type, file_list, quoted, rows_of
 from pipeline.schema import facts
 from pipeline.schema.facts import Fact
 
-if TYPE_CHECKING:
-    from pipeline.query.connection import Connection
-
 #: What the facts are made from first: which listings, and which nodes in them are which.
 _SETTLED = ("events", "listings", "unallocated", "allocations")
-#: What others are made from: a day's are kept while it is built.
-_KEPT = (
-    "seen_states",
-    "day_edges",
-    "seen_incarnations",
-    "task_runs",
-    "start_task_runs",
-    "node_boots",
-    "node_states",
-    "node_incarnations",
-)
-#: The snapshots that a day's facts are made from: its listings', and those that tell whose a row is.
-_INPUTS = """
-select date, list(distinct snapshot_id)
-from (
-    select date, snapshot_id from made_listings
-    union all
-    select listings.date, allocations.shown_by
-    from made_listings as listings
-    join made_allocations as allocations
-        on allocations.account = listings.account
-        and allocations.pool_id = listings.pool_id
-        and allocations.snapshot_id = listings.snapshot_id
-) as inputs
-group by date
-order by date
-"""
-_ROWS_PER_BATCH = 65_536
-_builds = itertools.count()
 
 
 @cache
@@ -183,7 +147,7 @@ class History:
 
     def _daily(self, fact: Fact) -> str:
         """A fact's rows by day: from history where that is current, the others from rows."""
-        made = f"with {_made(fact)}\nselect date, {_typed(fact)} from made_{fact.name}"
+        made = f"with {_made(fact)}\nselect date, {typed(fact)} from made_{fact.name}"
         files = self.files.get(fact.name, ())
         if self.wanted:
             files = tuple(file for file in files if record.account_day_of(file) not in self.wanted)
@@ -196,7 +160,7 @@ class History:
                 f"(select * from {source} "  # noqa: S608
                 f"union all by name select {_nulls(fact)} where false) as files"
             )
-        read = f"select date, {_typed(fact)} from {source}"  # noqa: S608
+        read = f"select date, {typed(fact)} from {source}"  # noqa: S608
         if self.wanted is None:
             read += " where (account, date) not in (from wanted_days)"
         return read if self.wanted == frozenset() else f"{made} union all {read}"
@@ -218,7 +182,8 @@ def _empty(table: str) -> str:
     return f"create or replace table {name} as select * from ({rows}) as none where false"  # noqa: S608
 
 
-def _typed(fact: Fact) -> str:
+def typed(fact: Fact) -> str:
+    """The fact's columns as SQL, each cast to its type."""
     return ", ".join(
         f"cast({each.column.name} as {duckdb_type(each.column.type)}) as {each.column.name}"
         for each in fact.columns
@@ -232,101 +197,3 @@ def _nulls(fact: Fact) -> str:
         for each in fact.columns
         if each.merge != "view"
     )
-
-
-@contextmanager
-def _building(connection: Connection, account: str, days: str) -> Iterator[_Build]:
-    """A place of its own for the tables of a build, in which the steps find what they name."""
-    cursor = connection.cursor()
-    (home,) = cursor.execute("select current_database()").fetchone() or ("memory",)
-    place = f"building_{next(_builds)}"
-    cursor.execute(f"attach ':memory:' as {place}")
-    try:
-        cursor.execute(f"set search_path = '{place}.main,{home}.main'")
-        build = _Build(cursor, home, place, account)
-        for table in ("snapshots", "pools"):
-            build.narrow(table)
-        build.keep(f"wanted_days as {days}")
-        for step in ("events", "listings"):
-            build.keep(f"made_{step} as {source(step)}")
-        yield build
-    finally:
-        cursor.execute(f"use {home}.main")
-        cursor.execute(f"detach {place}")
-        cursor.close()
-
-
-class _Build:
-    """The tables of one build, beside the connection's own views."""
-
-    def __init__(
-        self, cursor: duckdb.DuckDBPyConnection, home: str, place: str, account: str
-    ) -> None:
-        self.cursor = cursor
-        self.home = home
-        self.place = place
-        self.account = account
-
-    def keep(self, definition: str) -> None:
-        """Makes a table of this build: ``name as query``."""
-        self.cursor.execute(f"create table {self.place}.main.{definition}")
-
-    def narrow(self, table: str, dates: str = "true") -> None:
-        """Shows the build only this account's rows of a table, and only some dates of those."""
-        self.cursor.execute(
-            f"create or replace view {self.place}.main.{table} as from {self.home}.main.{table} "
-            f"where account = '{quoted(self.account)}' and {dates}"
-        )
-
-    def reader(self, fact: Fact) -> pa.RecordBatchReader:
-        """A fact's rows of the only wanted day, sorted by key, under its schema."""
-        name = f"made_{fact.name}"
-        made = name if fact.name in _KEPT else f"({source(fact.name)})"
-        rows = self.cursor.sql(
-            f"select {_typed(fact)} from {made} order by {fact.order}"  # noqa: S608
-        ).to_arrow_reader(_ROWS_PER_BATCH)
-        batches = (pa.RecordBatch.from_arrays(batch.columns, schema=fact.schema) for batch in rows)
-        return pa.RecordBatchReader.from_batches(fact.schema, batches)
-
-
-def build_day(
-    connection: Connection, account: str, day: date
-) -> Iterator[tuple[str, pa.RecordBatchReader]]:
-    """Makes the facts of one account-day from the rows the connection sees.
-
-    The listings are those from each pool's last complete one before the day to its second complete
-    one after it. Memory is DuckDB's, within its ``memory_limit``.
-
-    Yields:
-        (fact, its rows, sorted by key, under ``facts.FACTS[fact].schema``) for every fact, one
-        after another: read a reader to its end before the next is asked for.
-    """
-    only = f"select '{quoted(account)}' as account, date '{day}' as date"
-    with _building(connection, account, only) as b:
-        ids = b.cursor.execute("select distinct snapshot_id from made_listings").fetchall()
-        dates = {date_of(snapshot_id) for (snapshot_id,) in ids} or {day}
-        listed = ", ".join(f"date '{each}'" for each in sorted(dates))
-        for table in ("nodes", "recent_tasks", "node_errors", "pool_errors"):
-            b.narrow(table, f"date in ({listed})")
-        b.keep(f"made_unallocated as {source('unallocated')}")
-        b.narrow("nodes")  # whose allocation a row is of is looked for in the whole record
-        b.keep(f"made_allocations as {source('allocations')}")
-        b.narrow("nodes", f"date in ({listed})")
-        b.cursor.execute(
-            f"create view {b.place}.main.made_observations as {source('observations')}"
-        )
-        for name in _KEPT:
-            b.keep(f"made_{name} as {source(name)}")
-        b.cursor.execute(f"create view {b.place}.main.made_hour_pieces as {source('hour_pieces')}")
-        for name, fact in facts.FACTS.items():
-            yield name, b.reader(fact)
-
-
-def windows(connection: Connection, account: str) -> dict[date, frozenset[str]]:
-    """For each day of the record, in order, the snapshots its facts are made from."""
-    with _building(connection, account, record.RECORD_DAYS) as build:
-        build.narrow("nodes")
-        for step in ("unallocated", "allocations"):
-            build.keep(f"made_{step} as {source(step)}")
-        rows = build.cursor.execute(_INPUTS).fetchall()
-    return {day: frozenset(ids) for day, ids in rows}

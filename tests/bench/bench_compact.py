@@ -24,6 +24,7 @@ import pyarrow as pa
 from pipeline import query, schema
 from pipeline.flatten.columns import Origin
 from pipeline.lake import Lake, new_snapshot_id
+from pipeline.maintain import build_facts
 from pipeline.snapshot.ledger import Ledger
 from tests.service import START, make_service, small_fleet
 
@@ -120,13 +121,12 @@ def size(folder: Path) -> int:
 def compact(root: str, with_history: bool) -> None:
     """Closes the day in this process, and prints what it took as JSON."""
     from pipeline.maintain import compaction
-    from pipeline.query import history
 
     begun = time.monotonic()
     report = compaction.compact(
         Lake(root),
         clock=lambda: DAY + timedelta(days=2),
-        history=history if with_history else None,
+        history=build_facts if with_history else None,
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     figures = {"seconds": time.monotonic() - begun, "peak_bytes": peak, "rows": report.rows}

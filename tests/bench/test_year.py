@@ -14,7 +14,7 @@ import pytest
 
 from pipeline import query
 from pipeline.lake import Lake, compacted_key, date_of
-from pipeline.query import history
+from pipeline.maintain import build_facts
 from pipeline.schema import facts
 from tests.bench.year import make
 from tests.bench.year_truth import Shape
@@ -47,10 +47,10 @@ def test_facts_are_those_the_real_path_makes_of_the_same_rows(
     shutil.copytree(lake.root / "compacted", tmp_path / "compacted")
     date = SHAPE.start + timedelta(days=day)
     with query.connect(tmp_path) as connection:
-        ids = history.windows(connection, SHAPE.account)[date]
+        ids = build_facts.windows(connection, SHAPE.account)[date]
         made = {
             name: reader.read_all()
-            for name, reader in history.build_day(connection, SHAPE.account, date)
+            for name, reader in build_facts.build_day(connection, SHAPE.account, date)
         }
     assert facts.FACTS.keys() == made.keys()
     manifest, _ = lake.catalog.manifests.load()[SHAPE.account, date]

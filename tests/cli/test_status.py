@@ -13,9 +13,9 @@ import pytest
 from pipeline import cli
 from pipeline.flatten.columns import Origin
 from pipeline.lake import Lake, new_snapshot_id
+from pipeline.maintain import build_facts
 from pipeline.maintain import compaction as compact
 from pipeline.maintain.lake_usage import ZONES
-from pipeline.query import history
 from pipeline.snapshot.ledger import Ledger
 from tests.lakes import node, put
 
@@ -98,7 +98,7 @@ def test_size_and_days_to_compact(capsys: pytest.CaptureFixture[str], lake: Lake
         assert rows[account]["first_day_to_compact"] == "2026-11-16"
 
     compact.compact(
-        lake, grace=timedelta(0), history=history, through=datetime(2026, 11, 17).date()
+        lake, grace=timedelta(0), history=build_facts, through=datetime(2026, 11, 17).date()
     )
     rows = status(capsys, lake)
     for zone in ZONES:

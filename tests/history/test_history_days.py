@@ -15,6 +15,7 @@ import pytest
 
 from pipeline import query
 from pipeline.lake import Lake, View
+from pipeline.maintain import build_facts
 from pipeline.query import history
 from pipeline.schema import facts
 from tests.lakes import FAILED, MONDAY, Listing, at, node, put, task
@@ -34,7 +35,7 @@ class Kept(Lake):
     def keep(self, day: date) -> None:
         """Makes the facts of a day from the rows as they are now."""
         with query.connect(self) as connection:
-            for fact, rows in history.build_day(connection, ACCOUNT, day):
+            for fact, rows in build_facts.build_day(connection, ACCOUNT, day):
                 folder = self.folder / fact / f"date={day}"
                 folder.mkdir(parents=True, exist_ok=True)
                 pq.write_table(rows.read_all(), folder / f"{ACCOUNT}.parquet")
@@ -201,7 +202,7 @@ def test_history_and_rows_answer_alike(tmp_path: Path, seed: int) -> None:
         put(plain, clock, shown, **kind)
         ids.append(put(kept, clock, shown, **kind))
     with query.connect(kept) as connection:
-        windows = history.windows(connection, ACCOUNT)
+        windows = build_facts.windows(connection, ACCOUNT)
     touched = [day for day, around in windows.items() if not around.isdisjoint(ids)]
     kept.forget(touched)
     assert_same(plain, kept)
@@ -252,7 +253,7 @@ def test_a_days_listings_reach_from_the_last_proof_before_it_to_the_second_after
     with query.connect(lake) as connection:
         found = {
             (day - DAYS[0]).days: sorted(names[snapshot_id] for snapshot_id in ids)
-            for day, ids in history.windows(connection, ACCOUNT).items()
+            for day, ids in build_facts.windows(connection, ACCOUNT).items()
         }
     between = ["11:00", "12:00", "2 10:00", "3 10:00", "3 11:00"]
     assert found == {
@@ -271,7 +272,7 @@ def test_a_pool_whose_listings_prove_nothing_does_not_read_its_whole_past(tmp_pa
             clock = f"{day} {minute // 60:02}:{minute % 60:02}"
             put(lake, clock, {"p": Listing(listing="partial")}, pool_listing="partial")
     with query.connect(lake) as connection:
-        sizes = [len(ids) for ids in history.windows(connection, ACCOUNT).values()]
+        sizes = [len(ids) for ids in build_facts.windows(connection, ACCOUNT).values()]
     assert sizes == [220, 320, 220]
 
 
@@ -301,7 +302,7 @@ def test_what_a_day_builds_has_the_declared_schema_and_is_sorted(tmp_path: Path)
         before = connection.table("from duckdb_databases() select database_name").to_pylist()
         made = {
             name: reader.read_all()
-            for name, reader in history.build_day(connection, ACCOUNT, DAYS[1])
+            for name, reader in build_facts.build_day(connection, ACCOUNT, DAYS[1])
         }
         assert (
             connection.table("from duckdb_databases() select database_name").to_pylist() == before
@@ -324,7 +325,7 @@ def test_a_day_of_another_account_builds_nothing(tmp_path: Path) -> None:
     put(lake, "10:00", {"p": [node("a")]})
     with query.connect(lake) as connection:
         for account, day in (("other", DAYS[0]), (ACCOUNT, DAYS[2])):
-            for name, reader in history.build_day(connection, account, day):
+            for name, reader in build_facts.build_day(connection, account, day):
                 assert reader.read_all().num_rows == 0, name
 
 
@@ -487,7 +488,7 @@ def test_whose_a_row_is_does_not_hang_on_the_day(tmp_path: Path) -> None:
     with query.connect(kept) as connection:
         (only,) = connection.table("from node_incarnations").to_pylist()
         assert only["allocation_time"] == at("21:00")
-        ids = history.windows(connection, ACCOUNT)[DAYS[0]]
+        ids = build_facts.windows(connection, ACCOUNT)[DAYS[0]]
     assert {each[:13] for each in ids} == {
         "20261116T2350", "20261116T2355", "20261117T0000", "20261117T0005", "20261117T0900",
     }  # fmt: skip

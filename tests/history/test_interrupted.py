@@ -11,8 +11,7 @@ import pytest
 
 from pipeline import query
 from pipeline.lake import Lake
-from pipeline.maintain import compaction
-from pipeline.query import history
+from pipeline.maintain import build_facts, compaction
 from tests.lakes import MONDAY, Listing, node, put
 
 #: Questions that count such a node once, and what makes them answer of it.
@@ -99,7 +98,7 @@ def compact(lake: Lake) -> None:
         clock=lambda: MONDAY + timedelta(days=30),
         file_clock=lambda: datetime.now(UTC) + timedelta(days=3),
         grace=timedelta(0),
-        history=history,
+        history=build_facts,
     )
 
 

@@ -14,8 +14,7 @@ import pytest
 
 from pipeline import query
 from pipeline.lake import Lake, LakeError
-from pipeline.maintain import compaction
-from pipeline.query import history
+from pipeline.maintain import build_facts, compaction
 from pipeline.storage.disk import Disk
 from tests.days import NoFacts
 from tests.lakes import FAILED, MONDAY, Listing, at, node, partial, put
@@ -28,7 +27,7 @@ def compact(lake: Lake, days: int = 30, *, has_history: bool = True) -> compacti
         clock=lambda: MONDAY + timedelta(days=days, hours=1),
         file_clock=lambda: datetime.now(UTC) + timedelta(days=3),
         grace=timedelta(0),
-        history=history if has_history else NoFacts(),
+        history=build_facts if has_history else NoFacts(),
     )
 
 

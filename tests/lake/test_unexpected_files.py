@@ -12,8 +12,7 @@ import pytest
 
 from pipeline import query
 from pipeline.lake import Lake, LakeError
-from pipeline.maintain import compaction
-from pipeline.query import history
+from pipeline.maintain import build_facts, compaction
 from pipeline.storage import Changed, Entry
 from pipeline.storage.disk import Disk
 from tests.lakes import MONDAY, node, put
@@ -47,7 +46,7 @@ def compact(lake: Lake) -> compaction.Report:
         clock=lambda: MONDAY + timedelta(days=2, hours=12),
         file_clock=lambda: datetime.now(UTC) + timedelta(days=3),
         grace=timedelta(0),
-        history=history,
+        history=build_facts,
     )
 
 

@@ -15,10 +15,9 @@ import pytest
 from pipeline import query, schema
 from pipeline.lake import Changed, Lake, Refused, SnapshotWriter, compacted_key, new_snapshot_id
 from pipeline.lake import day_file as dayfile
-from pipeline.maintain import compaction
+from pipeline.maintain import build_facts, compaction
 from pipeline.maintain.compaction import closes_at
 from pipeline.maintain.expiry import expire
-from pipeline.query import history
 from tests.days import ACCOUNT, DAY, LATER, NOON, NoFacts, expected, seen, store, store_days, table
 
 """A clock by which every file is old."""
@@ -262,7 +261,7 @@ def test_a_day_with_a_damaged_file_stays_open_and_is_named(lake: Lake, what: str
     path = lake.path(what, ids[0])
     good = path.read_bytes()
     damage(path, how)
-    report = compact(lake, history=history)
+    report = compact(lake, history=build_facts)
     if (what, how) == ("snapshots", "missing"):
         assert (report.days, report.exit_code) == (2, 0)  # it was never committed
         return
@@ -271,7 +270,7 @@ def test_a_day_with_a_damaged_file_stays_open_and_is_named(lake: Lake, what: str
     assert "2026-11-18" in told
     assert str(path) in told
     path.write_bytes(good)
-    report = compact(lake, history=history)
+    report = compact(lake, history=build_facts)
     assert (report.days, report.exit_code) == (1, 0)
     assert len(lake.view().history_days) == 2
     assert seen(lake) == expected(ids)

@@ -12,9 +12,9 @@ import pytest
 
 from pipeline import query
 from pipeline.lake import Lake, LakeError, Refused, SnapshotWriter
-from pipeline.maintain import compaction
+from pipeline.maintain import build_facts, compaction
 from pipeline.maintain.expiry import expire
-from pipeline.query import checks, history
+from pipeline.query import checks
 from pipeline.schema import facts
 from pipeline.storage import disk
 from tests.days import ACCOUNT, DAY, store, store_days
@@ -28,7 +28,7 @@ def compact(lake: Lake, **options: Any) -> compaction.Report:
         clock=lambda: MONDAY + timedelta(days=30),
         file_clock=lambda: datetime.now(UTC) + timedelta(days=3),
         grace=timedelta(0),
-        history=history,
+        history=build_facts,
         **options,
     )
 
@@ -158,7 +158,7 @@ def test_after_an_expiry_no_history_is_made_from_fewer_rows(lake: Lake) -> None:
     compact(lake)  # sweeps
     before = node_hours(lake)
     today = MONDAY.date() + timedelta(days=10)
-    assert expire(lake, today=today, compacted_days=9, history=history).days == 1
+    assert expire(lake, today=today, compacted_days=9, history=build_facts).days == 1
     assert node_hours(lake) == before
     assert compact(lake).history_days == 0
     assert node_hours(lake) == before
@@ -185,7 +185,7 @@ def test_a_neighbours_late_snapshot_that_slips_in_leaves_its_history_final(
         late = put(lake, "1 15:00", {"p": [node("a", "idle", "1 02:00")]})
         (lake.root / lake.key("snapshots", late)).rename(lake.root / "aside")
     today = MONDAY.date() + timedelta(days=10)
-    assert expire(lake, today=today, compacted_days=9, history=history).days == 1
+    assert expire(lake, today=today, compacted_days=9, history=build_facts).days == 1
     (lake.root / "aside").rename(lake.root / lake.key("snapshots", late))
     report = compact(lake)
     assert (report.late, report.history_days) == (0, 0)
@@ -202,10 +202,13 @@ def test_a_day_whose_neighbour_is_not_over_does_not_expire(lake: Lake) -> None:
     }
     for _ in range(2):
         compaction.compact(
-            lake, file_clock=lambda: datetime.now(UTC) + timedelta(days=3), history=history, **kept
+            lake,
+            file_clock=lambda: datetime.now(UTC) + timedelta(days=3),
+            history=build_facts,
+            **kept,
         )
     report = expire(
-        lake, today=MONDAY.date() + timedelta(days=1), compacted_days=0, history=history
+        lake, today=MONDAY.date() + timedelta(days=1), compacted_days=0, history=build_facts
     )
     assert report.days == 0
     assert ["the history of 2026-11-17 is not built yet" in why for why in report.kept] == [True]
@@ -310,7 +313,7 @@ def test_a_day_that_depends_on_an_expired_one_is_never_answered_from_rows(lake: 
     compact(lake)
     compact(lake)
     before = node_hours(lake)
-    expire(lake, today=MONDAY.date() + timedelta(days=10), compacted_days=9, history=history)
+    expire(lake, today=MONDAY.date() + timedelta(days=10), compacted_days=9, history=build_facts)
     assert lake.view().final_days == (("acc", MONDAY.date() + timedelta(days=1)),)
     with pytest.raises(Refused):  # its window reaches there
         put(lake, "2 00:30", {"p": [node("a", "idle", "1 02:00")]})

@@ -20,7 +20,8 @@ from pipeline import cli, config, maintain, snapshot
 from pipeline.emulator import Emulator, Fleet, load_fleet_config
 from pipeline.extract import BatchClient
 from pipeline.lake import Lake
-from pipeline.query import Connection, connect, history
+from pipeline.maintain import build_facts
+from pipeline.query import Connection, connect
 from pipeline.query.frames import NAMES
 from pipeline.storage import LakeError
 from tests import days
@@ -121,7 +122,7 @@ def _month(lake: Lake) -> None:
     for number in range(30):
         days.store(lake, days.NOON + timedelta(days=number), is_listed=True)
     after = days.NOON + timedelta(days=40)
-    maintain.compact(lake, clock=lambda: after, grace=timedelta(), history=history)
+    maintain.compact(lake, clock=lambda: after, grace=timedelta(), history=build_facts)
 
 
 def test_one_day_of_thirty_reads_the_files_of_that_day_alone(tmp_path: Path) -> None:

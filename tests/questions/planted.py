@@ -22,8 +22,8 @@ from pipeline.emulator.truth import (
     TaskRun,
 )
 from pipeline.lake import Lake
+from pipeline.maintain import build_facts
 from pipeline.maintain import compaction as compact
-from pipeline.query import history
 from pipeline.snapshot import usage
 from tests.service import Service
 
@@ -190,7 +190,7 @@ def record(into: Path) -> Planted:
     days = usage.days_between(DAY, DAY + timedelta(1), fleet.now)
     with service.client() as client:
         usage.fetch(service.account, lake, client, days, clock=lambda: fleet.now)
-    report = compact.compact(lake, clock=lambda: fleet.now, grace=timedelta(0), history=history)
+    report = compact.compact(lake, clock=lambda: fleet.now, grace=timedelta(0), history=build_facts)
     assert (report.days, report.history_days) == (1, 1), report
     odd = {
         (pool.id, node.id, node.incarnation[2]): node.oddity

@@ -14,8 +14,7 @@ import pytest
 
 from pipeline import query
 from pipeline.lake import Lake
-from pipeline.maintain import compaction
-from pipeline.query import history
+from pipeline.maintain import build_facts, compaction
 from tests.lakes import MONDAY, at, node, put, task
 
 #: Four listings a day or so; what ends after the last of a day is first listed on the next one.
@@ -145,7 +144,9 @@ def test_each_is_judged_as_by_hand(tmp_path: Path) -> None:
         lake = written(tmp_path / str(seed), runs)
         for is_closed in (False, True):
             if is_closed:
-                compaction.compact(lake, clock=lambda: MONDAY + timedelta(days=9), history=history)
+                compaction.compact(
+                    lake, clock=lambda: MONDAY + timedelta(days=9), history=build_facts
+                )
             with query.connect(lake) as connection:
                 for since, until in RANGES:
                     first, last = since and at(since), until and at(until)
