@@ -279,7 +279,7 @@ class TestEndpoint:
         """The name is the host's first part, unless the host has none; a wrong one is refused."""
         assert "myaccount" == account_of(ENDPOINT).name
         assert "myaccount" == account_of("https://myaccount.example.com").name
-        assert "does not tell the account's name" in refusal(
+        assert "does not contain the account's name" in refusal(
             None, {"AZURE_BATCH_ENDPOINT": "http://127.0.0.1:1"}
         )
         assert "is not the one of the host" in refusal(

@@ -22,7 +22,7 @@ _AHEAD = timedelta(minutes=15)
 
 
 def moments_of(files: Sequence[str], at_from: str) -> Mapping[datetime, list[Path]]:
-    """The archive's files by moment; a usage error where one cannot be told or lies in the future."""
+    """The archive's files by moment; a usage error where one is missing or lies in the future."""
     from pipeline.snapshot.archive import ArchiveError, by_manifest, by_name, files_of
 
     try:

@@ -51,7 +51,7 @@ def set_up_logging(verbose: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Plain() if is_watched() else _JsonLines())
     logger.handlers = [handler]
-    # httpx tells every URL at INFO, and azure-identity fifteen lines where a sign-in fails
+    # httpx logs every URL at INFO, and azure-identity fifteen lines for each failed sign-in
     for name, level in (("httpx", "WARNING"), ("httpcore", "WARNING"), ("azure", "ERROR")):
         logging.getLogger(name).setLevel(level)
 

@@ -52,7 +52,7 @@ def refuse_foreign(lake: Lake) -> tuple[list[Path], int]:
         click.UsageError: something in it was written by no demo.
     """
     files = [*_files(lake.root)]
-    snapshots, foreign = _look(lake, files)
+    snapshots, foreign = _survey(lake, files)
     if foreign is not None:
         raise click.UsageError(
             f"{lake} holds {foreign}, which no demo wrote: nothing was deleted; choose another "
@@ -93,7 +93,7 @@ def _files(root: Path) -> Iterator[Path]:
         yield from (at / name for name in folders if (at / name).is_symlink())
 
 
-def _look(lake: Lake, files: list[Path]) -> tuple[int, str | None]:
+def _survey(lake: Lake, files: list[Path]) -> tuple[int, str | None]:
     """How many snapshots demos wrote to a lake, and the first thing in it that no demo wrote."""
     root = lake.root
     mark = _mark(root)

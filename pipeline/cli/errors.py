@@ -73,8 +73,8 @@ def exit_code_of(error: Exception) -> int:
         say(f"{error.filename}: {error.strerror}")
         return FAILED
     elif not isinstance(error, LakeError | ExtractError):
-        told = "".join(traceback.format_exception(error))
-        say(f"unexpected error; please report it:\n{told}")
+        trace = "".join(traceback.format_exception(error))
+        say(f"unexpected error; please report it:\n{trace}")
         return FAILED
     say(str(error))
     return code

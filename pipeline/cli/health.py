@@ -114,8 +114,10 @@ def status(max_age: float | None, accounts: tuple[str, ...], form: str | None) -
         return CHECK_FAILED
     late = {account: age for account, age in ages.items() if age is None or age > max_age}
     for account, age in late.items():
-        told = "has no stored snapshot" if age is None else f"last stored {age:.0f} minutes ago"
-        say(f"{escape(account)}: {told}, more than {max_age:g} allowed")
+        freshness = (
+            "has no stored snapshot" if age is None else f"last stored {age:.0f} minutes ago"
+        )
+        say(f"{escape(account)}: {freshness}, more than {max_age:g} allowed")
     return CHECK_FAILED if late or absent else 0
 
 
@@ -147,16 +149,18 @@ def _ages(connection: Connection, rows: pa.Table) -> dict[str, float | None]:
     ages = dict(zip(rows["account"].to_pylist(), rows["age_minutes"].to_pylist(), strict=True))
     if not any(age is not None and age < -_AHEAD for age in ages.values()):
         return ages
-    told = connection.table(
+    past = connection.table(
         "select account, min((epoch(now()) - epoch(snapshot_at)) / 60) as age from snapshots "
         "where source in ('live', 'import') and status <> 'failed' "
         "and (epoch(now()) - epoch(snapshot_at)) / 60 >= cast($ahead as double) group by account",
         {"ahead": -_AHEAD},
     ).to_pylist()
-    settled = {row["account"]: row["age"] for row in told}
+    settled = {row["account"]: row["age"] for row in past}
     for account, age in ages.items():
         if age is not None and age < -_AHEAD:
-            log.warning("%s: snapshots of a time to come are left out of its age", escape(account))
+            log.warning(
+                "%s: snapshots that lie in the future are left out of its age", escape(account)
+            )
             ages[account] = settled.get(account)
     return ages
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Where `nodelake demo` records.
 DEMO_LAKE = "data/demo-lake"
 _ZONES = ("landing", "compacted", "history")
-#: What may lie in a zone: tables, facts, and what tells which days history covers.
+#: What a zone may contain: tables, facts, and the days that history covers.
 _FOLDERS = frozenset((*schema.TABLES, *facts.FACTS, "days", "manifests"))
 
 

@@ -136,21 +136,21 @@ def heatmap(
 def _nothing(connection: Connection, pool: str | None, has_range: bool) -> str:
     """Says that nothing was listed: of which pool, whether in the range asked for, what there is."""
     which = "no pool" if pool is None else f"no pool {pool}"
-    told = f"{which} was listed {'then' if has_range else 'yet'} in {connection.lake}"
+    message = f"{which} was listed {'then' if has_range else 'yet'} in {connection.lake}"
     pools = pools_like(connection, pool)
     if pool is not None and pool not in pools:
-        return f"{told}; there are: {', '.join(pools) or 'none'}"
+        return f"{message}; there are: {', '.join(pools) or 'none'}"
     span = connection.table("select min(snapshot_at) as a, max(snapshot_at) as b from snapshots")
     first, last = span["a"][0].as_py(), span["b"][0].as_py()
     if first is None:
-        return told
-    return f"{told}; it has snapshots from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+        return message
+    return f"{message}; it has snapshots from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
 
 
 def _window(
     first: datetime | None, last: datetime | None, listed: list[datetime]
 ) -> tuple[datetime, datetime]:
-    """From when to when, exclusive: the day before the last listing, unless told otherwise."""
+    """From when to when, exclusive: the day before the last listing, unless given."""
     until = last or max(listed) + timedelta(microseconds=1)
     return first or max(min(listed), until - timedelta(days=1)), until
 

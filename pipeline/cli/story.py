@@ -73,12 +73,12 @@ def lines(rows: Iterable[Row], width: int) -> Iterator[Text]:
     """The story, at most ``width`` columns wide: a heading for each day, a line or more an event."""
     from rich.text import Text
 
-    told = [*rows]
-    if not told:
+    events = [*rows]
+    if not events:
         return
-    machines = {(row["account"], row["life"]) for row in told}
+    machines = {(row["account"], row["life"]) for row in events}
     of: object = None
-    for row in told:
+    for row in events:
         if (row["account"], row["life"]) != of:
             of = row["account"], row["life"]
             day = None
@@ -93,7 +93,7 @@ def lines(rows: Iterable[Row], width: int) -> Iterator[Text]:
             day = at.date()
             yield Text(f"{day:%Y-%m-%d}", style="bold")
         yield from _event(row, at, max(width, _INDENT + 20))
-    if any(row["began_after"] or row["ended_after"] for row in told):
+    if any(row["began_after"] or row["ended_after"] for row in events):
         yield Text()
         yield from (Text(line, style="dim") for line in _wrapped(_LEGEND, width))
 

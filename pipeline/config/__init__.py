@@ -299,7 +299,7 @@ def _read_file(path: Path) -> _File:
 
 
 def _refuse_literal_secrets(value: object, file: str, path: str) -> None:
-    """Refuse keys in the file itself, under any name; the message tells where, never what."""
+    """Refuse keys in the file itself, under any name; the message names the place, never the secret."""
     if isinstance(value, dict):
         for name, member in value.items():
             if SECRET_NAME.search(name) and not name.endswith("_env"):
@@ -336,7 +336,7 @@ def _account(entry: _AccountEntry, file: _File, environ: Mapping[str, str], wher
     if not (name := entry.name):
         if hosts.is_loopback(host) or "." not in host:
             raise ConfigError(
-                f"{where}: {host} does not tell the account's name; set AZURE_BATCH_ACCOUNT "
+                f"{where}: {host} does not contain the account's name; set AZURE_BATCH_ACCOUNT "
                 "(in the settings file: name)"
             )
         name = host.partition(".")[0]

@@ -19,13 +19,13 @@ def stream(*names: object) -> random.Random:
     return random.Random(int.from_bytes(digest(*names)[:8], "big"))  # noqa: S311 (no secret)
 
 
-def made_up_secret(*names: object) -> str:
+def fake_secret(*names: object) -> str:
     """Return 44 base64 characters that look like a key or a signature and open nothing."""
     return base64.b64encode(digest("secret", *names)).decode()
 
 
 @functools.lru_cache(maxsize=1024)
-def made_up_guid(*names: object) -> str:
+def fake_guid(*names: object) -> str:
     """Return a GUID in its bare form, made from the names."""
     text = digest("guid", *names).hex()
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:32]}"

@@ -297,7 +297,7 @@ def http_date(text: str) -> datetime | None:
 
 
 def _seconds_ahead(response: httpx.Response, now: float) -> float | None:
-    """How far the service's clock is ahead of ours; None where it does not tell."""
+    """How far the service's clock is ahead of ours; None without a Date header."""
     date = http_date(response.headers.get("Date", ""))
     return None if date is None else date.timestamp() - now
 

@@ -26,7 +26,7 @@ from pipeline.redact import Redactor, redact_text
 
 T = TypeVar("T")
 
-# Of an error's body, this much is enough to tell what it says.
+# This much of an error's body is enough to read its message.
 MAX_ERROR_BYTES = 64 * 1024
 
 
@@ -52,7 +52,7 @@ class _Detail(msgspec.Struct):
 
 
 class _Error(msgspec.Struct):
-    # The OpenAPI requires no member of an error: the code is what is acted on, the rest is told.
+    # The OpenAPI requires no member of an error: the code decides what happens, the rest is text.
     code: str
     message: _Text | str | None = None
     values: list[_Detail | None] | None = None
@@ -128,14 +128,14 @@ def _too_large(max_bytes: int) -> BadResponse:
     )
 
 
-class Told(NamedTuple):
-    """What a checked body tells: its nextLink, None on the last page; its envelope, if it is plain."""
+class CheckedBody(NamedTuple):
+    """A checked body's nextLink, None on the last page, and its envelope, if it is plain."""
 
     next_link: str | None = None
     envelope: Envelope | None = None
 
 
-def read_listing(body: bytes) -> Told:
+def read_listing(body: bytes) -> CheckedBody:
     """Check a page of a listing.
 
     Raises BadResponse unless the body is exactly one JSON object with a list `value`.
@@ -147,13 +147,13 @@ def read_listing(body: bytes) -> Told:
             # What is odd may be odd elements, which are none of the envelope's matter.
             listing = _decode(_LISTING, body)
             check_count(listing.value)
-            return Told(listing.next_link or None)
+            return CheckedBody(listing.next_link or None)
     except TooManyElements as error:
         raise BadResponse("TooManyElements", str(error), is_transient=False) from None
-    return Told(envelope.next_link or None, envelope)
+    return CheckedBody(envelope.next_link or None, envelope)
 
 
-def read_single(body: bytes) -> Told:
+def read_single(body: bytes) -> CheckedBody:
     """Check the body of a single pool or node.
 
     Raises BadResponse unless it is one JSON object, and not an error's: neither a pool nor a node
@@ -162,7 +162,7 @@ def read_single(body: bytes) -> Told:
     single = _decode(_SINGLE, body)
     if single.code is not None and single.message is not None:
         raise BadResponse("NotAPage", "an error object instead of what was asked for")
-    return Told()
+    return CheckedBody()
 
 
 def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
@@ -184,7 +184,7 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     except msgspec.ValidationError as error:
         raise BadResponse("NotAPage", f"not the object that was asked for: {error}") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        # What is no JSON at all, such as a proxy's page, tells by its text where it comes from.
+        # The text of what is not JSON, such as a proxy's page, shows where it comes from.
         hint = "" if body.lstrip().startswith((b"{", b"[")) else f"; it says: {error_text(body)!r}"
         raise BadResponse("MalformedJson", f"the body is not whole JSON: {error}{hint}") from None
 
@@ -192,7 +192,7 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 def find_error(body: bytes, *, is_refusal: bool = False) -> ErrorBody | None:
     """Return the service's error that this body is, else None.
 
-    Of a refusal, whose status tells that it is an error, the code alone is enough.
+    For a refusal, whose status says that it is an error, the code alone is enough.
     """
     try:
         error = _ERROR.decode(body)
@@ -205,12 +205,12 @@ def find_error(body: bytes, *, is_refusal: bool = False) -> ErrorBody | None:
     # The last lines of each message: RequestId:… and Time:…
     request_id = re.search(r"^RequestId:\s*(\S+)", text, re.MULTILINE)
     text = re.sub(r"^(?:RequestId|Time):.*$", "", text, flags=re.MULTILINE)
-    told = [text, *(_told(each) for each in error.values or () if each is not None)]
-    message = "; ".join(" ".join(part.split()) for part in told if part) or "no message"
+    parts = [text, *(_detail_text(each) for each in error.values or () if each is not None)]
+    message = "; ".join(" ".join(part.split()) for part in parts if part) or "no message"
     return ErrorBody(error.code, message, request_id[1] if request_id else None)
 
 
-def _told(detail: _Detail) -> str:
+def _detail_text(detail: _Detail) -> str:
     """What a detail says; nothing where it has no value."""
     if not detail.value:
         return ""
@@ -221,7 +221,7 @@ def error_text(body: bytes) -> str:
     """Return the gist of an error page that is not the service's JSON, such as a proxy's HTML."""
     text = body[:MAX_ERROR_BYTES].decode("utf-8", "replace")
     if text.lstrip()[:1] in ("{", "["):
-        # It may be a page of nodes: what in it is a secret, its members' names tell, if it is whole.
+        # It may be a page of nodes: members' names show what is a secret, if the JSON is whole.
         try:
             text = json.dumps(Redactor().json(json.loads(text)), separators=(",", ":"))
         except (ValueError, RecursionError):

@@ -132,7 +132,7 @@ class Connection:
     def get(
         self,
         url: str,
-        read: Callable[[bytes], bodies.Told],
+        read: Callable[[bytes], bodies.CheckedBody],
         pool_id: str | None,
         tries: int = 0,
     ) -> Page:
@@ -146,9 +146,9 @@ class Connection:
         def page(response: httpx.Response, observed_at: datetime) -> Page:
             body = bodies.read_body(response, self._limits.max_page_bytes, self._check_time)
             body = bodies.strip_bom(body)
-            told = self._check_body(body, read, response, observed_at)
+            checked = self._check_body(body, read, response, observed_at)
             request_id = answers.request_id(response)
-            return Page(body, told.next_link, observed_at, request_id, url, told.envelope)
+            return Page(body, checked.next_link, observed_at, request_id, url, checked.envelope)
 
         return self._ask("GET", url, {}, page, pool_id, tries)
 
@@ -158,7 +158,7 @@ class Connection:
         def size(response: httpx.Response, observed_at: datetime) -> int:
             text = response.headers.get("Content-Length", "")
             if not re.fullmatch(r"[0-9]{1,18}", text):
-                raise BadResponse("NoLength", "the answer to HEAD tells no length")
+                raise BadResponse("NoLength", "the answer to HEAD has no valid Content-Length")
             return int(text)
 
         return self._ask("HEAD", url, _AS_IT_IS, size, pool_id, self._limits.attempts - attempts)
@@ -279,10 +279,10 @@ class Connection:
     def _check_body(
         self,
         body: bytes,
-        read: Callable[[bytes], bodies.Told],
+        read: Callable[[bytes], bodies.CheckedBody],
         response: httpx.Response,
         now: datetime,
-    ) -> bodies.Told:
+    ) -> bodies.CheckedBody:
         try:
             return read(body)
         except BadResponse as refusal:
@@ -360,7 +360,7 @@ class Connection:
             raise ended
 
     def _trace(self, event: str, info: Mapping[str, object]) -> None:
-        """Told by httpcore of each step: https://www.encode.io/httpcore/extensions/#trace."""
+        """Called by httpcore at each step: https://www.encode.io/httpcore/extensions/#trace."""
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             stream = info["return_value"]
             assert isinstance(stream, httpcore.NetworkStream)

@@ -58,24 +58,24 @@ def flaw(value: object, depth: int = MAX_DEPTH) -> str | None:
     return next((found for x in inner if (found := flaw(x, depth - 1)) is not None), None)
 
 
-class _Place(NamedTuple):
+class _JsonPath(NamedTuple):
     """Where an object stands; its steps are worked out only where something is wrong."""
 
-    parent: _Place | None
+    parent: _JsonPath | None
     step: str | int
     row: Steps
 
     def steps(self, *more: str | int) -> Steps:
         """The steps that lead there from the top, and ``more`` from there."""
         steps = [*more[::-1]]
-        place: _Place | None = self
+        place: _JsonPath | None = self
         while place is not None and place.parent is not None:
             steps.append(place.step)
             place = place.parent
         return tuple(steps[::-1])
 
 
-_TOP = _Place(None, "", ())
+_TOP = _JsonPath(None, "", ())
 
 
 class Validator:
@@ -95,7 +95,7 @@ class Validator:
         return validation
 
     def _object(
-        self, value: dict[str, object], of: shape.Members, validation: Validation, at: _Place
+        self, value: dict[str, object], of: shape.Members, validation: Validation, at: _JsonPath
     ) -> None:
         if isinstance(value, shape.Repeated):
             validation.problems.append(Problem(at.steps(), "a member named twice"))
@@ -119,10 +119,10 @@ class Validator:
                 if not x:
                     self._keep(name, {}, validation, at)
                 row = at.steps(name) if member.has_table else at.row
-                self._object(x, member, validation, _Place(at, name, row))
+                self._object(x, member, validation, _JsonPath(at, name, row))
 
     def _elements(
-        self, name: str, x: object, member: shape.Elements, validation: Validation, at: _Place
+        self, name: str, x: object, member: shape.Elements, validation: Validation, at: _JsonPath
     ) -> None:
         if not isinstance(x, list):
             problem = f"expected a list, got {shape.kind(x)}"
@@ -130,18 +130,23 @@ class Validator:
             return
         if not x and member.has_table:
             self._keep(name, [], validation, at)
-        parent = _Place(at, name, at.row)
+        parent = _JsonPath(at, name, at.row)
         for position, element in enumerate(x):
             if isinstance(element, dict):
                 row = (name, position) if member.has_table else at.row
-                place = _Place(parent, position, row)
+                place = _JsonPath(parent, position, row)
                 self._object(element, member.element, validation, place)
             else:
                 problem = f"expected an object, got {shape.kind(element)}"
                 validation.problems.append(Problem(at.steps(name, position), problem))
 
     def _beside(
-        self, name: str, x: object, member: shape.Shape | None, validation: Validation, at: _Place
+        self,
+        name: str,
+        x: object,
+        member: shape.Shape | None,
+        validation: Validation,
+        at: _JsonPath,
     ) -> None:
         """An explicit null, or a member that the shape does not name."""
         self._keep(name, x, validation, at)
@@ -151,5 +156,5 @@ class Validator:
                 validation.problems.append(Problem(at.steps(name), found))
 
     @staticmethod
-    def _keep(name: str, x: object, validation: Validation, at: _Place) -> None:
+    def _keep(name: str, x: object, validation: Validation, at: _JsonPath) -> None:
         validation.extra.setdefault(at.row, {})[at.steps(name)[len(at.row) :]] = x

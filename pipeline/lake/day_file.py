@@ -49,7 +49,7 @@ def sorted_rows(
     Args:
         storage: where the files are.
         table: which one.
-        files: each file's key, and the rows it must have (None where no ledger tells).
+        files: each file's key, and the rows it must have (None where no ledger has it).
         budget_bytes: Arrow memory of one pass.
 
     Raises:
@@ -239,12 +239,12 @@ def _encoding(field: pa.Field) -> str | None:
 class DayFile(TableFile):
     """A compacted file: each table written to it is a row group.
 
-    Its texts come dictionary-encoded, and are written so: nobody spells them out to hash them again.
+    Its texts arrive dictionary-encoded and are written so, without decoding and hashing them again.
     A reader sees the plain types of ``columns``.
     """
 
     def _open(self, columns: pa.Schema, distinct: Collection[str]) -> pq.ParquetWriter:
-        del distinct  # each column's name and type tell how it is encoded
+        del distinct  # each column's name and type decide its encoding
         self._columns = columns
         encodings = {field.name: _encoding(field) for field in columns}
         self._encoded = {
@@ -267,7 +267,7 @@ class DayFile(TableFile):
             dictionary_pagesize_limit=_DICTIONARY_BYTES,
             # a page ends by its bytes: sorted columns compress by values far above
             max_rows_per_page=ROWS_OF_A_DAY_FILE,
-            # the least and greatest of any other text tells a reader nothing
+            # the least and greatest of any other text help no reader
             write_statistics=[
                 field.name
                 for field in columns

@@ -168,11 +168,11 @@ def damaged(storage: Storage, key: str, what: str) -> LakeError:
 
 
 def refuse_old_layout(storage: Storage) -> None:
-    """Raises OldLayout for a lake of 0.1.0's development: its expiry and history read otherwise now."""
+    """Raises OldLayout for a lake of 0.1.0's development: it laid out expiry and history otherwise."""
     for folder in ("history/days", "leaning", "expiring", "expired"):
         for entry in storage.list(folder):
             if folder != "expired" or "/date=" in entry.key:
                 raise OldLayout(
                     f"{storage.url(entry.key)}: an older nodelake wrote this lake, in a layout that "
-                    "this version does not read: make it anew, or import its saved JSON into a new one"
+                    "this version does not read: rebuild it, or import its saved JSON into a new one"
                 )

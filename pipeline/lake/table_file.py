@@ -170,7 +170,7 @@ def read(
 def survey(storage: Storage, key: str) -> tuple[int, Counter[str]]:
     """The rows of a file by its footer, and the values of each column that are not null.
 
-    A list counts the values in it; a list itself may be null or empty, which the footer does not tell.
+    A list counts the values in it; a list itself may be null or empty, which the footer does not record.
     Raises as ``read``.
     """
     values: Counter[str] = Counter()

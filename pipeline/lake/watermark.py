@@ -30,7 +30,7 @@ class Watermark(msgspec.Struct, frozen=True, kw_only=True):
         return day <= self.expired_through
 
     def is_final(self, moment: datetime) -> bool:
-        """Whether no manifest of a day that ended by then may be written anew: rows have expired."""
+        """Whether no manifest of a day that ended by then may be rewritten: rows have expired."""
         return self.seals(moment) and self.expired_through > date.min
 
     def seals(self, moment: datetime) -> bool:

@@ -30,7 +30,7 @@ _KEPT = (
     "node_states",
     "node_incarnations",
 )
-#: The snapshots that a day's facts are made from: its listings', and those that tell whose a row is.
+#: The snapshots that a day's facts are made from: its listings', and those that name a row's account.
 _INPUTS = """
 select date, list(distinct snapshot_id)
 from (

@@ -8,9 +8,9 @@ from pipeline.lake.paths import end_of
 
 #: After midnight: the deadline of the last snapshot, and a quarter of an hour for clocks and disks.
 CLOSES_AFTER = timedelta(seconds=240) + timedelta(minutes=15)
-#: What readers may still need a file for, after it was replaced.
+#: How long readers may still need a file that was replaced.
 GRACE = timedelta(minutes=60)
-#: What nobody has committed by then was left by somebody who died.
+#: Files that no run has committed by then are left over from a run that died.
 ORPHANED_AFTER = timedelta(days=1)
 
 

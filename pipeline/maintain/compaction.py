@@ -84,7 +84,7 @@ def compact(
 def _waiting(
     lake: Lake, view: View, is_closed: Callable[[date], bool]
 ) -> tuple[dict[AccountDay, list[str]], dict[date, str]]:
-    """The snapshots that wait for compaction, and the days with a ledger file nobody can read."""
+    """The snapshots that wait for compaction, and the days with a ledger file no one can read."""
     waiting: dict[AccountDay, list[str]] = defaultdict(list)
     unreadable: dict[date, str] = {}
     for snapshot_id in view.waiting:
@@ -138,7 +138,7 @@ class _Account:
         rows = {id_: self.lake.ledger_row(id_).rows for id_ in ids}
         commit = compacted_key("snapshots", day, stem)
         if self.lake.storage.find(commit):
-            # a file system that does not tell case apart takes "Acc" for "acc"
+            # a file system that ignores case takes "Acc" for "acc"
             url = self.lake.storage.url(commit)
             raise Damaged(f"{url}: is there already, of an account of that name in another case")
         written: dict[str, Entry] = {}

@@ -75,13 +75,13 @@ class HistoryBuild:
         except duckdb.OutOfMemoryException:
             self._wait(MEMORY_ADVICE)
         except duckdb.Error as error:
-            # an import that was written anew is the same rows under another version
+            # a rewritten import has the same rows under another version
             if self.storage.missed > missed and tries > 1:
                 self.run(is_closed, tries - 1)
             else:
                 self._wait(str(error))
         except LakeError as error:
-            self._wait(str(error))  # a damaged file: whose days it touches nobody knows
+            self._wait(str(error))  # a damaged file: the days it touches are unknown
 
     def stale(self, connection: Connection) -> list[Stale]:
         """The days whose history is not of what is there now, sorted; none that is final."""

@@ -28,8 +28,8 @@ def lake_usage(
 ) -> dict[str, LakeUsage]:
     """Files and bytes as they are now, and the open days of a view, by account.
 
-    Landing files that compaction has replaced and not yet swept count as landing; what no committed
-    snapshot has, a killed run's leftovers, is nobody's.
+    Landing files that compaction has replaced and not yet swept count as landing; files of no
+    committed snapshot, which a killed run left, belong to no account.
 
     Args:
         accounts: whose each committed snapshot is, by id.

@@ -28,7 +28,7 @@ def sweep_account(
         lock: its compaction lock.
         now: the store's time, as files' modification times are.
         grace: how long readers may still use a landing file.
-        report: counts snapshots swept from landing, and files deleted that nobody had committed.
+        report: counts snapshots swept from landing, and uncommitted files deleted.
     """
     view = lake.view()
     landed = {table: lake.landed(table) for table in ("snapshots", *_DATA)}
@@ -41,7 +41,7 @@ def sweep_account(
         if file.entry.modified + grace <= now and file.key not in view.broken
         for id_ in lake.compacted_ids(file)
     }
-    # The ledger file first: without it the data files are nobody's, and the next sweep's.
+    # The ledger file first: without it the data files are uncommitted, and the next sweep deletes them.
     for files in landed.values():
         _delete(lake, lock, [files[id_].entry for id_ in sorted(files.keys() & replaced)])
     through = view.watermarks.get(account, Watermark()).expired_through

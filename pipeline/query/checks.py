@@ -18,7 +18,7 @@ from pipeline.query.sql_files import sql_directory
 
 Severity = Literal["fail", "warn"]
 
-#: What ``run`` tells of each check.
+#: What ``run`` returns of each check.
 RESULT = pa.schema(
     [
         pa.field("name", pa.string()),
@@ -38,7 +38,7 @@ class CheckError(Exception):
 
 @dataclass(frozen=True)
 class Check:
-    """One check: what its header tells, and the query that finds what should not be there."""
+    """One check: its header, and the query that finds what should not be there."""
 
     name: str
     check: str
@@ -80,11 +80,11 @@ def run(connection: Connection) -> Iterator[dict[str, Any]]:
             "name": each.name,
             "severity": each.severity,
             "rows": found[0].pop(_COUNT) if found else 0,
-            "example": _told(found[0]) if found else None,
+            "example": _on_one_line(found[0]) if found else None,
         }
 
 
-def _told(row: dict[str, Any]) -> str:
+def _on_one_line(row: dict[str, Any]) -> str:
     """A row on one line; what is null is left out."""
     return ", ".join(f"{name}={_text(value)}" for name, value in row.items() if value is not None)
 
@@ -111,7 +111,7 @@ def _parse(path: Path) -> Check:
     return Check(
         path.stem,
         header["check"],
-        severity,  # type: ignore[arg-type]  # told above
+        severity,  # type: ignore[arg-type]  # checked above
         header["grain"],
         tuple(column.strip() for column in header["columns"].split(",")),
         header["caveats"],

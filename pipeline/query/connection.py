@@ -54,7 +54,7 @@ class Outdated(LakeError):
 
 
 class _HistoryChanged(Outdated):
-    """A day's history was made anew while a query read it."""
+    """A day's history was rebuilt while a query read it."""
 
 
 def connect(
@@ -99,7 +99,7 @@ class Connection:
         lake.storage.register(self._duckdb)
         self._made: set[str] = set()
         self._whole: set[str] = set()  # tables of which no file is missing
-        self._said: set[str] = set()  # of what history does not tell
+        self._said: set[str] = set()  # which missing facts are logged already
         self._history: history.History
         self._has_fleet = self._has_comments = self._has_missing_files = self._is_checked = False
         self.view: View
@@ -189,7 +189,7 @@ class Connection:
         self._duckdb.execute("set lock_configuration = true")
 
     def refresh(self) -> None:
-        """Looks at the lake anew: snapshots committed since are in every view from now on."""
+        """Reloads the lake: snapshots committed since are in every view from now on."""
         self.view = self.lake.view()
         self._made.clear()
         self._whole.clear()
@@ -234,7 +234,7 @@ class Connection:
     ) -> pa.Table:
         """The answer to a query as an Arrow table; empty for a statement that answers nothing.
 
-        Where a compaction made a day's history anew meanwhile, the lake is looked at anew, once, and
+        Where a compaction rebuilt a day's history meanwhile, the lake is reloaded, once, and
         the query asked again. ``may_lack``: a file that is missing reads as no rows.
 
         Raises:
@@ -275,12 +275,12 @@ class Connection:
         except (duckdb.Error, FileNotFoundError) as error:
             if self.lake.has_new_history(self.view, facts):
                 raise _HistoryChanged from error
-            # gone, or (of an import that was written anew) the same under another version
+            # gone, or (of a rewritten import) the same under another version
             if storage.missed == missed and not self.lake.has_lost(self.view):
                 damage.refuse_damaged(self.lake, self.view, query, facts, error)
                 raise
             raise Outdated from error
-        # a file that was replaced reads well, and tells of other snapshots than this view has
+        # a file that was replaced reads well, and has other snapshots than this view
         if self.lake.has_new_history(self.view, facts):
             raise _HistoryChanged
         return answer
@@ -289,8 +289,8 @@ class Connection:
         """The rows of a table, a fact or a view as a polars ``LazyFrame``.
 
         Polars reads the committed files of tables itself, on disk and on Blob; it skips days, row groups
-        and columns that a query of the frame does not need. Facts come from DuckDB, which is told what
-        is needed. Collect it before ``refresh()`` and ``close()``.
+        and columns that a query of the frame does not need. Facts come from DuckDB, which gets
+        the columns and filters. Collect it before ``refresh()`` and ``close()``.
 
         Raises:
             LakeError: there is no such table, fact or view; or a file is missing that the ledger has
@@ -364,7 +364,7 @@ def _comments() -> Iterator[str]:
 
 
 def _fleet(view: View) -> Iterator[str]:
-    """The views of the fleet, and what tells them which days to look into."""
+    """The views of the fleet, and the tables that name their days."""
     columns = {
         "account": "varchar",
         "date": "date",

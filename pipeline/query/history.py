@@ -56,7 +56,7 @@ class History:
         wanted: the account-days that are answered from rows, once that is known: see ``settled``.
         is_uninterrupted: no day lost sight of a node over its ends, so nothing is put together.
         standing: of the days, those whose history stands whatever came since: rows have expired.
-        older: the facts that some of these days tell as an older version made them.
+        older: the facts that an older version made for some of these days.
     """
 
     files: Mapping[str, tuple[str, ...]]
@@ -176,7 +176,7 @@ def _emptied(view: str) -> Iterator[str]:
 
 
 def _empty(table: str) -> str:
-    """Makes what tells of wanted days without any."""
+    """Makes the empty table of facts or wanted days."""
     rows = record.WANTED_DAYS if table == "wanted_days" else source(table)
     name = table if table == "wanted_days" else f"made_{table}"
     return f"create or replace table {name} as select * from ({rows}) as none where false"  # noqa: S608

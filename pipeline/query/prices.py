@@ -22,7 +22,7 @@ SCHEMA = pa.schema(
         pa.field("is_dedicated", pa.bool_(), nullable=False),
         pa.field("price_per_hour", pa.float64(), nullable=False),
         pa.field("currency", pa.string(), nullable=False),  # three capital letters
-        pa.field("vcpus", pa.int32()),  # null where the file does not tell
+        pa.field("vcpus", pa.int32()),  # null where the file has none
     ]
 )
 
@@ -53,8 +53,8 @@ def read_prices(path: str | Path) -> pa.Table:
     letters; and, if it likes, ``vcpus``. Empty lines and lines that begin with ``#`` are skipped.
 
     Raises:
-        PriceError: it cannot be read, has a column nobody knows or lacks one, or a value that does
-            not fit; tells a size and kind twice, or a size's vcpus in two ways.
+        PriceError: it cannot be read, has an unknown column or lacks one, or a value that does
+            not fit; gives a size and kind twice, or a size's vcpus in two ways.
     """
     try:
         text = Path(path).read_text("utf-8-sig")
@@ -98,10 +98,10 @@ class _File:
                     )
                 raise self._error(f"field 'vm_size': {size} ({kind}) stands in line {line} already")
             if row["vcpus"] is not None:
-                line, told = vcpus.setdefault(size, (self._line, row["vcpus"]))
-                if told != row["vcpus"]:
+                line, other = vcpus.setdefault(size, (self._line, row["vcpus"]))
+                if other != row["vcpus"]:
                     raise self._error(
-                        f"field 'vcpus': {row['vcpus']}, but line {line} gives {size} {told}"
+                        f"field 'vcpus': {row['vcpus']}, but line {line} gives {size} {other}"
                     )
             rows.append(row)
         return rows

@@ -1,4 +1,4 @@
-"""The named questions: the files of ``sql/questions``, and what their headers tell."""
+"""The named questions: the files of ``sql/questions``, and their headers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Question:
-    """A named question: the SQL file and what its header tells."""
+    """A named question: the SQL file and its header."""
 
     name: str
     question: str

@@ -106,7 +106,7 @@ def account_day_of(file: str) -> AccountDay | None:
 def is_covered(spans: Iterable[ListingSpan], days: Iterable[AccountDay]) -> bool:
     """Whether history covers the whole record, so that no day is answered from rows.
 
-    Only footers tell: a year of rows would take seconds. False where they leave it open.
+    Reads footers only: a year of rows would take seconds. False where footers leave it open.
     """
     covered = set(days)
     for account, _, first, last in spans:

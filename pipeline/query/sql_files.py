@@ -67,19 +67,19 @@ def table_of(name: str, columns: Mapping[str, str], rows: Iterable[Iterable[obje
         columns: their DuckDB types by name.
         rows: their values, None for null; as texts DuckDB can cast.
     """
-    told = [
+    given = [
         "(" + ", ".join("null" if v is None else f"'{quoted(str(v))}'" for v in row) + ")"
         for row in rows
     ]
     source = (
-        f"values {', '.join(told)}"
-        if told
+        f"values {', '.join(given)}"
+        if given
         else f"select {', '.join('null' for _ in columns)} where false"
     )
     typed = ", ".join(f"cast({each} as {kind}) as {each}" for each, kind in columns.items())
     return (
         f"create or replace table {name} as select {typed} "  # noqa: S608
-        f"from ({source}) as told ({', '.join(columns)})"
+        f"from ({source}) as given ({', '.join(columns)})"
     )
 
 

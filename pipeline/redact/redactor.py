@@ -96,7 +96,7 @@ class Redactor:
 
     def _pairs(self, value: object, keep: Collection[str]) -> object:
         if not isinstance(value, list):
-            return REDACTED  # of the wrong type: nothing tells names from values
+            return REDACTED  # of the wrong type: names and values look alike
         return [self._pair(pair, keep) for pair in value]
 
     def _pair(self, pair: object, keep: Collection[str]) -> object:
@@ -147,7 +147,7 @@ def _hides(name: str, value: object) -> bool:
 
 
 def _plain_name(name: str) -> str:
-    """A member's name in lower case, without the number that tells a repeated one: ``value (2)``."""
+    """A member's name in lower case, without the number of a repeated one: ``value (2)``."""
     return _REPEATED.sub("", name.lower()) if ")" in name else name.lower()
 
 

@@ -76,16 +76,16 @@ def fleet(
             .mark_rect(color=colour("partial"))
             .encode(x=x, x2="x2:Q", y=alt.value(-7), y2=alt.value(-3), description="t:N")
         )
-    told = [
+    tooltips = [
         {
             "x": ms(_edge(span, place)),
             "x2": ms(_edge(span, place + 1)),
-            "t": _told(each, states, stretch(*span.edges(place))),
+            "t": _tooltip(each, states, stretch(*span.edges(place))),
         }
         for place, each in enumerate(bins)
         if each.states is not None
     ]
-    layers.append(rects(told, "hover", x, frame))
+    layers.append(rects(tooltips, "hover", x, frame))
     return layer(layers, frame)
 
 
@@ -97,7 +97,7 @@ def _lacks(each: Bin) -> str:
     return f"{count(each.missing, 'pool')} not watched: not in the sum"
 
 
-def _told(each: Bin, states: Sequence[str], when: str) -> str:
+def _tooltip(each: Bin, states: Sequence[str], when: str) -> str:
     given = each.states or {}
     lines = [f"{when} UTC"]
     lines += [f"{given[s]:,.1f} {s}" for s in reversed(states) if given.get(s, 0) >= 0.05]
@@ -116,7 +116,7 @@ def columns(
     """Stacked columns over time.
 
     Args:
-        rows: bin, colour, number and what is told of it.
+        rows: bin, colour, number and its tooltip.
         order: the colours from the ground up.
         watched: of each bin, whether anything was.
         span: their time.
@@ -124,7 +124,7 @@ def columns(
     """
     heights: dict[int, float] = defaultdict(float)
     pieces = []
-    for place, name, number, told in sorted(rows, key=lambda row: (row[0], order.index(row[1]))):
+    for place, name, number, tooltip in sorted(rows, key=lambda row: (row[0], order.index(row[1]))):
         if not number or place >= span.bins:
             continue
         start, until = (ms(at) for at in span.edges(place))
@@ -134,7 +134,7 @@ def columns(
         when = stretch(*span.edges(place))
         pieces.append(
             {"x": start + room, "x2": until - room, "y": low, "y2": low + number, "c": name}
-            | {"t": f"{when} UTC\n{told}"}
+            | {"t": f"{when} UTC\n{tooltip}"}
         )
     x = time_axis(span, frame)
     layers = [

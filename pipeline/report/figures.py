@@ -208,9 +208,9 @@ def watched(found: Findings) -> list[Line]:
     lines = []
     span = found.span
     if found.gaps:
-        told = listed((stretch(*span.edges(*gap)) for gap in found.gaps), 4)
+        times = listed((stretch(*span.edges(*gap)) for gap in found.gaps), 4)
         dark = sum((_ends(found, gap) for gap in found.gaps), timedelta())
-        lines.append(Line(f"Not watched for {duration(dark)}: {told}. Hatched below.", "bad"))
+        lines.append(Line(f"Not watched for {duration(dark)}: {times}. Hatched below.", "bad"))
     else:
         lines.append(Line(f"Every {each(span.step)} had a complete listing.", "good"))
     missing = sum(one.missing > 0 for one in found.fleet if one.states is not None)

@@ -263,11 +263,11 @@ def _stories(
         .head(_STORIES)
         .rename({"pool_id": "pool", "node_id": "node"})
     )
-    told = [
+    stories = [
         printable(connection.table(asked.sql, asked.bind({**given, **key})))
         for key in keys.to_dicts()
     ]
-    return pl.concat(told)
+    return pl.concat(stories)
 
 
 def _answers(
@@ -285,7 +285,7 @@ def _answers(
             known = {each.name for each in there[name].parameters}
             given = {"from": span.start, "to": span.end, "pool": pool, **wanted[name]}
             taken = {key: value for key, value in given.items() if key in known}
-            # not ``ask``: the page tells beside each table which days it counts, each time alike
+            # not ``ask``: the page names the same counted days beside each table
             answers[name] = printable(connection.table(there[name].sql, there[name].bind(taken)))
     return answers
 

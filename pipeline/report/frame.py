@@ -74,15 +74,20 @@ def layer(layers: list[alt.Chart], frame: Frame) -> Chart:
 
 
 def time_axis(span: Span, frame: Frame) -> alt.X:
-    """The axis of time, UTC: midnights tell the day."""
+    """The axis of time, UTC: midnights show the date."""
     ticks = [ms(at) for at in span.ticks(max(frame.inner // _TICK_WIDTH, 2))]
-    told = "utcFormat(datum.value, utchours(datum.value) == 0 ? '%-d %b' : '%H:%M')"
+    label = "utcFormat(datum.value, utchours(datum.value) == 0 ? '%-d %b' : '%H:%M')"
     return alt.X(
         "x:Q",
         title=None,
         scale=alt.Scale(domain=[ms(span.start), ms(span.end)], nice=False, zero=False),
         axis=alt.Axis(
-            values=ticks, labelExpr=told, grid=False, tickSize=4, labelFlush=True, labelOverlap=True
+            values=ticks,
+            labelExpr=label,
+            grid=False,
+            tickSize=4,
+            labelFlush=True,
+            labelOverlap=True,
         ),
     )
 
@@ -110,7 +115,7 @@ def fill(names: Sequence[str], by: str = "c") -> alt.Fill:
 
 
 def rects(rows: Sequence[Row], name: str, x: alt.X, frame: Frame) -> alt.Chart:
-    """Columns of one colour, from top to bottom; ``t`` is what is told of one."""
+    """Columns of one colour, from top to bottom; ``t`` is the tooltip."""
     chart: alt.Chart = (
         alt.Chart(data(rows))
         .mark_rect(color=colour(name))
@@ -130,13 +135,13 @@ def gaps_of(watched: Sequence[bool], span: Span) -> list[Row]:
     found = []
     for begin, end in stretches([not each for each in watched]):
         start, until = span.edges(begin, end)
-        told = f"Not watched: {stretch(start, until)} UTC"
-        found.append({"x": ms(start), "x2": ms(until), "t": told})
+        tooltip = f"Not watched: {stretch(start, until)} UTC"
+        found.append({"x": ms(start), "x2": ms(until), "t": tooltip})
     return found
 
 
 def labels_of(rows: Sequence[Row], y: alt.Y, at: float = -8, align: str = "right") -> alt.Chart:
-    """Texts beside the lines of a picture: ``l`` is shown, ``t`` is told of it."""
+    """Texts beside the lines of a picture: ``l`` is shown, ``t`` is its tooltip."""
     mark: dict[str, Any] = {"align": align, "baseline": "middle", "fontSize": _TEXT}
     chart: alt.Chart = (
         alt.Chart(data(rows))

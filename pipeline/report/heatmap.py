@@ -149,7 +149,7 @@ def draw(
         bins: as ``choose_bins`` made them.
         columns: how wide a line may be.
         lines: how many lines there may be; nodes beyond them are left out, and counted.
-        is_coloured: with SGR colours; what they tell, the letters tell too.
+        is_coloured: with SGR colours; they add nothing to the letters.
     """
     pools = _pools(polls, cells, bins)
     width = label_width(columns)
@@ -241,7 +241,7 @@ def _letter(state: str | None) -> str:
 
 
 def _interest(row: Sequence[str]) -> int:
-    """How much a row has to tell: trouble first, then change."""
+    """How interesting a row is: trouble first, then change."""
     seen = [letter for letter in row if letter != GAP]
     changes = sum(before != after for before, after in pairwise(seen))
     return 3 * sum(letter in TROUBLE + OTHER for letter in row) + 2 * changes
@@ -270,14 +270,15 @@ def _shares(nodes: Mapping[tuple[str, str], int], free: int | None) -> dict[tupl
 
 
 def _left_out(rows: Sequence[Sequence[str]], is_some_kept: bool) -> str:
-    """A line that tells how many nodes are not drawn, and what became of them last."""
+    """A line that says how many nodes are not drawn, and what became of them last."""
     last = Counter("absent" if row[-1] == ABSENT else row[-1] for row in rows)
-    told = ", ".join(f"{count} {letter}" for letter, count in last.most_common())
-    return f"… {len(rows)} {'less eventful' if is_some_kept else 'nodes'} left out; last letters {told}"
+    letters = ", ".join(f"{count} {letter}" for letter, count in last.most_common())
+    what = "less eventful" if is_some_kept else "nodes"
+    return f"… {len(rows)} {what} left out; last letters {letters}"
 
 
 def _labels(node_ids: Sequence[str], width: int) -> dict[str, str]:
-    """Names that fit: their beginning where that tells them apart, else beginning and end."""
+    """Names that fit: their beginning where that is unique, else beginning and end."""
     if all(len(name) <= width for name in node_ids):
         return {name: name for name in node_ids}
     heads = {name: _cut(name, width) for name in node_ids}
@@ -308,8 +309,8 @@ def _coloured(row: Sequence[str], is_coloured: bool, wide: int = 1) -> str:
 
 def _title(bins: Bins, wide: int) -> str:
     end = bins.start + bins.count * bins.step
-    told = "a letter is" if wide == 1 else f"{wide} letters are"
-    return f"{bins.start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC, {told} {_span(bins.step)}"
+    scale = "a letter is" if wide == 1 else f"{wide} letters are"
+    return f"{bins.start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC, {scale} {_span(bins.step)}"
 
 
 def _span(step: timedelta) -> str:
@@ -321,7 +322,7 @@ def _span(step: timedelta) -> str:
 
 
 def _axis(bins: Bins, width: int, wide: int) -> str:
-    """Marks at round times, each with its time at its right; a day's first tells the day."""
+    """Marks at round times, each with its time at its right; the first of a day shows the date."""
     seconds = bins.step.total_seconds()
     every = next((each for each in _STEPS if each * wide >= _TICK * seconds), _TICK * seconds)
     line = [" "] * (width + 1 + bins.count * wide)
@@ -345,12 +346,12 @@ def _axis(bins: Bins, width: int, wide: int) -> str:
 
 def _legend(used: set[str], columns: int, is_coloured: bool) -> list[str]:
     """What the letters that were drawn mean, as many on a line as fit."""
-    told = [(letter, f"{letter} {state}") for state, (letter, _) in STATES.items()]
-    told += [(OTHER, f"{OTHER} some other state"), (GAP, f"{GAP} no listing")]
-    told.append((ABSENT, "(blank) not in the pool"))
+    entries = [(letter, f"{letter} {state}") for state, (letter, _) in STATES.items()]
+    entries += [(OTHER, f"{OTHER} some other state"), (GAP, f"{GAP} no listing")]
+    entries.append((ABSENT, "(blank) not in the pool"))
     lines: list[list[tuple[str, str]]] = [[]]
     length = 0
-    for letter, text in told:
+    for letter, text in entries:
         if letter not in used:
             continue
         if length + len(text) > columns and lines[-1]:

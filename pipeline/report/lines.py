@@ -51,10 +51,10 @@ def nodes_over_time(
         labels.append({"y": (line + 0.5) * high, "l": label, "t": name})
         for state, begin, end in states:
             start, until = fine.edges(begin, end)
-            told = f"{name}\n{state}, {stretch(start, until)} UTC"
+            tooltip = f"{name}\n{state}, {stretch(start, until)} UTC"
             look = "gap" if state == "unobserved" else state
             look = look if look in (*palette.STATES, "gap") else "other"
-            cells.append({**place, "x": ms(start), "x2": ms(until), "c": look, "t": told})
+            cells.append({**place, "x": ms(start), "x2": ms(until), "c": look, "t": tooltip})
     x = time_axis(span, frame)
     plain = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[frame.height, 0], nice=False))
     layers = [
@@ -86,9 +86,9 @@ def shares(rows: Sequence[tuple[str, dict[str, float]]], frame: Frame) -> Chart:
             if not hours.get(state):
                 continue
             share = 100 * hours[state] / whole
-            told = f"{name}\n{state}: {hours[state]:,.1f} node-hours, {percent(share, 100)}"
+            tooltip = f"{name}\n{state}: {hours[state]:,.1f} node-hours, {percent(share, 100)}"
             look = "gap" if state == "unobserved" else state
-            pieces.append({**place, "x": low, "x2": low + share, "c": look, "t": told})
+            pieces.append({**place, "x": low, "x2": low + share, "c": look, "t": tooltip})
             low += share
         middle = {"y": (line + 0.5) * high, "t": name}
         names.append({**middle, "l": cut(name, max((frame.left - 10) // 6, 4))})
@@ -133,9 +133,9 @@ def use(rows: Sequence[tuple[str, Sequence[Bin]]], span: Span, frame: Frame) -> 
                 start, until = span.edges(number)
                 share = min(each.busy_slots / each.slots, 1)
                 top = place["y2"] - share * (place["y2"] - place["y"])
-                told = f"{name}, {stretch(start, until)} UTC\n{percent(share, 1)} of "
-                told += f"{each.slots:,.0f} slots in use"
-                cells.append({**place, "x": ms(start), "x2": ms(until), "y": top, "t": told})
+                tooltip = f"{name}, {stretch(start, until)} UTC\n{percent(share, 1)} of "
+                tooltip += f"{each.slots:,.0f} slots in use"
+                cells.append({**place, "x": ms(start), "x2": ms(until), "y": top, "t": tooltip})
         for begin, end in stretches([each.slots > 0 for each in bins]):
             start, until = span.edges(begin, end)
             tracks.append({**place, "x": ms(start), "x2": ms(until)})
@@ -163,14 +163,14 @@ def ready(rows: Sequence[tuple[str, Row]], frame: Frame) -> Chart:
     thin, thick, middle, labels = [], [], [], []
     for line, (name, row) in enumerate(rows):
         at = (line + 0.5) * high
-        told = f"{name}\n{count(row['nodes'], 'node')}: half within {row['p50']:,.1f} minutes, "
-        told += f"95 % within {row['p95']:,.1f}"
+        tooltip = f"{name}\n{count(row['nodes'], 'node')}: half within {row['p50']:,.1f} minutes, "
+        tooltip += f"95 % within {row['p95']:,.1f}"
         p5, p25, p50, p75, p95 = (max(row[f"p{n}"], 0.05) for n in (5, 25, 50, 75, 95))
-        thin.append({"y": at - 2, "y2": at + 2, "x": p5, "x2": p95, "t": told})
-        thick.append({"y": at - 6, "y2": at + 6, "x": p25, "x2": p75, "t": told})
-        middle.append({"y": at - 8, "y2": at + 8, "x": p50, "t": told})
+        thin.append({"y": at - 2, "y2": at + 2, "x": p5, "x2": p95, "t": tooltip})
+        thick.append({"y": at - 6, "y2": at + 6, "x": p25, "x2": p75, "t": tooltip})
+        middle.append({"y": at - 8, "y2": at + 8, "x": p50, "t": tooltip})
         label = cut(name, max((frame.left - 10) // 6, 4))
-        labels.append({"y": at, "l": label, "t": told})
+        labels.append({"y": at, "l": label, "t": tooltip})
     # boots take minutes, some of them hours: by ratios, both can be read
     low = max(min((row["p5"] for _, row in rows), default=1) * 0.8, 0.05)
     most = max(max((row["p95"] for _, row in rows), default=10) * 1.2, 4 * low)

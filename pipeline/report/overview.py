@@ -204,5 +204,5 @@ def _nodes_of(found: Findings, cells: pl.DataFrame, bins: Sequence[Bin], name: s
 
 
 def _short(node_id: str, letters: int) -> str:
-    """What the service puts before and after a node's own digits tells nothing."""
+    """A node's id without the service's prefix, cut to ``letters``."""
     return cut(node_id.removeprefix("tvmps_").removeprefix("tvm-"), letters)

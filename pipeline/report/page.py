@@ -40,7 +40,7 @@ _THEMES = {
         "chosen": "#dce9f7",
         "field": "#8a939b",
         "other": palette.OTHER.light,
-        # told apart by the colour-blind, after Okabe and Ito; the last is of other causes
+        # distinct to the colour-blind, after Okabe and Ito; the last is of other causes
         **{
             f"cause{place}": shade
             for place, shade in enumerate(
@@ -115,8 +115,8 @@ def render(
 
     Args:
         found: as gathered.
-        prices: of ``pipeline.query.prices``: with them, hours are money too.
-        made: when, told on top; by default now.
+        prices: of ``pipeline.query.prices``: with them, the page shows costs.
+        made: when, shown on top; by default now.
     """
     import jinja2
 

@@ -1,6 +1,6 @@
 """How every node state is shown, everywhere: its group, its letter, its colours. Nothing else has any.
 
-The groups tell apart for the colour-blind (blue, amber, slate, red to purple, warm grey), and in each
+The groups differ for the colour-blind (blue, amber, slate, red to purple, warm grey), and in each
 theme by lightness too.
 """
 

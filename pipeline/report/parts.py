@@ -25,8 +25,7 @@ def parts(found: Findings, prices: pl.DataFrame | None, parameters: dict[str, st
             losses.ready_part(found),
             losses.work_part(found),
         ]
-    tell = {name: found.answers[name] for name in found.answers}
-    behind = [tables.of_answer(name, tell[name], parameters) for name in tell]
+    behind = [tables.of_answer(name, answer, parameters) for name, answer in found.answers.items()]
     made.append(
         Part(
             "Answers",

@@ -17,12 +17,12 @@ _ID = 24
 def standing_out(found: Findings) -> list[Line]:
     """A sentence for each question that found something; nothing healthy is named."""
     lines: list[Line] = []
-    for question, tell in _TELLERS.items():
+    for question, sentences in _SENTENCES.items():
         answer = found.answers.get(question)
         if answer is not None and answer.height:
             anchor = f"q-{question}"
             lines += [
-                Line(line.text, line.weight, anchor) for line in tell(found, answer.to_dicts())
+                Line(line.text, line.weight, anchor) for line in sentences(found, answer.to_dicts())
             ]
     return sorted(lines, key=lambda line: ("bad", "warn", "plain", "good").index(line.weight))
 
@@ -88,7 +88,7 @@ def _failure_rate(found: Findings, rows: list[Row]) -> Iterator[Line]:
         failed[pool] += row["failed_runs"]
     bad = [p for p in failed if failed[p] >= 5 and failed[p] >= 0.1 * runs[p]]
     if bad:
-        told = (
+        failing = (
             f"{pool} {percent(failed[pool], runs[pool])} of {count(runs[pool], 'run')}"
             for pool in sorted(bad, key=lambda pool: -failed[pool] / runs[pool])
         )
@@ -96,9 +96,9 @@ def _failure_rate(found: Findings, rows: list[Row]) -> Iterator[Line]:
         whole = sum(times for _, times in why)
         mix = listed(f"{cause} {times:,}" for cause, times in why)
         yield Line(
-            f"Start tasks fail often: {listed(told)}. Causes of all {whole:,}: {mix}."
+            f"Start tasks fail often: {listed(failing)}. Causes of all {whole:,}: {mix}."
             if why
-            else f"Start tasks fail often: {listed(told)}.",
+            else f"Start tasks fail often: {listed(failing)}.",
             "warn",
         )
 
@@ -118,7 +118,7 @@ def _storms(found: Findings, rows: list[Row]) -> Iterator[Line]:
 def _pool_errors(what: str, now: str) -> Callable[[Findings, list[Row]], Iterator[Line]]:
     """What pools could not do, and why: rows with code, episodes and the flag ``now``."""
 
-    def tell(found: Findings, rows: list[Row]) -> Iterator[Line]:
+    def sentences(found: Findings, rows: list[Row]) -> Iterator[Line]:
         codes: Counter[str] = Counter()
         for row in rows:
             codes[plain(str(row["code"] or "no code"))] += row["episodes"]
@@ -129,7 +129,7 @@ def _pool_errors(what: str, now: str) -> Callable[[Findings, list[Row]], Iterato
             text += f" Still so in {listed(plain(pool) for pool in sorted(still))}."
         yield Line(text, "bad" if still else "warn")
 
-    return tell
+    return sentences
 
 
 def _idle(found: Findings, rows: list[Row]) -> Iterator[Line]:
@@ -145,12 +145,12 @@ def _idle(found: Findings, rows: list[Row]) -> Iterator[Line]:
 
 def _drift(found: Findings, rows: list[Row]) -> Iterator[Line]:
     pools = {(row["account"], row["pool_id"]): row["images"] for row in rows}
-    told = (f"{plain(found.name(*pool))} ({images})" for pool, images in pools.items())
-    yield Line(f"Nodes run several images at once in {listed(told)}.")
+    drifting = (f"{plain(found.name(*pool))} ({images})" for pool, images in pools.items())
+    yield Line(f"Nodes run several images at once in {listed(drifting)}.")
 
 
-#: The questions that are told as sentences, in the order of what hurts most.
-_TELLERS: dict[str, Callable[[Findings, list[Row]], Iterator[Line]]] = {
+#: The questions that become sentences, in the order of what hurts most.
+_SENTENCES: dict[str, Callable[[Findings, list[Row]], Iterator[Line]]] = {
     "black_hole_nodes": _black_holes,
     "flapping_nodes": _flapping,
     "stuck_nodes": _stuck,

@@ -51,9 +51,9 @@ def colour(name: str) -> str:
 
 
 def draw(chart: alt.Chart | alt.LayerChart, label: str, *, has_titles: bool = True) -> Markup:
-    """The chart as an SVG element; ``label`` tells what it shows to who cannot see it.
+    """The chart as an SVG element; ``label`` describes it to a screen reader.
 
-    ``has_titles``: whether marks tell what they are when one points at them.
+    ``has_titles``: whether marks have tooltips.
     """
     import vl_convert
 

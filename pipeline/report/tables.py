@@ -26,7 +26,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as the page shows it; ``size`` tells how many rows there are, and are shown."""
+    """A table as the page shows it; ``size`` says how many rows there are, and how many are shown."""
 
     title: str
     columns: list[Column]

@@ -43,7 +43,7 @@ def short(at: datetime) -> str:
 
 
 def stretch(start: datetime, end: datetime) -> str:
-    """``21 Nov 13:00 to 15:00``: the second day is told where it is another one."""
+    """``21 Nov 13:00 to 15:00``: the second date is shown where it differs."""
     if start.date() == end.date():
         return f"{short(start)} to {end:%H:%M}"
     return f"{short(start)} to {short(end)}"
@@ -55,8 +55,8 @@ def duration(span: timedelta) -> str:
     days, minutes = divmod(minutes, 1440)
     hours, minutes = divmod(minutes, 60)
     parts = [(days, "day"), (hours, "hour"), (minutes, "minute")]
-    told = [count(number, name) for number, name in parts if number]
-    return " ".join(told[:2]) or "0 minutes"
+    texts = [count(number, name) for number, name in parts if number]
+    return " ".join(texts[:2]) or "0 minutes"
 
 
 def short_number(number: float) -> str:
@@ -66,8 +66,8 @@ def short_number(number: float) -> str:
 
 def each(step: timedelta) -> str:
     """``hour``, ``3 hours``: what stands after "every"."""
-    told = duration(step)
-    return told.removeprefix("1 ") if " " not in told.removeprefix("1 ") else told
+    text = duration(step)
+    return text.removeprefix("1 ") if " " not in text.removeprefix("1 ") else text
 
 
 def count(number: float, name: str, many: str | None = None) -> str:

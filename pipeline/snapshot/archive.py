@@ -20,7 +20,7 @@ _EPOCH = re.compile(r"(?<!\d)(1\d{9})(?!\d)")
 
 
 class ArchiveError(Exception):
-    """An archive whose moments cannot be told; the text names the file."""
+    """An archive with a file of unknown time; the message names the file."""
 
 
 def files_of(names: Iterable[str]) -> list[Path]:

@@ -25,7 +25,7 @@ _SECONDS = 30.0
 def are_stored(lake: Lake, account: str, day: date) -> bool:
     """Whether a committed snapshot of that day has the account's images.
 
-    A file a day and account is all that is looked for: the ledger row of each tells whose it is.
+    One file per day and account is enough; its snapshot's ledger row names the account.
     """
     committed = lake.landed("snapshots")
     return any(

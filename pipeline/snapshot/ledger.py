@@ -20,7 +20,7 @@ _NAMES_KEPT = 1000
 
 @dataclass
 class Ledger:
-    """One run as the ledger tells it; ``row()`` is its row of ``snapshots``."""
+    """One run as the ledger records it; ``row()`` is its row of ``snapshots``."""
 
     origin: Origin
     started_at: datetime

@@ -69,11 +69,11 @@ def run(
         lake: where to; untouched by a dry run.
         client: signed in to that account, its deadline running.
         clock: for ``snapshot_at``, ``started_at`` and ``finished_at``.
-        pools: only these, else all; a limited run proves nobody's absence.
+        pools: only these, else all; a limited run proves no absence.
         redactor: masks secrets before anything is written.
         hash_key: key of ``start_task_fingerprint``; null without.
         dry_run: reads all, writes nothing, takes no lock.
-        watch: is told of progress.
+        watch: the progress listener.
         capture_start_task_output: keep the end of what start tasks wrote that failed since the
             account's last snapshot.
 

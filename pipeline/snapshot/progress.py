@@ -1,4 +1,4 @@
-"""Who is told how far a run has come."""
+"""Progress listeners of a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.snapshot.ledger import Listing
 
 
 class ProgressListener(Protocol):
-    """Is told of each step of a run as it is done, from any thread."""
+    """Called at each step of a run as it ends, from any thread."""
 
     def pools_listed(self, pools: int) -> None:
         """So many pools are known of now."""
@@ -21,7 +21,7 @@ class ProgressListener(Protocol):
 
 
 class NullListener:
-    """Does nothing with what it is told."""
+    """A listener that does nothing."""
 
     def pools_listed(self, pools: int) -> None:
         """Nothing."""

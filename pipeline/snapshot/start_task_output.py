@@ -53,7 +53,7 @@ class FailedRun:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What tells the run from others of its account."""
+        """The key of the run within its account."""
         return self.pool_id, self.node_id, self.start_time
 
 
@@ -159,8 +159,8 @@ def _of_node(client: BatchClient, run: FailedRun, redactor: Redactor) -> list[di
 def _tail(client: BatchClient, run: FailedRun, path: str, redactor: Redactor) -> dict[str, object]:
     """The end of a file: text, bytes, is_truncated, observed_at.
 
-    Most logs are short: their beginning is all of them, and tells the code where there is none. Of a
-    longer one HEAD tells the length, and so where its end is.
+    Most logs are short: their beginning is all of them, and the error code says where there is
+    none. HEAD gives the length of a longer one, and so where its end is.
     """
     where = (run.pool_id, run.node_id, path)
     observed_at: datetime | None = None

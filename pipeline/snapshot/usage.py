@@ -23,7 +23,7 @@ from pipeline.snapshot.live import Clock, Outcome, note_failure, utc_now
 
 log = logging.getLogger("nodelake.usage")
 
-#: The service tells core-hours so late: it refuses to be asked for what is younger (service.md).
+#: How late the service has core-hours: it refuses requests for a younger time (service.md).
 DELAY = timedelta(hours=2)
 
 #: Answers of a service that has the operation no more, or not for this account.

@@ -1,7 +1,7 @@
 """The one seam to where a lake's files are: a local disk, or Azure Blob.
 
 Keys are paths below the lake's root, with slashes. A file appears under its key whole or not at all,
-by one atomic step; what is being written is seen by nobody.
+by one atomic step; no one sees a file while it is written.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ class Blob:
                     yield self._entry(meta["path"][cut:], meta)
 
     def entries(self, folder: str, keys: Collection[str]) -> Iterator[Entry]:
-        """Of the blobs below a folder those with these keys: a listing tells 5,000 at a time."""
+        """The blobs below a folder that have these keys: a listing names 5,000 at a time."""
         wanted = {*keys}
         return (entry for entry in self.list(folder) if entry.key in wanted) if wanted else iter(())
 

@@ -195,7 +195,7 @@ class Disk:
                 os.pwrite(
                     handle, f"pid {os.getpid()} since {datetime.now(UTC):%FT%TZ}\n".encode(), 0
                 )
-            yield _Held(path, handle)
+            yield _FileLock(path, handle)
         finally:
             os.close(handle)
 
@@ -207,8 +207,8 @@ class Disk:
         return {}
 
 
-class _Held:
-    """A flock lasts while the process lives, but it is of a file: another may have taken its name."""
+class _FileLock:
+    """A flock on a lock file, which another file of the same name may have replaced."""
 
     def __init__(self, path: Path, handle: int) -> None:
         self.path = path

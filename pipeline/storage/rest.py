@@ -105,7 +105,7 @@ class Rest:
         return f"{signed}&{query}" if query else signed
 
     def put_blocks(self, path: str, url: str, file: IO[bytes], condition: dict[str, str]) -> str:
-        """Uploads a file in blocks; nobody sees it before the block list, which is conditional.
+        """Uploads a file in blocks; no one sees it before the block list, which is conditional.
 
         Returns:
             The ETag.

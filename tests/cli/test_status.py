@@ -148,7 +148,7 @@ def test_a_clock_that_was_wrong_keeps_no_monitor_quiet(
     put(lake, "36525 12:00", {"p": [node("a")]}, account="ahead")
     asked = ["status", "--lake", str(lake.root), "--max-age"]
     assert cli.run([*asked, "1e9", "--account", "acc"]) == 0
-    assert "acc: snapshots of a time to come are left out" in capsys.readouterr().err
+    assert "acc: snapshots that lie in the future are left out" in capsys.readouterr().err
     assert cli.run([*asked, "1", "--account", "acc"]) == 5
     assert cli.run([*asked, "1e9", "--account", "ahead"]) == 5
     assert "ahead: has no stored snapshot" in capsys.readouterr().err

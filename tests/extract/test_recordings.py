@@ -8,7 +8,7 @@ import re
 import pytest
 
 from pipeline.config import Limits
-from pipeline.extract.body import Told, find_error, read_listing, read_single
+from pipeline.extract.body import CheckedBody, find_error, read_listing, read_single
 from tests.extract.made_up import (
     answer,
     failure_of,
@@ -31,7 +31,7 @@ class TestRecordings:
         """Every recorded pool or node is a single one and no error."""
         body = json.dumps(recording["body"]).encode()
 
-        assert Told() == read_single(body)
+        assert CheckedBody() == read_single(body)
         assert find_error(body) is None
 
     @pytest.mark.parametrize("recording", recorded("*-error-*"))

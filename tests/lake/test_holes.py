@@ -149,7 +149,7 @@ def test_a_commit_over_another_compactions_data_counts_no_row_twice(tmp_path: Pa
         """The check of the lock came before."""
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.storage.disk._Held.check", lambda _: None)
+        patch.setattr("pipeline.storage.disk._FileLock.check", lambda _: None)
         compact(Lake(root, storage))
     assert [*root.glob("compacted/snapshots/*/*")] != []
     assert seen(Lake(root)) == expected(ids)
@@ -488,7 +488,7 @@ def test_a_lake_of_the_old_layout_is_named_as_such(
     assert cli.run([*command, "--lake", str(tmp_path / "lake")]) == 2
     said = capsys.readouterr().err
     assert f"{path}: an older nodelake wrote this lake" in said
-    assert "make it anew, or import" in said
+    assert "rebuild it, or import" in said
 
 
 def test_nothing_is_written_into_a_lake_of_the_old_layout(tmp_path: Path) -> None:

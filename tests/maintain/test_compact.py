@@ -316,7 +316,7 @@ def test_a_lock_lost_at_the_last_moment_commits_nothing(
         if files(lake, "compacted/snapshots"):
             raise Changed("the lease was lost: run the command again")
 
-    monkeypatch.setattr("pipeline.storage.disk._Held.check", look)
+    monkeypatch.setattr("pipeline.storage.disk._FileLock.check", look)
     with pytest.raises(Changed):
         compact(lake)
     assert files(lake, "compacted/snapshots") == []
@@ -336,7 +336,7 @@ def test_a_file_that_a_rival_put_beneath_is_not_committed(
             rival.write_bytes(written.read_bytes())
             rival.replace(written)
 
-    monkeypatch.setattr("pipeline.storage.disk._Held.check", replaced)
+    monkeypatch.setattr("pipeline.storage.disk._FileLock.check", replaced)
     with pytest.raises(Changed, match="written by another run meanwhile"):
         compact(lake)
     assert seen(Lake(lake.root)) == expected(ids)

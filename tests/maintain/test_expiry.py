@@ -295,7 +295,7 @@ def test_an_expiry_that_lost_its_lock_raises_no_date(
     def lost(_: Any) -> None:
         raise Changed("the lease was lost: run the command again")
 
-    monkeypatch.setattr("pipeline.storage.disk._Held.check", lost)
+    monkeypatch.setattr("pipeline.storage.disk._FileLock.check", lost)
     with pytest.raises(Changed):
         expire(lake)
     assert watermark(lake).expired_through.year == 1

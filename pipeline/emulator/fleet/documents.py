@@ -6,7 +6,7 @@ What is absent is left out: the service sends no null. ``base`` is the account's
 from typing import Any
 
 from ..states import AGENTLESS
-from ..streams import made_up_guid
+from ..streams import fake_guid
 from ..times import fine_service_time, service_time
 from .nodes import Node
 from .profiles import scale_set_vm
@@ -104,7 +104,7 @@ def failure_document(failure: Failure) -> Json:
 
 def _endpoints(node: Node) -> list[Json]:
     plan = node.plan
-    name = made_up_guid("dns", plan.seed, plan.config.id)
+    name = fake_guid("dns", plan.seed, plan.config.id)
     host = f"dns{name}-azurebatch-cloudservice.{plan.region}.cloudapp.azure.com"
     return [
         {
@@ -140,7 +140,7 @@ def _start_task_info(node: Node) -> Json:
             document["exitCode"] = info.exit_code
     if node.plan.profile.is_container:
         error = info.failure.container_error if info.failure else None
-        name = made_up_guid("container", node.id, info.started_at).replace("-", "")
+        name = fake_guid("container", node.id, info.started_at).replace("-", "")
         state = "created" if error else ("exited" if is_over else "running")
         document["containerInfo"] = _container(name, state, error)
     if info.failure is not None:

@@ -130,7 +130,7 @@ def _duration(micros: int) -> str:
 
 def _stats(pool: Pool, base: str, usage: Usage, now: int) -> Json:
     """Return lifetime statistics: core time is counted, the rest is made up from the seed."""
-    made_up = stream(pool.plan.seed, pool.id, "stats", now // HOUR)
+    values = stream(pool.plan.seed, pool.id, "stats", now // HOUR)
     window = {
         "startTime": fine_service_time(pool.created_at),
         "lastUpdateTime": service_time(now // (30 * MINUTE) * 30 * MINUTE),
@@ -141,16 +141,16 @@ def _stats(pool: Pool, base: str, usage: Usage, now: int) -> Json:
         "usageStats": {**window, "dedicatedCoreTime": _duration(usage.total)},
         "resourceStats": {
             **window,
-            "avgCPUPercentage": round(made_up.uniform(30, 90), 3),
-            "avgMemoryGiB": round(made_up.uniform(4, 20), 3),
-            "peakMemoryGiB": round(made_up.uniform(20, 32), 3),
-            "avgDiskGiB": round(made_up.uniform(10, 60), 3),
-            "peakDiskGiB": round(made_up.uniform(60, 200), 3),
-            "diskReadIOps": made_up.randrange(10**9),
-            "diskWriteIOps": made_up.randrange(10**9),
-            "diskReadGiB": round(made_up.uniform(0, 9000), 3),
-            "diskWriteGiB": round(made_up.uniform(0, 9000), 3),
-            "networkReadGiB": round(made_up.uniform(0, 9000), 3),
-            "networkWriteGiB": round(made_up.uniform(0, 9000), 3),
+            "avgCPUPercentage": round(values.uniform(30, 90), 3),
+            "avgMemoryGiB": round(values.uniform(4, 20), 3),
+            "peakMemoryGiB": round(values.uniform(20, 32), 3),
+            "avgDiskGiB": round(values.uniform(10, 60), 3),
+            "peakDiskGiB": round(values.uniform(60, 200), 3),
+            "diskReadIOps": values.randrange(10**9),
+            "diskWriteIOps": values.randrange(10**9),
+            "diskReadGiB": round(values.uniform(0, 9000), 3),
+            "diskWriteGiB": round(values.uniform(0, 9000), 3),
+            "networkReadGiB": round(values.uniform(0, 9000), 3),
+            "networkWriteGiB": round(values.uniform(0, 9000), 3),
         },
     }

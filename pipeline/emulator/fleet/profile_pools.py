@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..streams import made_up_guid, made_up_secret
+from ..streams import fake_guid, fake_secret
 
 Json = dict[str, Any]
 
@@ -87,7 +87,7 @@ def render(pool_id: str) -> Json:
                     "autoUpgradeMinorVersion": True,
                     "enableAutomaticUpgrade": True,
                     "settings": {"workspace": "farm-logs"},
-                    "protectedSettings": {"workspaceKey": made_up_secret(pool_id, "logs")},
+                    "protectedSettings": {"workspaceKey": fake_secret(pool_id, "logs")},
                     "provisionAfterExtensions": ["network"],
                 },
                 {
@@ -156,26 +156,26 @@ def render(pool_id: str) -> Json:
         "userAccounts": [
             {
                 "name": "artist",
-                "password": made_up_secret(pool_id, "artist")[:16],
+                "password": fake_secret(pool_id, "artist")[:16],
                 "elevationLevel": "nonAdmin",
                 "linuxUserConfiguration": {
                     "uid": 1500,
                     "gid": 1500,
                     "sshPrivateKey": "-----BEGIN OPENSSH PRIVATE KEY-----\n"
-                    f"{made_up_secret(pool_id, 'ssh')}\n-----END OPENSSH PRIVATE KEY-----\n",
+                    f"{fake_secret(pool_id, 'ssh')}\n-----END OPENSSH PRIVATE KEY-----\n",
                 },
             }
         ],
         "metadata": [
             {"name": "owner", "value": "rendering"},
-            {"name": "webhook", "value": f"https://hooks.example/{made_up_guid(pool_id)}"},
+            {"name": "webhook", "value": f"https://hooks.example/{fake_guid(pool_id)}"},
         ],
         "mountConfiguration": [
             {
                 "azureBlobFileSystemConfiguration": {
                     "accountName": "farmassets",
                     "containerName": "textures",
-                    "accountKey": made_up_secret(pool_id, "blobfuse"),
+                    "accountKey": fake_secret(pool_id, "blobfuse"),
                     "blobfuseOptions": "-o attr_timeout=240",
                     "relativeMountPath": "textures",
                 }
@@ -193,8 +193,8 @@ def render(pool_id: str) -> Json:
             "userAssignedIdentities": [
                 {
                     "resourceId": _IDENTITY,
-                    "clientId": made_up_guid("client"),
-                    "principalId": made_up_guid("principal"),
+                    "clientId": fake_guid("client"),
+                    "principalId": fake_guid("principal"),
                 }
             ],
         },
@@ -235,7 +235,7 @@ def spot(pool_id: str) -> Json:
         "userAccounts": [
             {
                 "name": "sim",
-                "password": made_up_secret(pool_id, "sim")[:16],
+                "password": fake_secret(pool_id, "sim")[:16],
                 "elevationLevel": "admin",
             }
         ],
@@ -244,7 +244,7 @@ def spot(pool_id: str) -> Json:
                 "azureBlobFileSystemConfiguration": {
                     "accountName": "simstore",
                     "containerName": "results",
-                    "sasKey": f"sv=2024-11-04&sr=c&sp=rw&sig={made_up_secret(pool_id, 'sas')}",
+                    "sasKey": f"sv=2024-11-04&sr=c&sp=rw&sig={fake_secret(pool_id, 'sas')}",
                     "relativeMountPath": "results",
                 }
             },
@@ -280,7 +280,7 @@ def containers(pool_id: str) -> Json:
                 "containerRegistries": [
                     {
                         "username": "farmregistry",
-                        "password": made_up_secret(pool_id, "registry"),
+                        "password": fake_secret(pool_id, "registry"),
                         "registryServer": "farmregistry.azurecr.io",
                     },
                     {
@@ -298,7 +298,7 @@ def containers(pool_id: str) -> Json:
                     "source": "//10.20.0.12/datasets",
                     "relativeMountPath": "datasets",
                     "mountOptions": "-o vers=3.0,dir_mode=0777",
-                    "password": made_up_secret(pool_id, "cifs")[:24],
+                    "password": fake_secret(pool_id, "cifs")[:24],
                 }
             },
         ],
@@ -322,7 +322,7 @@ def windows(pool_id: str) -> Json:
         },
         "certificateReferences": [
             {
-                "thumbprint": made_up_guid("certificate").replace("-", "") + "0a0b0c0d",
+                "thumbprint": fake_guid("certificate").replace("-", "") + "0a0b0c0d",
                 "thumbprintAlgorithm": "sha1",
                 "storeLocation": "LocalMachine",
                 "storeName": "My",
@@ -332,7 +332,7 @@ def windows(pool_id: str) -> Json:
         "userAccounts": [
             {
                 "name": "operator",
-                "password": made_up_secret(pool_id, "operator")[:16],
+                "password": fake_secret(pool_id, "operator")[:16],
                 "elevationLevel": "admin",
                 "windowsUserConfiguration": {"loginMode": "interactive"},
             }
@@ -342,7 +342,7 @@ def windows(pool_id: str) -> Json:
                 "azureFileShareConfiguration": {
                     "accountName": "winassets",
                     "azureFileUrl": "https://winassets.file.core.windows.net/projects",
-                    "accountKey": made_up_secret(pool_id, "files"),
+                    "accountKey": fake_secret(pool_id, "files"),
                     "relativeMountPath": "S",
                     "mountOptions": "/persistent:Yes",
                 }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..streams import digest, made_up_guid, made_up_secret
+from ..streams import digest, fake_guid, fake_secret
 from ..times import HOUR, service_time
 from . import profile_pools as pools
 
@@ -21,7 +21,7 @@ def sas_url(account: str, path: str, expires: int) -> str:
     """Return a blob URL with a made-up shared access signature that ends at ``expires``."""
     ends = service_time(expires // HOUR * HOUR).replace(":", "%3A")
     starts = service_time(expires // HOUR * HOUR - 48 * HOUR).replace(":", "%3A")
-    signature = made_up_secret(account, path, expires // HOUR)
+    signature = fake_secret(account, path, expires // HOUR)
     signature = signature.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D")
     return (
         f"https://{account}.blob.core.windows.net/{path}"
@@ -77,9 +77,9 @@ def _environment(pool_id: str, *extra: tuple[str, str]) -> list[Json]:
     pairs = [
         ("FARM_POOL", pool_id),
         ("LICENSE_SERVER", "27000@10.20.0.4"),
-        ("FARM_API_TOKEN", made_up_secret(pool_id, "api")[:40]),
+        ("FARM_API_TOKEN", fake_secret(pool_id, "api")[:40]),
         ("STORAGE_CONNECTION", "DefaultEndpointsProtocol=https;AccountName=farmassets;"
-         f"AccountKey={made_up_secret(pool_id, 'storage')};EndpointSuffix=core.windows.net"),
+         f"AccountKey={fake_secret(pool_id, 'storage')};EndpointSuffix=core.windows.net"),
         ("CACHE_DIR", "/mnt/resource/cache"),
         *extra,
     ]  # fmt: skip
@@ -110,7 +110,7 @@ def _render_start_task(pool_id: str, revision: int, expires: int) -> Json:
 
 
 def _spot_start_task(pool_id: str, revision: int, expires: int) -> Json:
-    password = made_up_secret(pool_id, "share")[:20]
+    password = fake_secret(pool_id, "share")[:20]
     return {
         "commandLine": f"/bin/bash -c 'mount-scratch --user sim --password {password} &&"
         f" ./join.sh -r {revision}'",
@@ -134,7 +134,7 @@ def _spot_start_task(pool_id: str, revision: int, expires: int) -> Json:
 
 
 def _container_start_task(pool_id: str, revision: int, expires: int) -> Json:
-    secret = made_up_secret(pool_id, "hub")[:32]
+    secret = fake_secret(pool_id, "hub")[:32]
     return {
         "commandLine": "python -m warmup --model resnet50",
         "containerSettings": {
@@ -142,7 +142,7 @@ def _container_start_task(pool_id: str, revision: int, expires: int) -> Json:
             "imageName": f"farmregistry.azurecr.io/train/warmup:{7 + revision}",
             "registry": {
                 "username": "farmregistry",
-                "password": made_up_secret(pool_id, "registry"),
+                "password": fake_secret(pool_id, "registry"),
                 "registryServer": "farmregistry.azurecr.io",
                 "identityReference": {"resourceId": _IDENTITY},
             },
@@ -188,7 +188,7 @@ _SSH = ("SSHRule", "tcp", 50000, 22)
 
 def scale_set_vm(pool_id: str, number: int) -> str:
     """Return the made-up ARM resource id of the machine under a node."""
-    scale_set = made_up_guid("scale set", pool_id)
+    scale_set = fake_guid("scale set", pool_id)
     provider = "providers/Microsoft.Compute/virtualMachineScaleSets"
     return f"{_SUBSCRIPTION}/{provider}/{scale_set}-azurebatch-VMSS-D/virtualMachines/{number}"
 

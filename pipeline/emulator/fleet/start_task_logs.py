@@ -5,7 +5,7 @@ The text explains the outcome that startTaskInfo shows; a new attempt replaces i
 
 from collections.abc import Iterator
 
-from ..streams import digest, made_up_guid, stream
+from ..streams import digest, fake_guid, stream
 from ..times import SECOND, service_time
 from .nodes import Node, StartTaskInfo
 from .planted import PLANTED_LOG_SECRETS
@@ -70,7 +70,7 @@ def _stdout(node: Node, info: StartTaskInfo, until: int) -> Iterator[str]:
         at += int(rng.uniform(0.02, 0.3) * SECOND) if is_long else int(rng.uniform(1, 6) * SECOND)
         if at > until:
             break
-        package = made_up_guid(node.plan.seed, "package", number % 40)[:8]
+        package = fake_guid(node.plan.seed, "package", number % 40)[:8]
         yield f"[{service_time(at)}] {number:4d} unpacking farm-{package}.deb ... done"
     if info.ended_at is None or info.ended_at > until:
         return

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 
 from ..config import Shortage
-from ..streams import digest, made_up_guid
+from ..streams import digest, fake_guid
 from ..times import HOUR, MINUTE, to_datetime
 from ..truth import AutoscaleError, ResizeError, TruthLog
 from .plan import PoolPlan
@@ -133,7 +133,7 @@ class PoolTroubles:
                 "code": "AllocationFailed" if kind == "dedicated" else "SkuNotAvailable",
                 "message": f"Insufficient capacity for {missing} {kind} nodes of"
                 f" {self._plan.config.vm_size}.",
-                "trackingId": made_up_guid("tracking", self._plan.config.id, at),
+                "trackingId": fake_guid("tracking", self._plan.config.id, at),
                 "templateLink": "https://farmassets.blob.core.windows.net/templates/pool.json"
                 f"?sv=2024-11-04&sr=b&sig={signature}",
             }

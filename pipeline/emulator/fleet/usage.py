@@ -32,7 +32,7 @@ class Usage:
             at = until
 
     def drop_before(self, now: int) -> None:
-        """Drop what is so old that nobody asks: a fleet may live for years."""
+        """Drop intervals too old to be asked for: a fleet may live for years."""
         for interval in [i for i in self._intervals if i < now - _KEPT]:
             del self._intervals[interval]
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote, unquote_plus
 
-from ..streams import made_up_secret
+from ..streams import fake_secret
 from .replies import Reply, ServiceError
 from .requests import Request
 
@@ -96,7 +96,7 @@ class Tokens:
     def __init__(self, seed: int, lifetime_seconds: float = 3600.0) -> None:
         """Issue tokens that live so long; the identity header is made from the seed."""
         self.lifetime_seconds = lifetime_seconds
-        self.identity_header = made_up_secret(seed, "identity")[:32]
+        self.identity_header = fake_secret(seed, "identity")[:32]
         self._seed = seed
         self._lock = threading.Lock()
         self._expiry: dict[str, float] = {}
@@ -117,7 +117,7 @@ class Tokens:
                 base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
                 for part in ({"alg": "none", "typ": "JWT"}, claims)
             ]
-            secret = made_up_secret(self._seed, "token", number).replace("+", "-")
+            secret = fake_secret(self._seed, "token", number).replace("+", "-")
             token = ".".join([*parts, secret.replace("/", "_").rstrip("=")])
             self._expiry[token] = now + self.lifetime_seconds
             return token, expires

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from ..faults import Faults
 from ..fleet.fleet import Fleet
-from ..streams import made_up_secret
+from ..streams import fake_secret
 from .access import Tokens, is_base64
 
 _TRUTH_HOURS = 48.0  # what the truth log of a running clock keeps
@@ -33,7 +33,7 @@ class EmulatedAccount:
         """Open an account on a fleet; the fleet file's faults come after those given."""
         self.fleet = fleet
         self.account = account
-        self.key = made_up_secret(fleet.seed, "account", account) if key is None else key
+        self.key = fake_secret(fleet.seed, "account", account) if key is None else key
         if not is_base64(self.key):
             raise ValueError("an account key is base64")
         self.allows_shared_key = allows_shared_key

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..faults import CONTENT_KINDS, ERROR_KINDS, Fault, Faults
 from ..fleet.fleet import Fleet
-from ..streams import made_up_guid
+from ..streams import fake_guid
 from ..times import MINUTE, SECOND, fine_service_time, http_date
 from .access import check_access
 from .account import EmulatedAccount
@@ -87,7 +87,7 @@ class Emulator(EmulatedAccount):
     def serve(
         self, port: int = 0, host: str = "127.0.0.1", *, tls: bool = False, threads: int = 16
     ) -> "AbstractContextManager[Server]":
-        """Serve the app over a socket until the context is left; loopback unless told otherwise.
+        """Serve the app over a socket until the context is left; loopback unless `host` is given.
 
         Port 0 takes a free one. With ``tls`` the certificate is made on the spot:
         ``server.ca_file`` is what clients must trust.
@@ -106,7 +106,7 @@ class Emulator(EmulatedAccount):
         """Answer one request: the WSGI application."""
         self.tick()
         request = read_request(environ)
-        request_id = made_up_guid(self.fleet.seed, "request", next(self._numbers))
+        request_id = fake_guid(self.fleet.seed, "request", next(self._numbers))
         if environ.get("PATH_INFO", "").startswith("/_emulator"):
             reply = administer(self, environ, request)
             return self._send(request, reply, request_id, [], 0, start_response)
