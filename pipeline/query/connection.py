@@ -290,7 +290,7 @@ class Connection:
 
         Polars reads the committed files of tables itself, on disk and on Blob; it skips days, row groups
         and columns that a query of the frame does not need. Facts come from DuckDB, which gets
-        the columns and filters. Collect it before ``refresh()`` and ``close()``.
+        its columns and predicates. Collect it before ``refresh()`` and ``close()``.
 
         Raises:
             LakeError: there is no such table, fact or view; or a file is missing that the ledger has
