@@ -143,8 +143,8 @@ def _of_accounts(rows: pa.Table, accounts: tuple[str, ...]) -> pa.Table:
 def _ages(connection: Connection, rows: pa.Table) -> dict[str, float | None]:
     """Minutes since each account was last stored; None where it never was.
 
-    A snapshot of a time to come was taken while this machine's clock was wrong: were it the last
-    one, nothing would ever be late.
+    A snapshot that lies in the future was taken while this machine's clock was wrong. As the last
+    one it would hide every delay.
     """
     ages = dict(zip(rows["account"].to_pylist(), rows["age_minutes"].to_pylist(), strict=True))
     if not any(age is not None and age < -_AHEAD for age in ages.values()):

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline import schema
-from pipeline.query.connection import DEFAULT_LAKE
-from pipeline.schema import facts
+from pipeline.config import DEFAULT_LAKE
 
 if TYPE_CHECKING:
     from pipeline.lake import Lake
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
 #: Where `nodelake demo` records.
 DEMO_LAKE = "data/demo-lake"
 _ZONES = ("landing", "compacted", "history")
-#: What a zone may contain: tables, facts, and the days that history covers.
-_FOLDERS = frozenset((*schema.TABLES, *facts.FACTS, "days", "manifests"))
 
 
 class NoLake(click.ClickException):
@@ -47,8 +43,13 @@ def require(lake: Lake) -> Lake:
 
 def is_lake(path: Path) -> bool:
     """Whether a directory holds a lake, or one that a writer has just begun."""
+    from pipeline import schema
+    from pipeline.schema import facts
+
+    # what a zone may contain: tables, facts, and the days that history covers
+    folders = {*schema.TABLES, *facts.FACTS, "days", "manifests"}
     try:
-        if any(folder.name in _FOLDERS for zone in _ZONES for folder in _entries(path / zone)):
+        if any(folder.name in folders for zone in _ZONES for folder in _entries(path / zone)):
             return True
         return any(file.suffix == ".lock" for file in _entries(path / "locks"))
     except OSError:

@@ -31,7 +31,7 @@ MAX_ERROR_BYTES = 64 * 1024
 
 
 class _Listing(msgspec.Struct):
-    # Raw: an item is checked to be JSON and not looked into. An odd number in one node (2^70) is
+    # Raw: an item is checked to be JSON and not parsed further. An odd number in one node (2^70) is
     # the matter of that node, not of its page, so nothing here converts numbers.
     value: list[msgspec.Raw]
     next_link: str | None = msgspec.field(default=None, name="odata.nextLink")
@@ -144,7 +144,7 @@ def read_listing(body: bytes) -> CheckedBody:
         try:
             envelope = prove(body)
         except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
-            # What is odd may be odd elements, which are none of the envelope's matter.
+            # The fault may lie in an element, which does not concern the envelope.
             listing = _decode(_LISTING, body)
             check_count(listing.value)
             return CheckedBody(listing.next_link or None)

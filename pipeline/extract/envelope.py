@@ -1,6 +1,6 @@
 """The envelope of a page: one JSON object with a list ``value``, proved once by whoever reads it first.
 
-What its elements are is not looked into, but for where their start tasks stand.
+Its elements are not parsed, except to find their start tasks.
 """
 
 from __future__ import annotations

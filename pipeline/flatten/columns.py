@@ -166,7 +166,7 @@ class Columns:
         lowered = [value.lower() for value in found]
         for index, value in enumerate(lowered):
             if value not in column.enum:
-                # a secret is known by its case too, so it is looked for before that is lost
+                # redaction needs the case of letters, so it comes before case is lost
                 lowered[index] = self.redactor.text(found[index]).lower()
                 count = pc.sum(pc.equal(encoded.indices, index)).as_py()
                 self.report.unknown_enum_values[place, lowered[index]] += count or 0

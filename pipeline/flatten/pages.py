@@ -131,7 +131,7 @@ def read_fast(
 
     That is: a field the schema does not name, a value of another type, a null or an empty object
     (to Arrow these are missing too), a node without a valid id, no such envelope. What the start tasks
-    hold is not looked into.
+    contain is not checked.
     """
     try:
         envelope = envelope or prove(body)

@@ -16,7 +16,7 @@ import pyarrow as pa
 from pipeline.flatten import pages, shape
 from pipeline.flatten.validator import Steps, flaw
 
-#: So many are looked for; a service that has a new name for every field is read node by node.
+#: How many are searched for; with more, nodes are read one by one.
 _KNOWN_AT_MOST = 32
 
 

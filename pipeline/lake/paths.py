@@ -18,7 +18,7 @@ LABEL = rf"(?!.*\.(?:staging|parquet|json|lock)\Z)(?!.*{ID}\Z)[A-Za-z0-9_-][A-Za
 _LABEL = re.compile(LABEL)
 _LATE = re.compile(rf"(.+)-late-({ID})")
 _DAY = re.compile(r".*/date=(\d{4}-\d\d-\d\d)")
-#: Slashes of a key zone/table/date=…/file: a deeper file is none of the lake's.
+#: Slashes of a key zone/table/date=…/file: a deeper file does not belong to the lake.
 _SLASHES = 3
 
 

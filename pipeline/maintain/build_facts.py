@@ -125,7 +125,7 @@ def build_day(
         for table in ("nodes", "recent_tasks", "node_errors", "pool_errors"):
             b.narrow(table, f"date in ({listed})")
         b.keep(f"made_unallocated as {source('unallocated')}")
-        b.narrow("nodes")  # whose allocation a row is of is looked for in the whole record
+        b.narrow("nodes")  # a row's allocation may be anywhere in the record
         b.keep(f"made_allocations as {source('allocations')}")
         b.narrow("nodes", f"date in ({listed})")
         b.cursor.execute(

@@ -1,7 +1,7 @@
 """Tables and facts as polars frames, lazily: polars reads the files of tables, DuckDB makes facts.
 
-A fact is put together from days that history covers and rows of the others, by the views of
-``sql/views``; DuckDB takes polars' predicates and columns for it.
+A fact comes from DuckDB, by the views of ``sql/views``: from history for the days it covers, from rows
+for the others, with polars' predicates and columns pushed down.
 """
 
 from __future__ import annotations

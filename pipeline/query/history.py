@@ -55,7 +55,7 @@ class History:
         spans: when the listings that there are ended: see ``lake.View``.
         wanted: the account-days that are answered from rows, once that is known: see ``settled``.
         is_uninterrupted: no day lost sight of a node over its ends, so nothing is put together.
-        standing: of the days, those whose history stands whatever came since: rows have expired.
+        standing: of the days, those whose history is final, because their rows have expired.
         older: the facts that an older version made for some of these days.
     """
 

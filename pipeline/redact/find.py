@@ -136,7 +136,7 @@ def merged(text: str, found: Collection[Span]) -> list[Span]:
 
 
 def _around_masked(text: str, start: int, end: int) -> Span:
-    """A place widened so that it cuts no mask."""
+    """A span widened so that it cuts no mask."""
     for place in (start, end):
         first = text.rfind(REDACTED, 0, place + len(REDACTED) - 1)
         last = first + len(REDACTED)

@@ -81,7 +81,7 @@ def lets_through(text: str) -> bool:
 def suspects(texts: pa.StringArray) -> Iterator[str]:
     """Yields the texts that the gate lets through, maybe others; these are without nulls.
 
-    They are looked at as one text, a line each: to begin a match costs more than to match a short
+    They are searched as one text, a line each: to begin a match costs more than to match a short
     value.
     """
     lines = pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts)

@@ -140,7 +140,7 @@ def _value(
                     yield place + 1 + found.start(), place + 1 + found.end()
         return
     if re.compile(QUOTED_SPACE).match(text, place):
-        return  # the name is quoted, the value is not: a sentence, which is looked at by itself
+        return  # the name is quoted, the value is not: a sentence, which is checked by itself
     match = _VALUE.match(text, place)
     if match is None:
         return

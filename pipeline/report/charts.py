@@ -117,7 +117,7 @@ def columns(
 
     Args:
         rows: bin, colour, number and its tooltip.
-        order: the colours from the ground up.
+        order: the colours from the bottom up.
         watched: of each bin, whether anything was.
         span: their time.
         frame: the room.

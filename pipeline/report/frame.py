@@ -16,7 +16,7 @@ from pipeline.report.svg import colour
 from pipeline.report.text import stretch
 
 Chart = alt.LayerChart
-#: The states, and what is none of them, from the ground up.
+#: The states and all others, from the bottom up.
 ORDER = (*palette.stacked(), "other")
 _TEXT = 11
 #: A label at an angle would be hard to read: as many as have this room beside each other.

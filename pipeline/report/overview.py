@@ -143,7 +143,7 @@ def node_parts(found: Findings) -> Iterator[Part]:
         of_pools = f" in the {len(pools)} most eventful pools"
         where = of_pools if len(pools) < len(found.pools) else ""
         part.note = (
-            f"{shown:,} of {whole:,} nodes that were there{where}, those with the most trouble and "
+            f"{shown:,} of {whole:,} nodes that were listed{where}, those with the most trouble and "
             "change: a line is a node, a colour the state it was in for most of "
             f"{duration(found.coarse.step)}, or any trouble it was in meanwhile; empty is not in the "
             "pool."

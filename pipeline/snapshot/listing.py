@@ -258,7 +258,7 @@ class ListingRun:
         )
 
     def _count_nodes(self) -> None:
-        """Notes what /nodecounts counts in each pool; it lags, so its failure is none of the run."""
+        """Notes what /nodecounts counts in each pool; it lags, so its failure does not fail the run."""
         try:
             only = next(iter(self.pools)) if len(self.pools) == 1 else None
             # The listings are what the run is for: once they are done, this is waited for no longer.

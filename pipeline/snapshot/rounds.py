@@ -1,4 +1,4 @@
-"""Work in turns: what is slow goes to the end of the queue, and on from where it was."""
+"""Work in turns: a slow task goes to the end of the queue, and later continues where it stopped."""
 
 from __future__ import annotations
 

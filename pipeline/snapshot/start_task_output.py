@@ -35,8 +35,8 @@ _FILE_SECONDS = 10.0
 _FILES = ("stderr", "stdout")
 #: Errors of one file; any other is the node's, whose second file is not asked for.
 _OF_THE_FILE = frozenset({"FileNotFound", "PathNotFound", "InvalidRange", "TooLarge", "TooSlow"})
-#: Landing ledger files that are looked into for the account's last snapshot.
-_LOOKED_INTO = 64
+#: How many landing ledger files are read to find the account's last snapshot.
+_MAX_LEDGER_FILES = 64
 _KEY = ["pool_id", "node_id", "start_task_start_time"]
 
 
@@ -90,10 +90,10 @@ def failed_before(lake: Lake, account: str) -> set[tuple[object, ...]]:
     """The runs that the account's last snapshot with nodes shows failed; none where there is none.
 
     Four columns of one file of the landing zone are read. A day that is compacted and swept is not
-    looked into: an account without a snapshot for so long has its failed runs captured once more.
+    read: an account without a snapshot for so long has its failed runs captured once more.
     """
     try:
-        for snapshot_id in sorted(lake.landed("snapshots"), reverse=True)[:_LOOKED_INTO]:
+        for snapshot_id in sorted(lake.landed("snapshots"), reverse=True)[:_MAX_LEDGER_FILES]:
             row = lake.ledger_row(snapshot_id)
             if row.account == account and row.rows.get("nodes"):
                 key = lake.key("nodes", snapshot_id)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LOCAL", "Spark", "SparkError", "SparkSettingsError", "connect", "start"]
 
-#: What a query meets whose files have been replaced since the lake was looked at.
+#: The errors of a query whose files were replaced since the view was loaded.
 _GONE = re.compile(r"FILE_NOT_EXIST|PATH_NOT_FOUND|FileNotFoundException")
 
 

@@ -74,7 +74,7 @@ class Roster:
         self._now = pool.plan.start
         self._nodes: dict[tuple[bool, int], Node] = {}
         self._entries_of = -1
-        # Unfollowed nodes' states at this moment, as far as they were looked at: 0 unknown.
+        # Unfollowed nodes' states at this moment, as far as they are known: 0 is unknown.
         self._states = {
             seats.is_dedicated: array("B", bytes(seats.capacity)) for seats in pool.kinds
         }
