@@ -1,8 +1,8 @@
--- check:    Tasks, errors and start-task output of a node that their snapshot does not have
+-- check:    Tasks, errors and start-task output whose node is missing from their snapshot
 -- severity: fail
 -- grain:    table x account x snapshot x pool x node
 -- columns:  table_name, account, snapshot_id, pool_id, node_id, stored_rows
--- caveats:  Children of a node without a valid id carry none either, and are left out.
+-- caveats:  Children of a node without a valid id carry no node id either and are left out.
 with children as (
     select 'recent_tasks' as table_name, account, snapshot_id, pool_id, node_id from recent_tasks
     union all

@@ -2,8 +2,8 @@
 -- severity: warn
 -- grain:    account x snapshot x pool
 -- columns:  account, snapshot_id, pool_id, nodes_listed, nodes_counted
--- caveats:  The service's counts lag behind while a pool resizes: one such row is no loss, a pool
---           that stays here is.
+-- caveats:  The service's counts lag behind while a pool resizes. One such row is not a loss; a
+--           pool that appears here in snapshot after snapshot is.
 select account, snapshot_id, pool_id, nodes_listed, nodes_counted
 from pools
 where listing = 'complete'

@@ -2,8 +2,8 @@
 -- severity: fail
 -- grain:    account x snapshot x pool
 -- columns:  account, snapshot_id, pool_id, listings
--- caveats:  The service may give a pool on two pages: the first is kept. Two rows here mean that its
---           nodes count twice.
+-- caveats:  The service may return a pool on two pages; the first is kept. Two rows here mean that
+--           the pool's nodes count twice.
 select account, snapshot_id, pool_id, count(*) as listings
 from pools
 group by account, snapshot_id, pool_id

@@ -1,11 +1,11 @@
--- check:    Totals of tasks that fell within one life of a node
+-- check:    Totals of tasks that fell within one incarnation of a node
 -- severity: fail
 -- grain:    incarnation x observation
 -- columns:  account, snapshot_id, pool_id, node_id, allocation_time, observed_at, tasks_run_before,
 --           total_tasks_run, tasks_succeeded_before, total_tasks_succeeded
--- caveats:  The totals count from the allocation: a fall means a node mistaken for another, or times
---           out of order, as with an import whose --at is wrong. Rows without an allocation time tell
---           no life and are left out.
+-- caveats:  The totals count from the allocation. A fall means that a node was mistaken for
+--           another, or that times are out of order, as with an import whose --at is wrong. Rows
+--           without an allocation time identify no incarnation and are left out.
 with followed as (
     select
         account,

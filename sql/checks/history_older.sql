@@ -1,10 +1,11 @@
--- check:    Facts that history lacks, or has as an older version built them, of expired days
+-- check:    Facts of expired days that history lacks, or that an older version built
 -- severity: warn
 -- grain:    account x fact x reason
 -- columns:  account, fact, reason, days, first_date, last_date
--- caveats:  The rows of those days had expired when nodelake learned the fact (newer fact), or to
---           build it otherwise (older version), so it cannot be built from them. Queries that read
---           the fact say so too. So it is with a day whose history depends on rows of an expired one.
+-- caveats:  The rows of those days had already expired when nodelake added the fact (newer fact) or
+--           changed how it builds it (older version), so the fact cannot be rebuilt. Queries that
+--           read the fact report this too. The same holds for a day whose history depends on the
+--           rows of an expired day.
 select
     account,
     fact,

@@ -1,10 +1,11 @@
--- check:    Snapshots with more or fewer rows than their ledger row counts
+-- check:    Snapshots whose number of rows differs from their ledger row
 -- severity: fail
 -- grain:    table x account x snapshot
 -- columns:  table_name, account, snapshot_id, ledger_rows, stored_rows
--- caveats:  A count that a ledger file older than the column lacks is not compared. Rows that an
---           expired day has lost are those of snapshots that are gone from the ledger too.
-with told as (
+-- caveats:  A count that is missing because the ledger file is older than the column is not
+--           compared. Snapshots whose rows have expired are gone from the ledger too, so they are
+--           not compared either.
+with expected as (
     select 'pools' as table_name, account, snapshot_id, pools_rows as ledger_rows from snapshots
     union all
     select 'nodes' as table_name, account, snapshot_id, nodes_rows from snapshots
@@ -48,15 +49,15 @@ counted as (
     group by table_name, account, snapshot_id
 )
 select
-    told.table_name,
-    told.account,
-    told.snapshot_id,
-    told.ledger_rows,
+    expected.table_name,
+    expected.account,
+    expected.snapshot_id,
+    expected.ledger_rows,
     coalesce(counted.stored_rows, 0) as stored_rows
-from told
+from expected
 left join counted
-    on counted.table_name = told.table_name
-    and counted.account = told.account
-    and counted.snapshot_id = told.snapshot_id
-where told.ledger_rows <> coalesce(counted.stored_rows, 0)
-order by told.snapshot_id, told.table_name, told.account;
+    on counted.table_name = expected.table_name
+    and counted.account = expected.account
+    and counted.snapshot_id = expected.snapshot_id
+where expected.ledger_rows <> coalesce(counted.stored_rows, 0)
+order by expected.snapshot_id, expected.table_name, expected.account;

@@ -1,8 +1,8 @@
--- check:    Snapshots called complete though a listing of theirs is not
+-- check:    Snapshots with status complete that have an incomplete listing
 -- severity: fail
 -- grain:    account x snapshot
 -- columns:  account, snapshot_id, pool_listing, incomplete_pools, malformed
--- caveats:  Live runs only: an import is complete when its files were read, and proves less.
+-- caveats:  Live runs only: an import is complete when its files were read, which proves less.
 with incomplete as (
     select account, snapshot_id, count(*) as incomplete_pools
     from pools

@@ -2,8 +2,8 @@
 -- severity: fail
 -- grain:    account x snapshot x what
 -- columns:  what, account, snapshot_id, pool_id, started_at, finished_at
--- caveats:  A run's times are this machine's clock, a listing's the service's; this machine's may be
---           set back while a run lasts: one second is allowed.
+-- caveats:  The times of a run are by this machine's clock, those of a listing by the service's.
+--           This machine's clock may be set back during a run: one second is allowed.
 with spans as (
     select
         'run' as what,

@@ -1,8 +1,8 @@
--- check:    Complete listings with more or fewer node rows than were listed
+-- check:    Complete listings whose number of node rows differs from the number of nodes listed
 -- severity: fail
 -- grain:    account x snapshot x pool
 -- columns:  account, snapshot_id, pool_id, nodes_listed, stored_rows
--- caveats:  A pool listed twice, or without a listing, has a check of its own.
+-- caveats:  A pool that was listed twice, or that has no listing, has its own check.
 with stored as (
     select account, snapshot_id, pool_id, count(*) as stored_rows
     from nodes

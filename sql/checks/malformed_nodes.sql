@@ -1,11 +1,11 @@
--- check:    Values of the wrong type, and nodes without a valid id: where they stood, what came
+-- check:    Values of the wrong type, and nodes without a valid id, with their place and problem
 -- severity: warn
 -- grain:    account x snapshot x value
 -- columns:  account, snapshot_id, source, malformed, pool_id, node_id, path, problem
--- caveats:  malformed counts nodes and pools of the whole run; of one with several such values each
---           is a row. The ledger names the first hundred of a run; node_id is empty where it was no
---           valid one. Their rows stay out of facts about states; what came stands, redacted, in
---           extra_json.
+-- caveats:  malformed counts nodes and pools of the whole run; each malformed value is one row. The
+--           ledger names the first hundred of a run. node_id is empty where the id was not valid.
+--           Facts about states leave these rows out. The value as it came is in extra_json,
+--           redacted.
 with runs as (
     select account, snapshot_id, source, malformed, problems
     from snapshots

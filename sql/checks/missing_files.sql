@@ -1,9 +1,9 @@
--- check:    Files that the ledger or a manifest names, and that are not there as it names them
+-- check:    Files named by the ledger or a manifest that are missing or have another size
 -- severity: fail
 -- grain:    file
 -- columns:  file
--- caveats:  Restore each from a backup: queries that need one fail and name it. Only missing files
---           and files of another size are found; `nodelake check --deep` reads every byte.
+-- caveats:  Restore each file from a backup: queries that need it fail and name it. This check
+--           compares sizes only; `nodelake check --deep` reads every byte.
 select file
 from missing_files
 order by file;

@@ -1,8 +1,9 @@
--- check:    Node rows of a pool that their snapshot has no listing of
+-- check:    Node rows whose pool has no listing in their snapshot
 -- severity: fail
 -- grain:    account x snapshot x pool
 -- columns:  account, snapshot_id, pool_id, stored_rows
--- caveats:  Without its listing nobody knows whether the nodes are all there: history leaves them out.
+-- caveats:  Without the listing it is unknown whether all of the pool's nodes are stored, so
+--           history leaves these nodes out.
 select nodes.account, nodes.snapshot_id, nodes.pool_id, count(*) as stored_rows
 from nodes
 left join pools

@@ -1,8 +1,8 @@
--- check:    Errors of a pool that their snapshot does not have
+-- check:    Errors of a pool that is missing from their snapshot
 -- severity: fail
 -- grain:    account x snapshot x pool
 -- columns:  account, snapshot_id, pool_id, stored_rows
--- caveats:  Of a pool that a listing holds twice the first is kept, and its errors.
+-- caveats:  Where a listing returns a pool twice, the first entry and its errors are kept.
 select pool_errors.account, pool_errors.snapshot_id, pool_errors.pool_id, count(*) as stored_rows
 from pool_errors
 left join pools

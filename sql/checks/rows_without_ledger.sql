@@ -1,9 +1,9 @@
--- check:    Rows of a snapshot that the ledger does not have
+-- check:    Rows of a snapshot that is missing from the ledger
 -- severity: fail
 -- grain:    table x account x snapshot
 -- columns:  table_name, account, snapshot_id, stored_rows
--- caveats:  A snapshot without a ledger row does not exist: its rows must not be read. Those of
---           pool_usage are all fetched ones, not the latest only.
+-- caveats:  A snapshot without a ledger row does not exist: its rows must not be read. For
+--           pool_usage every fetched row is checked, not only the latest.
 with stored as (
     select 'pools' as table_name, account, snapshot_id from pools
     union all

@@ -2,7 +2,7 @@
 -- severity: fail
 -- grain:    account x snapshot x pool x node
 -- columns:  account, snapshot_id, pool_id, node_id, start_task_start_time, start_task_end_time
--- caveats:  Both times are the service's own, of the most recent run.
+-- caveats:  Both times are the service's own, from the most recent run.
 select account, snapshot_id, pool_id, node_id, start_task_start_time, start_task_end_time
 from nodes
 where start_task_end_time < start_task_start_time

@@ -1,8 +1,8 @@
--- check:    Nodes whose start task is not told
+-- check:    Nodes whose start task is missing from start_tasks
 -- severity: fail
 -- grain:    account x snapshot x pool x start task
 -- columns:  account, snapshot_id, pool_id, start_task_id, nodes
--- caveats:  Each distinct start task of a pool's nodes stands once a snapshot in start_tasks.
+-- caveats:  start_tasks has one row for each distinct start task of a pool's nodes in a snapshot.
 select nodes.account, nodes.snapshot_id, nodes.pool_id, nodes.start_task_id, count(*) as nodes
 from nodes
 left join start_tasks

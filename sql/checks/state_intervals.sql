@@ -3,7 +3,7 @@
 -- grain:    incarnation x state x state_transition_time
 -- columns:  account, pool_id, node_id, allocation_time, state, state_transition_time, ended_after,
 --           ended_before
--- caveats:  Of the facts of history, not of rows: closed days are read as they were made.
+-- caveats:  This checks the facts of history, not rows: closed days are read as they were built.
 select
     account,
     pool_id,

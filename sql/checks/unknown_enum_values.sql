@@ -1,8 +1,9 @@
--- check:    Values outside the vocabularies that nodelake knows
+-- check:    Values that are not in nodelake's lists of known values
 -- severity: warn
 -- grain:    account x path x value
 -- columns:  account, path, value, values_met, first_snapshot_id, last_snapshot_id
--- caveats:  They are kept as they came, lower-cased; questions that name states do not know them.
+-- caveats:  The values are stored as they came, in lower case. Questions that name states do not
+--           cover them.
 select
     snapshots.account,
     met.entry.path as path,

@@ -5,7 +5,8 @@
 -- param:   to timestamptz: only listings before this moment
 -- param:   step double: seconds of a bin
 -- param:   pool varchar = null: only this pool
--- caveats: A malformed row has no state; the node was there. An id that was used again is one row.
+-- caveats: A malformed row has no state, but it shows that the node was present. All machines with
+--          one id share a row.
 select
     nodes.account,
     nodes.pool_id,

@@ -4,8 +4,8 @@
 -- param:   from timestamptz = null: only listings at or after this moment
 -- param:   to timestamptz = null: only listings before this moment
 -- param:   pool varchar = null: only this pool
--- caveats: A complete account listing without the pool is a complete listing of nothing. Moments are
---          the service's clock.
+-- caveats: A complete account listing without the pool is a complete listing of no nodes. Moments
+--          are by the service's clock.
 with listed as (
     select
         pools.account,

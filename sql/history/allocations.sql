@@ -1,11 +1,11 @@
--- makes:   the allocation_time of node rows that came without one: identity is settled here alone
+-- makes:   the allocation_time of node rows that came without one: only this file settles identity
 -- grain:   account x pool x snapshot x node, of those rows only
 -- columns: account, pool_id, node_id, snapshot_id, allocation_time, shown_by (the snapshot that
 --          showed it first)
 -- caveats: It is the latest allocation of that node that is not later than the row (2 seconds
---          allowed), of those that listings showed with no absence between. It is looked for in the
---          whole record, so it is the same for every day. A row for which there is none stands
---          under a null allocation_time: all of those of a node are one incarnation.
+--          allowed), among those that listings showed with no absence between. The whole record is
+--          searched, so the result is the same for every day. A row without such an allocation has
+--          a null allocation_time; all such rows of a node are one incarnation.
 with proofs as (
     select
         events.account,
@@ -31,7 +31,7 @@ seen as (
         nodes.snapshot_id,
         nodes.allocation_time,
         nodes.observed_at,
-        -- proofs that did not have the node: the same number on both sides is no absence between
+        -- proofs without the node: an equal number for two rows means no absence between them
         proofs.number - sum(case when proofs.is_proof then 1 else 0 end) over (
             partition by nodes.account, nodes.pool_id, nodes.node_id
             order by proofs.finished_at, nodes.snapshot_id

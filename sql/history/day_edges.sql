@@ -1,8 +1,9 @@
--- makes:   what the days before a day cannot have seen of it
+-- makes:   the limits of what earlier days can see of a day
 -- grain:   wanted day x account x pool
 -- columns: date, account, pool_id, before_at (end of the last listing before the day), unseen_at (no
 --          earlier day sees what is listed after it)
--- caveats: A day sees no further than the second proof after it, nor than the hundredth listing.
+-- caveats: A day sees at most up to the second proof after it, and at most up to the hundredth
+--          listing.
 with numbered as (
     select
         date,

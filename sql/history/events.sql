@@ -2,10 +2,11 @@
 -- grain:   account x pool x listing
 -- columns: account, pool_id, snapshot_id, started_at, finished_at, is_complete, is_proof,
 --          is_absence
--- caveats: is_complete: every page was read. is_proof: it proves that a node it does not have was
---          absent (a complete listing of a run of the whole account, or of an import made complete).
---          is_absence: no listing of the pool, but a complete account listing without it: nothing of
---          the pool was there. Only the first two and the last two of a stretch of those stand here.
+-- caveats: is_complete: every page was read. is_proof: a node missing from it was absent (a
+--          complete listing by a run of the whole account, or by an import made complete).
+--          is_absence: not a listing of the pool but a complete account listing without it, so the
+--          pool had no nodes. Of a run of such account listings only the first two and the last two
+--          are rows here.
 with account_listings as (
     select
         account,
@@ -37,7 +38,7 @@ listed as (
         on snapshots.account = pools.account and snapshots.snapshot_id = pools.snapshot_id
     where snapshots.source <> 'usage' and pools.listing_finished_at is not null
 ),
--- Pools met outside a complete account listing stand between two of those: odd numbers.
+-- A pool listing outside a complete account listing has an odd number, between two of those.
 elsewhere as (
     select listed.account, listed.pool_id, listed.snapshot_id, listed.finished_at
     from listed

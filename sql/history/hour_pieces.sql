@@ -1,12 +1,13 @@
--- makes:   the time of every node in each state, piece by piece, as the listings of a day show it
--- grain:   wanted day x incarnation x state x certain or not
+-- makes:   the time of every node in each state, in pieces, as the listings of a day show it
+-- grain:   wanted day x incarnation x state x is_certain
 -- columns: date, account, pool_id, vm_size, is_dedicated, state, begins_at, ends_at, is_certain
--- caveats: A piece may begin before the day and end after it, or be empty. Where a state changed, or
---          the node went, over a gap of more than 15 minutes between two listings, or over rows that
---          show no state, the time from its last observation on stands under unobserved; so does
---          the time from a node's allocation to its first observed state, whatever its length, all
---          of a node that never showed a state, and what rows without a state prove after the last
---          one. A start before that of the state before is taken to be as late as that.
+-- caveats: A piece may begin before the day, end after it, or be empty. Where a state changed, or
+--          the node went, over a gap of more than 15 minutes between two listings, or over rows
+--          that show no state, the time since its last observation has the state unobserved. So has
+--          the time from a node's allocation to its first observed state, whatever its length; all
+--          time of a node that never showed a state; and the time that rows without a state prove
+--          after the last state. A state that starts before the preceding one is given the start of
+--          the preceding one.
 with incarnations as (
     select
         date,
@@ -19,7 +20,7 @@ with incarnations as (
         vm_size,
         is_dedicated,
         absent_at,
-        -- another one under the same id: this one had gone when that one was allocated
+        -- the id has a later allocation: this node had gone by then
         min(allocation_time) over (
             partition by date, account, pool_id, node_id
             order by first_observed_at, last_observed_at
@@ -90,7 +91,7 @@ ended as (
                         then incarnations.next_allocation_time
                 end
             ),
-            -- it lasts on: what shows no state shows that the node was there
+            -- it lasts longer: a row without a state still shows that the node was present
             case
                 when followed.state is null
                     or incarnations.last_observed_at > followed.last_observed_at
@@ -141,7 +142,7 @@ select
 from ended
 where state is not null and ended_at is not null
 union all
--- to its first observed state, or all of it where no listing showed one
+-- up to the node's first observed state, or all of its time where no listing showed one
 select
     date,
     account,

@@ -1,11 +1,11 @@
--- makes:   from which listings the facts of each wanted day are made
+-- makes:   the listings from which the facts of each wanted day are built
 -- grain:   wanted day x account x pool x listing
 -- columns: date, those of events
--- caveats: A listing belongs to the day of each of its observations: one that crosses midnight is of
---          both days. A day's listings are its own, those before it from the pool's last proof on,
---          and those after it to the second proof. A proof is taken however far off it is; of the
---          listings that prove nothing those within 100 listings of the day: a pool whose listings
---          never prove anything would else read all of its past for every day.
+-- caveats: A listing belongs to the day of each of its observations: one that crosses midnight
+--          belongs to both days. A day reads its own listings, earlier ones from the pool's last
+--          proof on, and later ones up to the second proof. A proof counts at any distance. Other
+--          listings count within 100 listings of the day: otherwise a pool whose listings never
+--          prove anything would read its whole past for every day.
 with ordered as (
     select
         *,
@@ -65,12 +65,12 @@ spans as (
             )
         ) as to_date
     from ordered
-    -- the second proof before it: days before that one have two proofs that are nearer
+    -- the second proof before it: earlier days have two nearer proofs
     left join proofs as earlier
         on earlier.account = ordered.account
         and earlier.pool_id = ordered.pool_id
         and earlier.number = ordered.proofs_before - 1
-    -- the next proof after it: days after that one have a proof that is nearer
+    -- the next proof after it: later days have a nearer proof
     left join proofs as later
         on later.account = ordered.account
         and later.pool_id = ordered.pool_id

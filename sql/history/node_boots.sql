@@ -1,9 +1,11 @@
--- makes:   every boot of a node that was seen, as the listings of a day show it
+-- makes:   every observed boot of a node, as the listings of a day show it
 -- grain:   wanted day x incarnation x boot_time
 -- columns: those of facts.NODE_BOOTS, and date
--- merge:   min of first_observed_at, max of last_observed_at, the rest last by last_observed_at
+-- merge:   min of first_observed_at, max of last_observed_at, the rest from the latest
+--          last_observed_at
 -- caveats: A boot that was followed by another between two listings was never seen. lastBootTime is
---          absent while a node is creating or starting: a preempted node shows its old one no more.
+--          absent while a node is creating or starting: a preempted node no longer shows its old
+--          one.
 select
     date,
     account,

@@ -1,10 +1,11 @@
--- makes:   what each node was set up with, as the listings of a day show it
+-- makes:   the configuration of each node, as the listings of a day show it
 -- grain:   wanted day x incarnation x stretch of listings with the same values
 -- columns: those of facts.NODE_CONFIG_INTERVALS that are stored, and date
--- merge:   gaps and islands: stretches of the same values are one, unless a listing of that node
+-- merge:   gaps and islands: stretches of the same values are merged, unless a listing of that node
 --          between them shows others
--- caveats: The service tells no start of these: it lies between two listings. The agent's version
---          is absent while a node starts, so a reboot shows as a stretch without one.
+-- caveats: The service reports no start of a configuration: it lies between two listings. The
+--          agent's version is absent while a node starts, so a reboot shows as a stretch without
+--          one.
 with kept as (
     select
         date,
@@ -28,8 +29,8 @@ with kept as (
     from made_observations
     where not is_malformed
 ),
--- Most nodes have the same values all day, or other ones from some time on: then all listings with
--- the same values are one stretch.
+-- Most nodes keep their values all day or change each once: then all listings with the same values
+-- are one stretch.
 alike as (
     select
         date,
@@ -76,7 +77,7 @@ compared as (
         ) as observed_before
     from alike
 ),
--- Values that came back: those nodes are looked at listing by listing.
+-- Nodes with values that returned are read listing by listing.
 returned as (
     select distinct date, account, pool_id, node_id, allocation_time
     from compared

@@ -1,11 +1,13 @@
--- makes:   times in which every listing of a node showed an error of one code, as those of a day do
+-- makes:   stretches of listings of a node that all showed an error of one code, as a day's
+--          listings do
 -- grain:   wanted day x incarnation x code x stretch of listings
 -- columns: those of facts.NODE_ERROR_EPISODES, and date
--- merge:   gaps and islands: stretches are one, unless a listing of that node between them shows no
---          such error (started_after of the later, ended_before of the earlier one tell)
--- caveats: The service tells no start of an error: it lies between started_after and
+-- merge:   gaps and islands: stretches are merged, unless a listing of that node between them shows
+--          no such error (known from started_after of the later and ended_before of the earlier
+--          stretch)
+-- caveats: The service reports no start of an error: it lies between started_after and
 --          first_observed_at. A malformed row shows nothing and ends nothing. Two errors of one
---          code at a time are one.
+--          code at one time are one.
 with errors as (
     select
         observations.date,

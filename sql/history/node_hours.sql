@@ -2,9 +2,9 @@
 -- grain:   wanted day x account x pool x vm_size x is_dedicated x state
 -- columns: those of facts.NODE_HOURS, and date
 -- merge:   sum: every row is clipped to its day, so days add up
--- caveats: A state is taken to last until the next observed one began, certain_hours end with its
---          last observation; hour_pieces has the rules. A state that lasts on counts to its last
---          observation.
+-- caveats: A state is taken to last until the next observed one began; certain_hours end with its
+--          last observation. hour_pieces has the rules. A state that has not ended counts up to its
+--          last observation.
 with clipped as (
     select
         date,

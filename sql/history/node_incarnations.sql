@@ -1,11 +1,11 @@
--- makes:   every node that was listed, how it came up and how it ended, as a day's listings show it
+-- makes:   every node that was listed, how it started and how it ended, as a day's listings show it
 -- grain:   wanted day x incarnation
 -- columns: those of facts.NODE_INCARNATIONS that are stored, and date
--- merge:   min of first_observed_at, max of last_observed_at, absent_at and is_pool_absent last by
---          last_observed_at, the rest last known; ended_after, ended_before and ended_by are worked
---          out anew by the view
--- caveats: How it came up is stored by the days of its start only, each as far as its window shows:
---          the least of every time counts.
+-- merge:   min of first_observed_at, max of last_observed_at; absent_at and is_pool_absent from the
+--          latest last_observed_at; the rest from the last known value; the view computes
+--          ended_after, ended_before and ended_by again
+-- caveats: How a node started is stored only by the days of its start, each as far as its window
+--          reaches: the earliest of every time counts.
 with up as (
     select
         date,

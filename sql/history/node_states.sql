@@ -2,8 +2,9 @@
 -- grain:   wanted day x incarnation x state x state_transition_time
 -- columns: those of facts.NODE_STATES that are stored, and date
 -- merge:   min of first_observed_at, max of last_observed_at, the last known vm_size and
---          is_dedicated; ended_after, ended_before and next_state are worked out anew by the view
--- caveats: The start is the service's own and exact. The end is as far as the day's listings show it.
+--          is_dedicated; the view computes ended_after, ended_before and next_state again
+-- caveats: The start is the service's own and exact. The end is known as far as the day's listings
+--          show it.
 with followed as (
     select
         *,
@@ -21,7 +22,7 @@ with followed as (
         ) as next_observed_at
     from made_seen_states
 ),
--- rows that show the node and not its state: few, in most lakes
+-- rows that show the node without its state: few in most lakes
 unknown as (
     select date, account, pool_id, node_id, allocation_time, observed_at
     from made_observations

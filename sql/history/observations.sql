@@ -2,8 +2,9 @@
 -- grain:   wanted day x account x pool x snapshot x node
 -- columns: those of nodes, allocation_time filled in; and date (the wanted day), started_at,
 --          finished_at, is_complete and is_proof of the listing, is_state_known
--- caveats: A row without a valid id is of no node and left out. is_state_known is false for a
---          malformed row, or one without a state or its start: the node was there, in some state.
+-- caveats: A row without a valid id belongs to no node and is left out. is_state_known is false for
+--          a malformed row, and for one without a state or its start: the node was present in an
+--          unknown state.
 select
     listings.date,
     nodes.account,
@@ -47,7 +48,7 @@ select
     nodes.image_offer,
     nodes.image_sku,
     nodes.image_exact_version,
-    -- a custom image, or one of a shared or a community gallery: whichever names it
+    -- a custom image, or one of a shared or a community gallery: the id that is set
     coalesce(
         nodes.image_virtual_machine_image_id,
         nodes.image_shared_gallery_image_id,

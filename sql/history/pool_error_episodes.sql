@@ -1,11 +1,14 @@
--- makes:   times in which every listing of a pool showed an error of one kind and code, as a day's do
+-- makes:   stretches of listings of a pool that all showed an error of one kind and code, as a
+--          day's do
 -- grain:   wanted day x account x pool x kind x code x failed resize x stretch of listings
 -- columns: those of facts.POOL_ERROR_EPISODES, and date
--- merge:   gaps and islands: stretches are one, unless a listing of that pool between them shows no
---          such error (started_after of the later, ended_before of the earlier one tell)
--- caveats: A listing shows a pool's errors when the account's pools are listed, before its nodes are.
---          A pool that is absent shows none. Two errors of one code at a time are one; two resizes
---          that fail with the same code are two. A pool whose nodes could not be listed is passed over.
+-- merge:   gaps and islands: stretches are merged, unless a listing of that pool between them shows
+--          no such error (known from started_after of the later and ended_before of the earlier
+--          stretch)
+-- caveats: A pool's errors are observed when the account's pools are listed, before the pool's
+--          nodes are. A pool that is absent shows none. Two errors of one code at one time are one;
+--          two resizes that fail with the same code are two. A pool whose nodes could not be listed
+--          is skipped.
 with errors as (
     select
         listings.date,
@@ -78,7 +81,7 @@ looked as (
         and errors.kind = codes.kind
         and errors.code = codes.code
         and errors.resized_at is not distinct from codes.resized_at
-    -- an import of nodes without their pool shows nothing of it
+    -- an import of nodes without their pool shows nothing about the pool
     where snapshots.source <> 'import' or snapshots.scope = 'account'
 ),
 marked as (

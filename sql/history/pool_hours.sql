@@ -1,10 +1,12 @@
--- makes:   each pool hour by hour: its nodes, its slots, its tasks
+-- makes:   the nodes, slots and tasks of each pool by hour
 -- grain:   wanted day x hour x account x pool
 -- columns: those of facts.POOL_HOURS, and date
--- merge:   sum of the tasks, the rest is of one row: the day whose listing first showed that a task
---          had ended counts it, under the hour in which it ended, be that of an earlier day
--- caveats: Nodes and slots are means over the complete listings that ended in the hour: null where
---          there was none. A task counts in the hour it ended, when it was seen to have ended.
+-- merge:   sum of the tasks, the rest from one row: the day whose listing first showed that a task
+--          had ended counts it, under the hour in which it ended, even if that hour is on an
+--          earlier day
+-- caveats: Nodes and slots are means over the complete listings that ended in the hour, and null
+--          where there was none. A task counts in the hour in which it ended, if a listing showed
+--          that it had ended.
 with counted as (
     select
         date,

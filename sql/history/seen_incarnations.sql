@@ -1,13 +1,14 @@
 -- makes:   every node that was listed, as the listings of a day show it, and whether it has gone
 -- grain:   wanted day x incarnation
--- columns: date, the key, what is known of the node, absent_at, is_pool_absent, replaced_at (when the
---          next machine under its id was allocated), replacement_observed_at, is_interrupted
--- caveats: Malformed rows count as present. Gone is absent from two consecutive complete listings,
---          absent_at is the first one's finish; an account listing without the pool proves it at
---          once. A listing that began before the node was last seen proves nothing.
---          is_interrupted: no row of the window before the day shows what state the node was in
---          though it had been allocated by then, or the first one on the day comes too late for the
---          day before. What days then store of it is put together by the views that read them.
+-- columns: date, the key, the known properties of the node, absent_at, is_pool_absent, replaced_at
+--          (when the next machine under its id was allocated), replacement_observed_at,
+--          is_interrupted
+-- caveats: Malformed rows count as present. A node has gone when two consecutive complete listings
+--          lack it; absent_at is when the first of them finished. An account listing without the
+--          pool proves it at once. A listing that began before the node was last seen proves
+--          nothing. is_interrupted: no row of the window before the day shows the node's state
+--          though it had been allocated by then, or its first row on the day comes too late for the
+--          day before. Views merge what the days then store about it.
 with seen as (
     select
         date,
@@ -56,7 +57,7 @@ last_proofs as (
     from proofs
     group by date, account, pool_id
 ),
--- most nodes are in the last proof: only the others are looked at more closely
+-- most nodes are in the last proof: only the others need the steps below
 missing as (
     select seen.date, seen.account, seen.pool_id, seen.node_id, seen.allocation_time,
         seen.last_observed_at
@@ -97,7 +98,7 @@ gone as (
         absences.is_pool_absent,
         day_edges.before_at,
         day_edges.unseen_at,
-        -- an id is one node's at a time: when the next one was allocated this one had gone
+        -- an id belongs to one node at a time: this node had gone when the next was allocated
         min(seen.allocation_time) over (
             partition by seen.date, seen.account, seen.pool_id, seen.node_id
             order by seen.first_observed_at, seen.last_observed_at

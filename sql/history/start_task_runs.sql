@@ -1,17 +1,17 @@
--- makes:   every run of a start task that a node showed, as the listings of a day do
+-- makes:   every run of a start task that a node showed, as the listings of a day show it
 -- grain:   wanted day x incarnation x start_time
 -- columns: those of facts.START_TASK_RUNS that are stored, and date
 -- merge:   min of first_observed_at, max of last_observed_at; start_task_id,
---          start_task_definition_id and is_definition_certain first by first_observed_at, the rest
---          last by last_observed_at
--- caveats: startTaskInfo tells the most recent run only, so one that came and went between two
---          listings was never seen; retry_count tells of them. A node carries the definition it will
---          run next, so the run's is that of its first observation; where the listing just before
---          had another one, the run may be of that.
+--          start_task_definition_id and is_definition_certain from the earliest first_observed_at,
+--          the rest from the latest last_observed_at
+-- caveats: startTaskInfo has the most recent run only, so a run that began and ended between two
+--          listings was never seen; retry_count counts such runs. A node carries the definition it
+--          will run next, so a run has the definition of its first observation. Where the listing
+--          just before had another definition, the run may be of that one.
 with kept as (
     select * from made_observations where not is_malformed
 ),
--- Few nodes show another definition than before: only those are looked at listing by listing.
+-- Few nodes change their definition: only those are read listing by listing.
 changed as (
     select date, account, pool_id, node_id, allocation_time
     from kept
@@ -63,7 +63,7 @@ runs as (
             ),
             observed_at
         ) as first_row,
-        -- one row wins, its nulls too
+        -- one row wins, including its nulls
         max_by(
             struct_pack(
                 state := start_task_state,

@@ -1,10 +1,11 @@
--- makes:   between which listings of a node tasks completed that none showed completed
+-- makes:   the listings of a node between which tasks completed that no listing showed as completed
 -- grain:   wanted day x incarnation x after x before
 -- columns: those of facts.TASK_GAPS, and date
--- merge:   max of missed; a gap that two days see is one
+-- merge:   max of missed; a gap that two days see is one gap
 -- caveats: missed is the rise of totalTasksRun less the runs first seen completed between the two
---          listings. Attempts that were retried, and runs taken from a node, are not in that total.
---          A total that falls starts anew. What completed before a node's first listing is unknown.
+--          listings. The total does not count attempts that were retried, or runs taken from a
+--          node. A total that falls starts again. Tasks that completed before a node's first
+--          listing are unknown.
 with totals as (
     select
         date,

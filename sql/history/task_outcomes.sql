@@ -2,8 +2,8 @@
 -- grain:   wanted day x incarnation x job_id x is_failed x failure_code
 -- columns: those of facts.TASK_OUTCOMES, and date
 -- merge:   none: a run is counted by the day whose listing first showed that it had ended
--- caveats: As task_runs: of a task that was retried only its last attempt has an end. Failed is what
---          the result says, or without one an exit code other than 0.
+-- caveats: As task_runs: for a task that was retried only the last attempt has an end. A run failed
+--          if the result says so or, without a result, if the exit code is not 0.
 select
     date,
     account,

@@ -1,11 +1,12 @@
--- makes:   every attempt at a task that a node's recentTasks showed, as the listings of a day do
+-- makes:   every attempt at a task that a node's recentTasks showed, as the listings of a day show
+--          it
 -- grain:   wanted day x incarnation x job_id x task_id x subtask_id x start_time
 -- columns: those of facts.TASK_RUNS that are stored, and date
--- merge:   min of first_observed_at and first_completed_at, max of last_observed_at, the rest last
---          by last_observed_at
--- caveats: The window slides: what came and went between two listings was never seen; task_gaps
---          counts those. A retry has another start_time and is a run of its own; only the last
---          attempt of a task ever shows an end_time. A row without start_time is provisional.
+-- merge:   min of first_observed_at and first_completed_at, max of last_observed_at, the rest from
+--          the latest last_observed_at
+-- caveats: The window slides: a run that entered and left it between two listings was never seen;
+--          task_gaps counts these. A retry has another start_time and is a separate run; only the
+--          last attempt at a task ever shows an end_time. A row without start_time is provisional.
 with sightings as (
     select
         observations.date,
@@ -53,7 +54,7 @@ runs as (
         max(observed_at) as last_observed_at,
         min(observed_at) filter (where task_state = 'completed' or end_time is not null)
             as first_completed_at,
-        -- one row wins, its nulls too
+        -- one row wins, including its nulls
         max_by(
             struct_pack(
                 task_state := task_state,
@@ -84,7 +85,7 @@ runs as (
         subtask_id,
         start_time
 ),
--- what a node whose row before the day is not known had ended by then, an earlier day may count
+-- nodes without a known row before the day: an earlier day may count runs that ended by then
 doubtful as (
     select date, account, pool_id, node_id, allocation_time, before_at
     from made_seen_incarnations

@@ -1,7 +1,7 @@
--- makes:   the nodes of which a listing of a wanted day shows a row without an allocation_time
+-- makes:   the nodes that have a row without an allocation_time in a listing of a wanted day
 -- grain:   account x pool x node
 -- columns: account, pool_id, node_id
--- caveats: Few, in most lakes none: only of these are the rows of the whole record looked at.
+-- caveats: Few; none in most lakes. Only for these nodes the rows of the whole record are read.
 select distinct nodes.account, nodes.pool_id, nodes.node_id
 from nodes
 join made_listings as listings

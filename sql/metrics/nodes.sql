@@ -1,6 +1,6 @@
 -- metric:   Nodes of each pool's last complete listing, by state and kind.
 -- labels:   account, pool, state, kind
--- caveats:  As old as that listing: see last_complete_snapshot_age_seconds.
+-- caveats:  The values are as old as that listing: see last_complete_snapshot_age_seconds.
 select
     account,
     pool_id as pool,

@@ -1,6 +1,6 @@
 -- metric:   Spot nodes that were preempted within the last hour.
 -- labels:   account, pool
--- caveats:  A node that was taken and gone before the next snapshot is not counted.
+-- caveats:  A node that was preempted and gone before the next snapshot is not counted.
 with taken as (
     select account, pool_id
     from node_states

@@ -1,6 +1,7 @@
 -- metric:   Resize errors that a pool showed within the last hour.
 -- labels:   account, pool
--- caveats:  An error stays until the pool's next resize: it counts as long as a listing shows it.
+-- caveats:  A pool shows an error until its next resize: the error counts as long as a listing
+--           shows it.
 with shown as (
     select account, pool_id
     from pool_error_episodes

@@ -1,6 +1,6 @@
--- metric:   Runs of the last 24 hours, by how they went.
+-- metric:   Runs of the last 24 hours, by status.
 -- labels:   account, status
--- caveats:  Live runs only. A status without a run is there with 0, so that a rate has both sides.
+-- caveats:  Live runs only. A status without a run has the value 0, so that a rate has both sides.
 with runs as (
     select account, status
     from snapshots

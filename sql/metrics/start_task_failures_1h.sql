@@ -1,7 +1,7 @@
 -- metric:   Start-task runs that failed within the last hour.
 -- labels:   account, pool
--- caveats:  A run counts in the hour it ended; one that began and ended between two snapshots was
---           never seen. A pool without a failure is there with 0.
+-- caveats:  A run counts in the hour in which it ended. A run that began and ended between two
+--           snapshots was never seen. A pool without a failure has the value 0.
 with failed as (
     select account, pool_id
     from start_task_runs

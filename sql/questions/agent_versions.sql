@@ -4,14 +4,14 @@
 --           newer_versions, behind_hours, newest_version
 -- param:    pool varchar = null: only this pool
 -- param:    moment timestamptz = null: as of this moment; null for the end of the record
--- caveats:  Nodes that had not told their agent by then (they are creating or starting) stand under
---           a null version. first_observed_at is when any node of the account was first seen with
---           it: where that is the record's first listing the version is older. behind_hours runs
---           from when a newer version was first seen in the account to the moment asked about, or
---           to the account's last listing: null for the newest. Versions are compared number by
---           number, three of them; what is no number counts as 0. An agent changed between two
---           listings: the later one is taken for it. A node has gone once two complete listings
---           lack it.
+-- caveats:  Nodes that had not reported their agent by then (they are creating or starting) have a
+--           null version. first_observed_at is when any node of the account was first seen with the
+--           version; where that is the record's first listing, the version is older. behind_hours
+--           is the time from when a newer version was first seen in the account to the moment asked
+--           about, or to the account's last listing; it is null for the newest. Versions are
+--           compared number by number, three of them; a part that is not a number counts as 0.
+--           Where an agent changed between two listings, the change is dated to the later one. A
+--           node has gone once two complete listings lack it.
 with setups as (
     select account, node_agent_version, first_observed_at, last_observed_at
     from daily_node_config_intervals
@@ -53,7 +53,7 @@ alive as (
     where (ended_before is null or ended_before > cast($moment as timestamptz))
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
 ),
--- what each node that is there was set up with last: while no moment is asked for, its last day has it
+-- the last configuration of each present node: without a moment, its last day has it
 configured as (
     select intervals.*
     from daily_node_config_intervals as intervals

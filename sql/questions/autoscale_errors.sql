@@ -5,13 +5,14 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only errors that were seen at or after this moment
 -- param:    to timestamptz = null: only errors that began before this moment
--- caveats:  While a formula fails the pool keeps the targets it had. An episode is a stretch of
---           listings with the error, counted whole where it reaches beyond from and to as well;
---           evaluations between two listings are not seen. first_failed_at is the first evaluation
---           that was seen to fail, as the service says. It failed for at least certain_hours in all
---           (from that evaluation to the last listing that showed the error), for at most
---           at_most_hours (null: some episode is not known to have begun or ended). is_failing_now
---           is as of the pool's last listing. InsufficientSampleData in a new pool passes by itself.
+-- caveats:  While a formula fails the pool keeps its previous targets. An episode is a stretch of
+--           listings with the error. It is counted whole, even where it reaches outside from and
+--           to. Evaluations between two listings are not seen. first_failed_at is the first
+--           evaluation that was seen to fail, by the service's clock. The formula failed for at
+--           least certain_hours in all (from that evaluation to the last listing that showed the
+--           error) and for at most at_most_hours (null: the start or the end of some episode is
+--           unknown). is_failing_now is as of the pool's last listing. InsufficientSampleData in a
+--           new pool passes by itself.
 with shown as (
     select
         *,

@@ -7,22 +7,22 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only runs that ended at or after this moment
 -- param:    to timestamptz = null: only runs that ended before this moment
--- param:    failures int = 10: at least so many short failed runs with the same exit code
--- param:    seconds double = 60: short is a run of at most so many seconds
--- param:    rate double = 0.8: at least this share of the node's ended runs were short failures
--- param:    others double = 0.4: at most this share was on the other nodes
--- caveats:  others_rate is what the node's runs would have met elsewhere: for each of its jobs and
---           days the mean over the pool's other nodes that ran that job on that day, each node
---           weighing the same. So a job that fails everywhere, be it for a day, accuses nobody, and
---           two black holes do not hide each other among many nodes. A job that ran on this node
---           alone on its day shows nothing, unless there are three or more: then they are compared
---           with all runs of the pool's other nodes on that day. A node that had its days for itself
---           is never accused. A run's day (UTC) is the one whose listing first showed it over.
---           other_nodes is the most of the pool's other nodes on one of its days. causes has the
---           most frequent exit codes of the short failures, exit_code the first of them. Of a task
---           that was retried only its last attempt counts. missed_runs came and went on the node
---           between two listings: a fast black hole has many. The totals are the node's own since
---           its allocation.
+-- param:    failures int = 10: minimum number of short failed runs with the same exit code
+-- param:    seconds double = 60: a run is short if it takes at most this many seconds
+-- param:    rate double = 0.8: minimum share of short failures in the node's ended runs
+-- param:    others double = 0.4: maximum share of short failures on the other nodes
+-- caveats:  others_rate is the share that the node's runs would have met elsewhere: for each of its
+--           jobs and days, the mean over the pool's other nodes that ran that job on that day, with
+--           the same weight for each node. So a job that fails everywhere, even for one day, flags
+--           no node, and two black holes do not hide each other among many nodes. A job that ran on
+--           this node alone on its day shows nothing, unless there are three or more such jobs:
+--           these are compared with all runs of the pool's other nodes on that day. A node that was
+--           the only one to run tasks on its days is never flagged. A run's day (UTC) is the day
+--           whose listing first showed it as ended. other_nodes is the largest number of the pool's
+--           other nodes on one of its days. causes has the most frequent exit codes of the short
+--           failures; exit_code is the first of them. For a task that was retried only the last
+--           attempt counts. missed_runs began and ended on the node between two listings: a fast
+--           black hole has many. The totals are the node's own since its allocation.
 with ended as (
     select *
     from runs_ended_between(cast($from as timestamptz), cast($to as timestamptz))
@@ -96,7 +96,7 @@ days as (
     from own_runs
     join suspects on suspects.incarnation_key = own_runs.incarnation_key
 ),
--- how every node fared on the days of the suspects, by job: few pools have one, on few days
+-- all nodes' results by job, on the days of the suspects: few pools have one, on few days
 pool_runs as (
     select ended.date, ended.account, ended.pool_id, ended.job_id, ended.incarnation_key,
         sum(ended.runs) as runs

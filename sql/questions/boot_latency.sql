@@ -4,17 +4,18 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only nodes allocated at or after this moment
 -- param:    to timestamptz = null: only nodes allocated before this moment
--- param:    minutes double = 30: only nodes first listed within so many minutes of their allocation
--- caveats:  Steps in order: 1 allocation to boot, 2 boot to start task, 3 start task (from its first
---           start to its first success, failures, retries and reboots between included), 4 start task
---           to idle, 5 allocation to idle. The times are the service's own and exact. But a boot or
---           run that was followed by another before the next listing was not seen, and first idle is
---           the first idle or running state that a listing showed: where a node went from idle to
---           work and back between two listings, steps 4 and 5 are too long, by less than the time
---           between listings. Nodes that never came up count in the steps they reached, so look at
---           nodes too. Only a node's first boot counts: not that after a preemption or reboot. Where
---           a pool does not wait for its start task, step 4 is left out. image is that of the first
---           boot; null where no boot was seen.
+-- param:    minutes double = 30: only nodes first listed within this many minutes of their
+--           allocation
+-- caveats:  Steps in order: 1 allocation to boot, 2 boot to start task, 3 start task (from its
+--           first start to its first success, including failures, retries and reboots between), 4
+--           start task to idle, 5 allocation to idle. The times are the service's own and exact.
+--           But a boot or run that was followed by another before the next listing was not seen.
+--           First idle is the first idle or running state that a listing showed: where a node went
+--           from idle to running and back between two listings, steps 4 and 5 are too long, by less
+--           than the time between listings. Nodes that never became idle count in the steps they
+--           reached, so read the nodes column too. Only a node's first boot counts, not one after a
+--           preemption or reboot. Where a pool does not wait for its start task, step 4 is left
+--           out. image is that of the first boot; it is null where no boot was seen.
 with startups as (
     select
         account,

@@ -5,10 +5,11 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only days (UTC) from this one on
 -- param:    to timestamptz = null: only days before this one
--- caveats:  Whole days. True hours are certain_broken_hours or more. offline is somebody's own doing
---           (scheduling was disabled); an unknown node may have gone on working. A node that fails
---           every task at once is not broken by its state: black holes are another question. Waiting
---           for a start task that never ends is another one too. Without a price file, hours only.
+-- caveats:  Whole days. The true hours are at least certain_broken_hours. offline is deliberate
+--           (someone disabled scheduling); an unknown node may have gone on working. A node that
+--           fails every task at once is not in a broken state: see black_hole_nodes. Nor is one
+--           that waits for a start task that never ends: see stuck_nodes. Without a price file,
+--           hours only.
 with days as (
     select account, pool_id, vm_size, is_dedicated, state, hours, certain_hours
     from node_hours

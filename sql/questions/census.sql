@@ -4,18 +4,19 @@
 --           reused_ids, p50_lifetime_hours, current_nodes, target_nodes, listings,
 --           listings_below_target
 -- param:    pool varchar = null: only this pool
--- param:    from timestamptz = null: joined and left at or after this moment; the account's first
---           listing without it
+-- param:    from timestamptz = null: joined and left at or after this moment; null for the
+--           account's first listing
 -- param:    to timestamptz = null: joined and left before this moment
 -- caveats:  A node is one allocation: an id that is given to another machine counts again, and in
---           reused_ids. Joined is by the allocation time, exact. Left is by the moment at which a
---           node is proven to have gone, up to two listings late, so near the ends of the range a
---           node may count a little later. A node that came and went between two listings is not
---           known. Lifetimes are of those that left, from allocation to their last listing.
---           current_nodes and target_nodes are the service's own figures of the last snapshot in
---           range (null for a group that is not told); listings_below_target counts the
---           snapshots in which there were fewer nodes than wanted: resizes take a while. These
---           four are not told of days whose rows have expired.
+--           reused_ids. Joined is dated by the allocation time, exact. Left is dated by the moment
+--           at which a node is proven to have gone, up to two listings late, so near the ends of
+--           the range a node may count a little later. A node that came and went between two
+--           listings is not known. Lifetimes are of the nodes that left, from allocation to their
+--           last listing. current_nodes and target_nodes are the service's own figures in the last
+--           snapshot in range (null for a group without figures). listings_below_target counts the
+--           snapshots with fewer nodes than the target: resizes take a while. current_nodes,
+--           target_nodes, listings and listings_below_target leave out days whose rows have
+--           expired.
 with record as (
     select
         account,
@@ -23,7 +24,7 @@ with record as (
     from daily_node_incarnations
     group by account
 ),
--- without an allocation time a node joined when it was first seen
+-- a node without an allocation time joined when it was first seen
 unallocated as (
     select account, pool_id, node_id, min(first_observed_at) as first_observed_at
     from daily_node_incarnations
@@ -138,6 +139,6 @@ full join wanted
     on wanted.account = counted.account
     and wanted.pool_id = counted.pool_id
     and wanted.is_dedicated = counted.is_dedicated
--- a pool that never got a node it wanted is told too
+-- a pool that never got any node of its target has a row too
 where counted.account is not null or wanted.most_wanted > 0
 order by account, pool_id, is_dedicated desc;

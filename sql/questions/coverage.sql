@@ -4,8 +4,9 @@
 --           last_error
 -- param:    from timestamptz = null: only snapshots at or after this moment
 -- param:    to timestamptz = null: only snapshots before this moment
--- caveats:  A gap is the time since the snapshot before, counted on the day it ended; a failed run
---           is a snapshot and closes a gap in running, not in data. Imports and usage are left out.
+-- caveats:  A gap is the time since the previous snapshot, counted on the day it ended. A failed
+--           run is a snapshot: it closes a gap in runs, not in data. Imports and usage are left
+--           out.
 with runs as (
     select
         account,

@@ -7,12 +7,12 @@
 -- param:    to timestamptz = null: only what began before this moment
 -- param:    step varchar = day: hour, day, week or month
 -- param:    source varchar = null: only node, start_task or task
--- caveats:  source tells what failed: node (an error a node showed, from its first listing so to the
---           last: one occurrence, in the step in which it was first seen), start_task and task (a
---           run that failed, at its end). pools is how many pools of the account had the code from
---           that source in that step: those stand beside each other. Errors that came and went
---           between two listings, and runs that did, were never seen: of tasks, task_gaps tells how
---           many. A retried attempt of a task shows no failure. An error without a code is ''.
+-- caveats:  source is what failed: node (an error that a node showed: one occurrence from its first
+--           listing to its last, in the step in which it was first seen), start_task or task (a run
+--           that failed, at its end). pools is the number of pools of the account that had the code
+--           from that source in that step; their rows are next to each other. Errors and runs that
+--           began and ended between two listings were never seen; task_gaps has the number of such
+--           tasks. A retried attempt at a task shows no failure. An error without a code is ''.
 with occurrences as (
     select
         account,
@@ -60,7 +60,7 @@ with occurrences as (
         failure_message as message
     from ended_task_runs
     where is_failed
-        -- it stands under the day whose listing first showed it over
+        -- the row's date is the day whose listing first showed the run as ended
         and (
             cast($from as timestamptz) is null
             or (
@@ -82,7 +82,7 @@ by_node as (
         min(happened_at) as first_at,
         max(happened_at) as last_at,
         max_by(message, happened_at) filter (where message is not null) as message,
-        max(happened_at) filter (where message is not null) as told_at
+        max(happened_at) filter (where message is not null) as message_at
     from occurrences
     group by
         account, date_trunc(cast($step as varchar), happened_at), source, code, pool_id,
@@ -99,7 +99,7 @@ counted as (
         count(*) as nodes,
         min(first_at) as first_at,
         max(last_at) as last_at,
-        max_by(message, told_at) filter (where message is not null) as message
+        max_by(message, message_at) filter (where message is not null) as message
     from by_node
     group by account, started_at, source, code, pool_id
 ),

@@ -1,4 +1,4 @@
--- question: Which pools could not be listed, how often, why, and how long were they out of sight?
+-- question: Which pools could not be listed, how often, why, and how long were they not seen?
 -- grain:    pool
 -- columns:  account, pool_id, listings, complete, partial, failed, failure_rate,
 --           longest_gap_minutes, gap_started_at, last_complete_at, last_failed_at, error_code,
@@ -7,11 +7,11 @@
 -- param:    from timestamptz = null: only snapshots at or after this moment
 -- param:    to timestamptz = null: only snapshots before this moment
 -- caveats:  Every pool that was listed has a row, most without a failure. A gap is the time between
---           two complete listings of the pool's nodes within the range, whatever lay between: failed
---           listings, failed runs, or none at all. A run whose list of pools failed knows no pools:
---           it counts here only as a gap, and in coverage. Gaps before the first and after the last
---           complete listing are not told. Where a pool was gone for a while its gap is of that
---           while. Imports are counted only where they made a listing complete.
+--           two complete listings of the pool's nodes within the range, whatever happened between:
+--           failed listings, failed runs, or no runs. A run whose list of pools failed names no
+--           pools: it counts here only as a gap, and in coverage. Gaps before the first and after
+--           the last complete listing are left out. Where a pool did not exist for a while, that
+--           time counts as a gap. Imports count only where they made a listing complete.
 with listings as (
     select
         pools.account,

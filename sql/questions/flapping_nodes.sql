@@ -5,17 +5,18 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only changes of state at or after this moment
 -- param:    to timestamptz = null: only changes of state before this moment
--- param:    entries int = 5: fell into trouble at least so many times
--- param:    hours double = 24: and that within so many hours
--- caveats:  In trouble are nodes that are unusable, unknown, starttaskfailed, rebooting or reimaging;
---           offline, deallocated and preempted are not: that is somebody's will. From one of these
---           states to another it is the same trouble; the same state with a new start is a new one,
---           as it was left between two listings. A node's first listed state is no entry. Trouble
---           that came and went between two listings was never seen: there were at least so many
---           entries, and rarer polls see fewer. shortest_hours is the shortest time that held so
---           many as asked for. trouble_hours takes a state to last until the next observed one
---           began, or until last seen, and counts states in trouble that began in the range.
--- most nodes never fall so often: only the states of those that may have are looked at
+-- param:    entries int = 5: minimum number of times the node fell into trouble
+-- param:    hours double = 24: all of these within this many hours
+-- caveats:  A node is in trouble while it is unusable, unknown, starttaskfailed, rebooting or
+--           reimaging. offline, deallocated and preempted do not count: they are deliberate. A
+--           change from one of the trouble states to another is the same trouble; the same state
+--           with a new start is a new entry, because the node left it between two listings. A
+--           node's first listed state is no entry. Trouble that began and ended between two
+--           listings was never seen: entries is a lower bound, and rarer polls see fewer.
+--           shortest_hours is the shortest time that contained as many entries as asked for.
+--           trouble_hours takes a state to last until the next observed one began, or until last
+--           seen, and counts trouble states that began in the range.
+-- most nodes have fewer entries: only the states of possible candidates are read
 with falling as (
     select account, pool_id, node_id, allocation_time
     from state_intervals

@@ -5,10 +5,9 @@
 --           observed_at, age_seconds
 -- param:    moment timestamptz = null: as of this moment; now without it
 -- param:    pool varchar = null: only this pool
--- caveats:  From each pool's last complete listing that had finished by then: age_seconds tells how
---           old that was. A node that came since is not in it, one that left since still is. The
---           state is that of the listing. Rows of days that have expired are gone, and with them the
---           fleet of those days.
+-- caveats:  Each pool's last complete listing that had finished by then; age_seconds is its age. A
+--           node that came after it is missing, one that left after it is included. The state is
+--           that of the listing. The fleet of days whose rows have expired is not available.
 select
     account,
     pool_id,

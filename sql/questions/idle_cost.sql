@@ -5,10 +5,10 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only days (UTC) from this one on
 -- param:    to timestamptz = null: only days before this one
--- caveats:  Whole days. True idle hours are certain_idle_hours or more: what lies between the last
---           listing that showed a node idle and its next state counts as idle here. paid_hours are
---           all hours that nodes held a machine: every state but preempted and deallocated. A node
---           with one of several slots in use is not idle. Without a price file, hours only.
+-- caveats:  Whole days. The true idle hours are at least certain_idle_hours: the time between the
+--           last listing that showed a node idle and its next state counts as idle here. paid_hours
+--           are all hours in which nodes had a machine: every state but preempted and deallocated.
+--           A node that uses one of several slots is not idle. Without a price file, hours only.
 with hours as (
     select
         account,

@@ -3,7 +3,7 @@
 -- columns:  account, pool_id, node_id, vm_size, is_dedicated, idle_hours, total_tasks_run,
 --           age_seconds
 -- param:    pool varchar = null: only this pool
--- param:    hours double = 1: idle for at least so many hours when last listed
+-- param:    hours double = 1: idle for at least this many hours when last listed
 -- caveats:  Counts from when the node became idle to when it was last listed, not to now.
 select
     account,

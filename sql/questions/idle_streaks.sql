@@ -5,12 +5,13 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only idle time from this moment on
 -- param:    to timestamptz = null: only idle time before this moment
--- param:    hours double = 1: at least so many hours at a stretch
--- param:    rows bigint = 1000: the longest so many
--- caveats:  A stretch starts exactly when the service says and lasted at least to ended_after, its
---           last listing; it was over by ended_before (null while it goes on). idle_hours are those
---           to ended_after, within from and to: a lower bound. A task that came and went between two
---           listings ends a stretch too, as the service then tells another start.
+-- param:    hours double = 1: at least this many hours at a stretch
+-- param:    rows bigint = 1000: maximum number of rows, the longest first
+-- caveats:  A stretch starts exactly when the service says. It lasted at least to ended_after, its
+--           last listing, and had ended by ended_before (null while it goes on). idle_hours counts
+--           up to ended_after, within from and to: a lower bound. A task that began and ended
+--           between two listings also ends a stretch, because the service then reports another
+--           start.
 with long_intervals as (
     select
         *,
@@ -31,7 +32,7 @@ with long_intervals as (
         and (cast($from as timestamptz) is null or ended_after > cast($from as timestamptz))
         and (cast($to as timestamptz) is null or state_transition_time < cast($to as timestamptz))
 ),
--- is_abnormal has all of twelve hours or more: the others are looked at where those are too few
+-- is_abnormal has all of twelve hours or more: the others are read where those are too few
 short_intervals as (
     select
         *,

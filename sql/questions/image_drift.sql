@@ -4,14 +4,14 @@
 --           last_allocation_time, is_newest
 -- param:    pool varchar = null: only this pool
 -- param:    moment timestamptz = null: as of this moment; null for the end of the record
--- param:    images int = 2: only pools with at least so many (1 lists every pool)
+-- param:    images int = 2: only pools with at least this many images (1 lists every pool)
 -- caveats:  An image is a publisher, offer, SKU and exact version, or the id of a custom or gallery
---           image, whose version is told only where it is part of the id. Nodes that tell none are
---           left out; a node has gone once two complete listings lack it. first_observed_at is when
---           the image was first seen in the pool. is_newest marks the one that was first seen last
---           there; of those seen first together, the one allocated last. A node keeps its image
---           until it is reimaged or replaced: some drift is usual where a pool asks for the latest
---           version.
+--           image, whose version is known only where it is part of the id. Nodes without an image
+--           are left out. A node has gone once two complete listings lack it. first_observed_at is
+--           when the image was first seen in the pool. is_newest marks the image that was first
+--           seen last in the pool; of images first seen together, the one allocated last. A node
+--           keeps its image until it is reimaged or replaced: some drift is usual where a pool asks
+--           for the latest version.
 with known as (
     select
         account,
@@ -40,7 +40,7 @@ alive as (
     where (ended_before is null or ended_before > cast($moment as timestamptz))
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
 ),
--- what each node that is there was set up with last: while no moment is asked for, its last day has it
+-- the last configuration of each present node: without a moment, its last day has it
 configured as (
     select intervals.*
     from daily_node_config_intervals as intervals

@@ -3,16 +3,16 @@
 -- columns:  account, pool_id, publisher, offer, sku, nodes, end_of_life_at, days_left,
 --           successor_offer, successor_sku, successor_end_of_life_at, listed_at
 -- param:    pool varchar = null: only this pool
--- param:    days double = 180: images that lose support within so many days of the list
--- caveats:  nodes are those of each pool's last complete listing, as nodes_latest has them; the list
---           of supported images is the account's last (listed_at), read once a day, and days_left
---           counts from it. After end_of_life_at no pool can be created with the image; its nodes go
---           on for a while. Where several node agents go with an image the latest end counts, and an
---           end that is not known is none. The successor is a verified image of the same publisher
---           and operating system that is supported longer and beyond days: of the same offer first,
---           then the one that is supported longest, the highest name last; null where there is none.
---           Custom, shared-gallery and community images are on no list, nor are images that the
---           service has already removed from it.
+-- param:    days double = 180: images that lose support within this many days of the list
+-- caveats:  nodes are those of each pool's last complete listing, as in nodes_latest. The list of
+--           supported images is the account's last (listed_at), read once a day, and days_left
+--           counts from it. After end_of_life_at no pool can be created with the image; existing
+--           nodes go on for a while. Where several node agents support an image the latest end
+--           counts, and an unknown end counts as no end. The successor is a verified image of the
+--           same publisher and operating system with later support, beyond days: first one of the
+--           same offer, then the one with the longest support, then the highest name; null where
+--           there is none. Custom, shared-gallery and community images are on no list, nor are
+--           images that the service has already removed from it.
 with last_lists as (
     select account, max(snapshot_id) as snapshot_id from supported_images group by account
 ),
@@ -26,7 +26,7 @@ images as (
         max(supported_images.snapshot_at) as listed_at,
         max(case when supported_images.verification_type = 'verified' then 1 else 0 end)
             as is_verified,
-        -- one agent without a known end is enough to go on
+        -- one agent without a known end means that the image has no end
         case
             when count(*) = count(supported_images.batch_support_end_of_life)
                 then max(supported_images.batch_support_end_of_life)

@@ -2,8 +2,8 @@
 -- grain:    pool x vm_size x dedicated/spot x state
 -- columns:  account, pool_id, vm_size, is_dedicated, state, nodes, running_tasks, since, age_seconds
 -- param:    pool varchar = null: only this pool
--- caveats:  since is when the node longest in that state entered it. age_seconds tells how old
---           the listing is. Malformed nodes are left out.
+-- caveats:  since is when the node that has been in the state longest entered it. age_seconds is
+--           the age of the listing. Malformed nodes are left out.
 select
     account,
     pool_id,

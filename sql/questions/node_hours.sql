@@ -4,12 +4,12 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only days from this one on
 -- param:    to timestamptz = null: only days before this one
--- caveats:  hours takes a state to last until the next observed one began; certain_hours counts only
---           from its start to its last observation. The state unobserved is time between listings
---           more than 15 minutes apart over which something changed, and from a node's allocation to
---           its first listing. A day without rows was not watched. cost is hours times the price
---           file's price, nothing for preempted and deallocated nodes, which hold no machine; null
---           without a price. Costs of two currencies do not add up.
+-- caveats:  hours takes a state to last until the next observed one began; certain_hours counts
+--           only from its start to its last observation. The state unobserved is time in which
+--           something changed between listings more than 15 minutes apart, and time from a node's
+--           allocation to its first listing. A day without rows was not watched. cost is hours
+--           times the price file's price. It is zero for preempted and deallocated nodes, which
+--           have no machine, and null without a price. Do not add costs of two currencies.
 select
     node_hours.account,
     node_hours.date as day,

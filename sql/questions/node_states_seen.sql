@@ -4,9 +4,9 @@
 --           first_observed_at, last_observed_at, snapshots, running_tasks, total_tasks_run, errors
 -- param:    pool varchar = null: of this pool
 -- param:    node varchar = null: this node
--- caveats:  The start of a state is exact, its end is not: it lies between last_observed_at and the
---           next row's state_transition_time. Another allocation_time is another machine that was
---           given the same id. A state that began and ended between two snapshots is not seen.
+-- caveats:  The start of a state is exact. Its end lies between last_observed_at and the next row's
+--           state_transition_time. Another allocation_time is another machine with the same id. A
+--           state that began and ended between two snapshots is not seen.
 select
     nodes.account,
     nodes.pool_id,

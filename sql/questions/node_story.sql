@@ -7,16 +7,17 @@
 -- param:    node varchar = null: this node, every machine that had its id
 -- param:    from timestamptz = null: only what had not ended before this moment
 -- param:    to timestamptz = null: only what began before this moment
--- param:    tasks boolean = false: each task run and each idle and running state in a row of its own
--- param:    gap_minutes double = null: tell where the node was not seen for longer than this; by
---           default 15 minutes, or three times the usual time between two listings if that is more
--- caveats:  It began after began_after and by began_at (began_after is null: at began_at exactly); it
---           ended between ended_after and ended_before (both the same: then exactly; ended_before is
---           null: not known to have ended). Kinds life, boot and config are moments and have no end.
---           life counts the machines that had the id, by allocation_time. What began and ended
---           between two listings is not told. Rows of kind gap need the rows of their days: they
---           are not told of expired ones.
-with lives as (
+-- param:    tasks boolean = false: one row for each task run and for each idle and running state
+-- param:    gap_minutes double = null: show where the node was not seen for longer than this; by
+--           default 15 minutes, or three times the usual time between two listings if that is
+--           longer
+-- caveats:  It began after began_after and by began_at (began_after is null: exactly at began_at).
+--           It ended between ended_after and ended_before (both equal: exactly then; ended_before
+--           is null: not known to have ended). The kinds life, boot and config are moments and have
+--           no end. life numbers the machines that had the id, by allocation_time. Events that
+--           began and ended between two listings are missing. Rows of kind gap need the rows of
+--           their days: they are missing for expired days.
+with incarnations as (
     select
         *,
         row_number() over (
@@ -45,14 +46,14 @@ found as (
 events as (
     select
         found.*,
-        lives.life,
+        incarnations.life,
         kind = 'task' or (kind = 'state' and what in ('idle', 'running')) as is_ordinary
     from found
-    join lives
-        on lives.account = found.account
-        and lives.pool_id = found.pool_id
-        and lives.node_id = found.node_id
-        and lives.allocation_time is not distinct from found.allocation_time
+    join incarnations
+        on incarnations.account = found.account
+        and incarnations.pool_id = found.pool_id
+        and incarnations.node_id = found.node_id
+        and incarnations.allocation_time is not distinct from found.allocation_time
     where (
             cast($from as timestamptz) is null
             or coalesce(found.ended_before, found.ended_after, found.began_at)
@@ -60,7 +61,7 @@ events as (
         )
         and (cast($to as timestamptz) is null or found.began_at < cast($to as timestamptz))
 ),
--- A stretch of work is what lies between two events that are no task, idle or running.
+-- A stretch of work is the time between two events other than task, idle and running.
 stretches as (
     select
         *,
@@ -124,7 +125,7 @@ joined as (
         min_by(place, began_at) as place,
         min(began_after) as began_after,
         min(began_at) as began_at,
-        -- it ends with its last state; where it has none, with its last task
+        -- it ends with its last state or, without a state, with its last task
         coalesce(
             max_by(ended_after, began_at) filter (where kind = 'state'), max(ended_after)
         ) as ended_after,
@@ -144,7 +145,7 @@ joined as (
     where is_joined
     group by account, pool_id, node_id, life, stretch
 ),
-rows_told as (
+story_rows as (
     select
         account, pool_id, node_id, allocation_time, life, place, kind, what, detail,
         began_after, began_at, ended_after, ended_before
@@ -169,7 +170,7 @@ rows_told as (
             else concat_ws(
                 ', ',
                 case when others <> '' then others end,
-                -- of one state alone the length tells
+                -- with one state only, the row's own length is enough
                 'running ' || cast(
                     case when idle_hours > 0 then round(running_hours, 2) end as varchar
                 ) || ' h',
@@ -193,5 +194,5 @@ rows_told as (
 select
     account, pool_id, node_id, allocation_time, life, kind, what, detail,
     began_after, began_at, ended_after, ended_before
-from rows_told
+from story_rows
 order by account, pool_id, node_id, life, began_at, place, what;

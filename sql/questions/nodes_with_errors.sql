@@ -2,8 +2,8 @@
 -- grain:    node x error
 -- columns:  account, pool_id, node_id, state, state_transition_time, code, message, age_seconds
 -- param:    pool varchar = null: only this pool
--- caveats:  A node's errors are what is wrong now, not what was. An unusable node without errors
---           (the service cannot reach the machine) is listed with an empty code.
+-- caveats:  A node's errors are current, not past. An unusable node without errors (the service
+--           cannot reach the machine) is listed with an empty code.
 select
     nodes_latest.account,
     nodes_latest.pool_id,

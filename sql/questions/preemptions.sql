@@ -6,15 +6,15 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only preemptions at or after this moment
 -- param:    to timestamptz = null: only preemptions before this moment
--- caveats:  node_hours are those during which a spot node was watched, from its first to its last
---           listing, and held a machine (preempted and deallocated time is no risk). A preemption
---           that was over before the next listing was not seen; one that began before the node was
---           first listed is left out. Hours to preempt count from the node's allocation, or from
---           when it was created anew after the preemption before (what happened before the first
---           listing is not known); nodes that never were preempted are not in it, the rate has
---           them. Minutes to recover last from the preemption to the
---           first idle or running state that a listing showed, so they are too long by less than
---           the time between listings; nodes that left without coming back are not in it.
+-- caveats:  node_hours are the hours in which a spot node was watched, from its first to its last
+--           listing, and had a machine (preempted and deallocated time carries no risk). A
+--           preemption that ended before the next listing was not seen; one that began before the
+--           node was first listed is left out. Hours to preempt count from the node's allocation,
+--           or from when it was created again after the previous preemption (the time before the
+--           first listing is not known). They leave out nodes that were never preempted; the rate
+--           includes these. Minutes to recover count from the preemption to the first idle or
+--           running state that a listing showed, so they are too long by less than the time between
+--           listings. They leave out nodes that left without recovering.
 with begun as (
     select incarnation_key, first_observed_at, is_dedicated
     from node_startups
@@ -44,7 +44,7 @@ spot as (
             or begun.first_observed_at < cast($to as timestamptz)
         )
 ),
--- what spot nodes did but idle and run, and when they went back to that
+-- states of spot nodes other than idle and running, and when the node returned to those
 troubled as (
     select
         spot.incarnation_key,
@@ -87,7 +87,7 @@ away as (
     from troubled
     where state in ('preempted', 'deallocated')
 ),
--- each node with each of its absences, or with none
+-- each node with each of its absences, or one row without an absence
 followed as (
     select
         spot.account,

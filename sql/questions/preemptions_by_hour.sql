@@ -5,10 +5,10 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only preemptions at or after this moment
 -- param:    to timestamptz = null: only preemptions before this moment
--- caveats:  node_hours are those within that hour of any day during which a spot node was watched and
---           held a machine. A preemption counts in the hour it began, the exact time; one that was
---           over before the next listing was not seen. See preemptions for what recovery means. A
---           rate over few node-hours tells little.
+-- caveats:  node_hours are those within that hour of any day in which a spot node was watched and
+--           had a machine. A preemption counts in the hour in which it began, by its exact time;
+--           one that ended before the next listing was not seen. See preemptions for the definition
+--           of recovery. A rate over few node-hours means little.
 with begun as (
     select incarnation_key, first_observed_at, is_dedicated
     from node_startups
@@ -37,7 +37,7 @@ spot as (
             or begun.first_observed_at < cast($to as timestamptz)
         )
 ),
--- what spot nodes did but idle and run, and when they went back to that
+-- states of spot nodes other than idle and running, and when the node returned to those
 troubled as (
     select
         spot.incarnation_key,
@@ -70,7 +70,7 @@ away as (
     from troubled
     where state in ('preempted', 'deallocated')
 ),
--- each node with each of its absences, or with none
+-- each node with each of its absences, or one row without an absence
 followed as (
     select
         spot.account,
@@ -121,7 +121,7 @@ hours as (
             (15), (16), (17), (18), (19), (20), (21), (22), (23)
     ) as all_hours (hour_of_day)
 ),
--- Watched until a moment less watched until another: the moments, added up by their hour of the day.
+-- Watched time is the time up to one moment less the time up to another: moments by hour of the day.
 spans as (
     select
         account,
@@ -148,8 +148,8 @@ sums as (
     select account, pool_id, first_hour, -spans, -first_days, -first_seconds
     from spans
 ),
--- Of an hour of the day 3600 seconds have passed on every day before; on the day itself too where
--- the moment is in a later hour, and some where it is in this one.
+-- Up to a moment, an hour of the day has passed for 3600 seconds on every earlier day. On the moment's
+-- own day it has passed whole where the moment is in a later hour, and in part where it is in this one.
 watched as (
     select
         account,

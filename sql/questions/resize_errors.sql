@@ -5,14 +5,15 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only errors that were seen at or after this moment
 -- param:    to timestamptz = null: only errors that began before this moment
--- caveats:  An episode is one failed resize, counted whole where it reaches beyond from and to as
---           well. It begins when that resize ended, as the service says, and ends with the next
---           resize: at least certain_hours in all (to the last listing that showed it), at most
---           at_most_hours (null: some episode is not known to have ended). dedicated_short and
---           spot_short are the most nodes that were missing to the targets when an episode was last
---           seen. is_short_now is as of the pool's last listing. A resize that failed and was tried
---           again between two listings was never seen. Errors of one code share a row; codes differ
---           in case between clients, so they are compared without it.
+-- caveats:  An episode is one failed resize. It is counted whole, even where it reaches outside
+--           from and to. It begins when that resize ended, by the service's clock, and ends with
+--           the next resize. It lasted at least certain_hours in all (to the last listing that
+--           showed it) and at most at_most_hours (null: some episode is not known to have ended).
+--           dedicated_short and spot_short are the largest numbers of nodes missing from the
+--           targets when an episode was last seen. is_short_now is as of the pool's last listing. A
+--           resize that failed and was tried again between two listings was never seen. Errors of
+--           one code share a row. Clients write codes in different case, so the comparison ignores
+--           case.
 with shown as (
     select
         *,

@@ -6,15 +6,17 @@
 -- param:    from timestamptz = null: only hours that begin at or after this moment
 -- param:    to timestamptz = null: only hours that begin before this moment
 -- param:    step varchar = hour: hour, day, week or month
--- caveats:  Whole hours only: a from within an hour leaves that hour out, a to within one takes it in.
---           The first and the last hour of a record were not watched whole: fewer tasks are told.
---           nodes, slots and running_slots are means over the hours with a complete listing, of the
---           means over its listings: null where there was none; listed_hours tells how many had.
---           utilisation is running_slots of the slots of all nodes, whatever their state,
---           ready_utilisation of those of idle and running nodes only. tasks_missed came and went
---           between two listings, in the hour of the later one: completed, but whether they failed
---           nobody saw. tasks_per_node_hour counts them in, over the hours with a listing. A task
---           that was not seen to end and is in no gap (before a node's first listing) is not there.
+-- caveats:  Whole hours only: a from within an hour leaves that hour out, a to within an hour
+--           includes it. The first and the last hour of a record were not watched whole, so their
+--           rows have too few tasks. nodes, slots and running_slots are means over the hours with a
+--           complete listing, each hour being the mean over its listings; they are null where there
+--           was none, and listed_hours is the number of such hours. utilisation is the share of
+--           running_slots in the slots of all nodes, whatever their state; ready_utilisation the
+--           share in those of idle and running nodes only. tasks_missed began and ended between two
+--           listings and count in the hour of the later one: they completed, but whether they
+--           failed is unknown. tasks_per_node_hour includes them, over the hours with a listing. A
+--           task that was not seen to end and is in no gap (before a node's first listing) is left
+--           out.
 with missed as (
     select
         account,

@@ -6,13 +6,14 @@
 -- param:    from timestamptz = null: only runs that began at or after this moment
 -- param:    to timestamptz = null: only runs that began before this moment
 -- caveats:  p50_seconds and p95_seconds are of the runs that succeeded; starts and ends are exact.
---           p50_change_seconds compares with the definition whose runs began before. A run is
---           uncertain where the listing just before showed another definition: it may be of that
---           one, so it is counted in uncertain_runs and nowhere else. Runs that began before the
---           first listing are taken to be of the definition it showed. A renewed signature or
---           another value in the environment is no other definition. Each retry is a run; one that
---           came and went between two listings was never seen, and one that a retry followed before
---           a listing showed its end counts in runs only, though most likely it failed.
+--           p50_change_seconds compares with the previous definition, by when its runs began. A run
+--           is uncertain where the listing just before showed another definition: it may be of that
+--           one, so it counts in uncertain_runs and nowhere else. Runs that began before the first
+--           listing are assigned to the definition that listing showed. A renewed signature or
+--           another value in the environment does not make another definition. Each retry is a run.
+--           A run that began and ended between two listings was never seen. A run that a retry
+--           followed before a listing showed its end counts in runs only, though most likely it
+--           failed.
 with firsts as (
     select *
     from start_task_begins
@@ -20,7 +21,7 @@ with firsts as (
         and (cast($from as timestamptz) is null or start_time >= cast($from as timestamptz))
         and (cast($to as timestamptz) is null or start_time < cast($to as timestamptz))
 ),
--- most runs end on the day that saw them first: of the others the day that saw them last has the end
+-- most runs end on the day that saw them first; for the others, the day that saw them last has the end
 runs as (
     select
         firsts.account,

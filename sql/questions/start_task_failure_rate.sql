@@ -5,13 +5,14 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only runs that began at or after this moment
 -- param:    to timestamptz = null: only runs that began before this moment
--- caveats:  failure_rate is failed_runs of runs, those that were seen to end; the others (still
---           running, or their node was taken) stand in unended_runs. A retry is a run of its own, on
---           the day it began. A run that began and ended between two listings was never seen:
---           retries come quickly, so failures are missed more often than successes. Runs that
---           began before the account's first listing are left out: of those only the last one of
---           nodes that live on was seen. A cause is a failure code and an exit code. The image is
---           the node's when the run was last seen, null where no listing told it.
+-- caveats:  failure_rate is the share of failed_runs in runs, the runs that were seen to end. The
+--           others (still running, or their node was taken) are in unended_runs. A retry is a
+--           separate run, on the day it began. A run that began and ended between two listings was
+--           never seen: retries come quickly, so failures are missed more often than successes.
+--           Runs that began before the account's first listing are left out: only the last such run
+--           was seen, and only on nodes that still existed. A cause is a failure code and an exit
+--           code. The image is the node's when the run was last seen, null where no listing showed
+--           it.
 with first_listings as (
     select account, min(first_observed_at) as listed_at
     from daily_node_incarnations
@@ -29,7 +30,7 @@ seen as (
         image_exact_version,
         result is not null or end_time is not null as has_ended,
         coalesce(result = 'failure', false) as has_failed,
-        -- a node is counted with the last of its runs on the image that began on the day
+        -- a node counts with the last of its runs that began on the day on the image
         next_start_time is null
             or cast(next_start_time as date) <> cast(start_time as date)
             or coalesce(next_start_time >= cast($to as timestamptz), false) as is_last

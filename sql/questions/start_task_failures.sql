@@ -5,13 +5,14 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only runs that began at or after this moment
 -- param:    to timestamptz = null: only runs that began before this moment
--- param:    output boolean = false: with the output of the last such run that was captured
+-- param:    output boolean = false: include the output of the last captured run of each cause
 -- caveats:  A run is (node, allocation, start time): one that was seen in many snapshots counts
---           once, a retry is a run of its own. A run that began and ended between two snapshots
---           was never seen. nodes counts ids: another machine under the same id is no node more. Of
---           how many runs these failed, start_task_failure_rate tells. stderr and stdout are the last 4 KiB
---           of those files, redacted; null without output=true, and where no run of the cause was
---           captured (snapshot --capture-start-task-output). A retry may have written them since.
+--           once, and a retry is a separate run. A run that began and ended between two snapshots
+--           was never seen. nodes counts ids: another machine under the same id does not add one.
+--           start_task_failure_rate has the number of all runs. stderr and stdout are the last 4
+--           KiB of those files, redacted. They are null without output=true, and where no run of
+--           the cause was captured (snapshot --capture-start-task-output). A retry may have written
+--           them since.
 with outputs as (
     select
         account,

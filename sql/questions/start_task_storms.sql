@@ -5,20 +5,20 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only runs that failed at or after this moment
 -- param:    to timestamptz = null: only runs that failed before this moment
--- param:    nodes int = 3: at least so many nodes failed from the cause
--- param:    minutes double = 30: within so many minutes
--- param:    rate double = 0.3: and of the pool's runs at that time this share failed
--- caveats:  A storm goes on as long as every stretch of so many minutes has so many nodes that failed
---           from the cause, and lasts from the first of those failures to the last; two whose
---           stretches overlap are one. peak_nodes is the most in one stretch. A large pool that
---           starts many nodes at once has some that fail: the rate keeps it out. It is that of all
---           runs of the pool that were seen to end, of any part in the time from when the first of
---           the failed runs began to when the last ended, and of all causes: one trouble may come as
---           several. Retries are runs: those that began and ended between
---           two listings were never seen, and neither was a node that came and went so; there were
---           at least so many nodes. Runs that ended before the hour of a pool's first complete
---           listing are left out: of those only nodes that lived on are known, which says nothing
---           of a rate. Machines are counted, not ids.
+-- param:    nodes int = 3: minimum number of nodes that failed from the cause
+-- param:    minutes double = 30: within this many minutes
+-- param:    rate double = 0.3: minimum share of the pool's runs at that time that failed
+-- caveats:  A storm goes on as long as every stretch of that many minutes has that many nodes that
+--           failed from the cause. It lasts from the first of those failures to the last; two
+--           storms whose stretches overlap are one. peak_nodes is the largest number in one
+--           stretch. In a large pool that starts many nodes at once some fail: the rate excludes
+--           it. The rate covers all runs of the pool that were seen to end and that overlap the
+--           time from when the first of the failed runs began to when the last ended. It covers all
+--           causes: one problem may have several. Retries are runs. Runs and nodes that
+--           came and went between two listings were never seen: the numbers of nodes are lower
+--           bounds. Runs that ended before the hour of a pool's first complete listing are left
+--           out: only runs of nodes that still existed are known, so no rate can be computed.
+--           Machines are counted, not ids.
 with watched as (
     select account, pool_id, min(hour) as began_at
     from pool_hours
@@ -80,7 +80,7 @@ failed as (
             or coalesce(end_time, start_time) < cast($to as timestamptz)
         )
 ),
--- A machine that fails again within the stretch is in it all along: one spell.
+-- A machine that fails again within the stretch stays in it throughout: one spell.
 failures as (
     select
         account,
@@ -119,7 +119,7 @@ spells as (
     from numbered
     group by account, pool_id, cause, machine, spell
 ),
--- Seconds at which a machine comes into the stretch that ends then, or falls out of it.
+-- Seconds at which a machine enters, or leaves, the stretch that ends at that second.
 steps as (
     select account, pool_id, cause, epoch(began_at) as moment, 1 as step from spells
     union all
@@ -147,7 +147,7 @@ levels as (
 high as (
     select
         *,
-        -- a stretch reaches back: what lies within it is the same storm
+        -- a stretch extends backwards: failures within it belong to the same storm
         case
             when moment - 60 * cast($minutes as double) <= max(until) over (
                 partition by account, pool_id, cause order by moment, until
@@ -206,8 +206,8 @@ storms as (
         stretches.account, stretches.pool_id, stretches.cause, stretches.storm,
         stretches.peak_nodes
 ),
--- A run of one day meets only that day's storms, which are few; what goes on over a midnight is held
--- against all of the pool.
+-- A run within one day is joined only with that day's storms, which are few. Runs and storms that
+-- cross a midnight are joined with all of the pool.
 days as (
     select
         *,

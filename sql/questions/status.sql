@@ -5,12 +5,13 @@
 --           unknown_enum_values, last_error_at, last_error, errors_24h, interval_minutes,
 --           coverage_24h, longest_gap_minutes_24h, api_version, refused_api_version
 -- caveats:  last_stored_at is the last run that stored anything; last_run_at counts failed runs
---           too. The 24 hours are those before the account's last run. unknown_fields names what
---           the last stored run met and no column holds: it stands in extra_json. coverage_24h
---           is the share of runs that stored anything of those to be expected: one each
---           interval_minutes, the median time between two runs. Null where there was but one.
---           api_version is the one that the last run of the service was answered in;
---           refused_api_version the one that was configured, where the service refused it.
+--           too. The 24 hours are those before the account's last run. unknown_fields names the
+--           fields of the last stored run that no column holds; their values are in extra_json.
+--           coverage_24h is the share of the expected runs that stored anything, with one run
+--           expected in each interval_minutes, the median time between two runs. interval_minutes
+--           and coverage_24h are null where there was only one run. api_version is the version in
+--           which the service answered the last run; refused_api_version is the configured version,
+--           where the service refused it.
 with live as (
     select * from snapshots where source in ('live', 'import')
 ),
@@ -42,7 +43,7 @@ stored as (
     where status <> 'failed'
     group by account
 ),
--- Only runs of the service itself come at intervals.
+-- Only runs against the service itself have intervals.
 polled as (
     select
         live.account,
@@ -114,7 +115,7 @@ errors as (
 last_status as (
     select account, max_by(status, snapshot_id) as last_status from live group by account
 ),
--- In which version the last run was answered that was answered at all.
+-- The API version of the last run that got an answer.
 versions as (
     select
         account,

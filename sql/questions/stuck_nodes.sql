@@ -6,16 +6,16 @@
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only states that were seen to last at or after this moment
 -- param:    to timestamptz = null: only states that began before this moment
--- param:    minutes double = 30: longer than so many minutes, for certain
+-- param:    minutes double = 30: certainly longer than this many minutes
 -- param:    state varchar = null: only creating, starting, waitingforstarttask, rebooting,
 --           reimaging, leavingpool, deallocating or upgradingos
--- caveats:  A state is shown whole, where it reaches beyond from and to as well. It lasted at least
+-- caveats:  A state is shown whole, even where it reaches outside from and to. It lasted at least
 --           certain_minutes, to the last listing that showed it, and at most at_most_minutes (null:
 --           not known to have ended). is_stuck_now is as of the node's last listing, not of now.
---           Between two listings a node may leave and enter a state again, with a new start: that is
---           two rows. A node that goes round through several such states is none of these: see
---           flapping_nodes. How long is too long differs: a large image or a long start task takes
---           its time, and a start task that never ends keeps its node in waitingforstarttask.
+--           Between two listings a node may leave a state and enter it again, with a new start:
+--           these are two rows. A node that cycles through several such states is not listed here:
+--           see flapping_nodes. How long is too long differs: a large image or a long start task
+--           takes time, and a start task that never ends keeps its node in waitingforstarttask.
 with stuck as (
     select *
     from state_intervals

@@ -1,15 +1,16 @@
--- question: Which fields and values did the service send that no column and no list of values knows?
+-- question: Which fields and values did the service send that no column or list of values has?
 -- grain:    account x kind (field, value) x path x value
 -- columns:  account, kind, path, value, occurrences, snapshots, first_snapshot_at,
 --           last_snapshot_at, is_in_last_snapshot, tool_version
 -- param:    from timestamptz = null: only snapshots at or after this moment
 -- param:    to timestamptz = null: only snapshots before this moment
--- caveats:  A field's path is its table and JSON path: what it held stands in that table's
---           extra_json, redacted; value is empty. A value's path is its table and column, where it is
---           kept as it came, in lower case. The ledger keeps a thousand names of each kind a
---           snapshot. is_in_last_snapshot: the account's last one of the range that stored rows had
---           it. tool_version is of the last snapshot that met it: a newer one may know it. A drift of
---           values that are known (another agent, another image) is in agent_versions, image_drift.
+-- caveats:  A field's path is its table and JSON path: its value is in that table's extra_json,
+--           redacted, and the column value is empty. A value's path is its table and column, where
+--           it is stored as it came, in lower case. The ledger keeps a thousand names of each kind
+--           for a snapshot. is_in_last_snapshot: the account's last snapshot in range that stored
+--           rows had it. tool_version is that of the last snapshot that had it: a newer version may
+--           know it. Drift of known values (another agent, another image) is in agent_versions and
+--           image_drift.
 with stored as (
     select
         account,

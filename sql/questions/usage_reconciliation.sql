@@ -1,19 +1,20 @@
--- question: Do the core-hours worked out here agree with those that the service counted?
+-- question: Do the core-hours computed here agree with those that the service counted?
 -- grain:    pool x vm_size x day (UTC) with node-hours or usage
 -- columns:  account, day, pool_id, vm_size, vcpus, vcpus_from, node_hours, core_hours,
 --           least_core_hours, most_core_hours, service_core_hours, difference_core_hours, verdict
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: only days from this one on
 -- param:    to timestamptz = null: only days before this one
--- caveats:  Usage is there for the days that `nodelake usage` fetched, and that the service tells of.
---           Cores come from the price file's column vcpus, else from the size's name: its number, the
---           second one of a constrained size (standard_e32-16s_v5 has 16), and a table for the old
---           sizes whose number is only an order (A, D, DS, G). A size with neither has verdict
---           `vcpus unknown` and no core-hours. Counted are the states that hold a machine, all but
---           preempted and deallocated; what the service bills is its own affair. least_core_hours and
---           most_core_hours are the bounds within which polling knows the truth: `agrees` is a
---           difference within them, or of less than 1 percent. Days watched in part, nodes that
---           came and went between two listings, and pools gone before the first listing differ.
+-- caveats:  Usage exists for the days that `nodelake usage` fetched and that the service reports.
+--           Cores come from the price file's column vcpus. Without it they come from the size's
+--           name: its number, the second one of a constrained size (standard_e32-16s_v5 has 16),
+--           and a table for the old sizes whose number is only an order (A, D, DS, G). A size with
+--           neither has verdict `vcpus unknown` and no core-hours. Every state that has a machine
+--           counts, that is all but preempted and deallocated; the service's billing rules may
+--           differ. least_core_hours and most_core_hours are the bounds that polling can prove:
+--           `agrees` is a difference within them, or of less than 1 percent. Days watched in part,
+--           nodes that came and went between two listings, and pools gone before the first listing
+--           differ.
 with ours as (
     select
         account,
@@ -70,7 +71,7 @@ both_sides as (
 priced as (
     select vm_size, max(vcpus) as vcpus from prices group by vm_size
 ),
--- sizes of the first generations: the number is an order, not a count
+-- sizes of the first generations: the number is an order, not a number of cores
 old_sizes as (
     select family, number, vcpus
     from (
@@ -86,7 +87,7 @@ old_sizes as (
 named as (
     select
         vm_size,
-        -- the usable cores of a constrained size stand after the hyphen
+        -- the usable cores of a constrained size follow the hyphen
         nullif(regexp_extract(vm_size, '^standard_[a-z]+[0-9]+-([0-9]+)[a-z]*(_|$)', 1), '')
             as constrained,
         -- A without a version; D, DS without one or of version 2; G, GS

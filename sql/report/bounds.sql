@@ -1,12 +1,12 @@
--- answers: from when to when anything is known of the nodes
+-- answers: the first and the last moment for which facts about nodes are stored
 -- grain:   one row
 -- columns: first_at, last_at, apart_seconds
 -- param:   pool varchar = null: only this pool
 -- param:   from timestamptz = null: only what was listed at or after this moment
 -- param:   to timestamptz = null: only what was listed before this moment
--- caveats: apart_seconds is how far snapshots usually lie apart, null of one, or of history alone.
---          Rows that were expired live on as history: their days count whole, and for every
---          pool.
+-- caveats: apart_seconds is the usual time between snapshots; it is null for one snapshot, or where
+--          only history is left. Expired rows remain as history: their days count whole, and for
+--          every pool.
 with followed as (
     select
         epoch(snapshot_at)
@@ -25,7 +25,7 @@ moments as (
         cast(date as timestamptz) as first_at,
         cast(date as timestamptz) + interval 1 day - interval 1 microsecond as last_at
     from history_days
-    -- a day that has rows tells its moments itself
+    -- the moments of a day that has rows come from its rows
     where date not in (select distinct date from pools)
 )
 select

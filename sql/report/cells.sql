@@ -4,8 +4,8 @@
 -- param:   from timestamptz: the start of bin 0
 -- param:   to timestamptz: the end of the last bin
 -- param:   step double: seconds of a bin
--- caveats: Reads report_pieces. Stretches within one bin are one: seconds is their sum. begins and
---          ends are seconds from bin 0 on. An id that was used again is one node.
+-- caveats: Reads report_pieces. Stretches within one bin are merged: seconds is their sum. begins
+--          and ends are seconds since the start of bin 0. All machines with one id are one node.
 with clipped as (
     select
         account,

@@ -1,4 +1,5 @@
--- answers: how many nodes were in each state, how busy their slots were, and what was not watched
+-- answers: how many nodes were in each state, how busy their slots were, and which hours were not
+--          watched
 -- grain:   account x pool x bin
 -- columns: account, pool_id, bin, watched_hours, span_hours, listed_hours, running, idle,
 --          leavingpool, rebooting, reimaging, upgradingos, creating, starting,
@@ -9,10 +10,10 @@
 -- param:   to timestamptz: only hours before this moment
 -- param:   step double: seconds of a bin, whole hours
 -- param:   pool varchar = null: only this pool
--- caveats: pool_id is null in rows that tell when the account was watched. watched_hours: hours
---          in which a complete listing of any pool of the account ended; span_hours: those of
---          them between the pool's first and last; listed_hours: those in which it was listed
---          itself. Node-hours by state, one column each, and slot-hours are of listed_hours only.
+-- caveats: pool_id is null in rows that show when the account was watched. watched_hours: hours in
+--          which a complete listing of any pool of the account ended. span_hours: those of them
+--          between the pool's first and last. listed_hours: those in which the pool itself was
+--          listed. Node-hours by state, one column each, and slot-hours cover listed_hours only.
 with hourly as (
     select
         *,
@@ -28,7 +29,7 @@ with hourly as (
         and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
 ),
 emptied as (
-    -- an account that has no pool is watched as well
+    -- an account without a pool is watched too
     select distinct account, date_trunc('hour', pool_listing_finished_at) as hour
     from snapshots
     where scope = 'account'

@@ -4,7 +4,7 @@
 -- param:   from timestamptz: from the day that begins at this moment on
 -- param:   to timestamptz: only days before this one
 -- param:   pool varchar = null: only this pool
--- caveats: As in the question node_hours: unobserved is time over which something changed between
+-- caveats: As in the question node_hours: unobserved is time in which something changed between two
 --          listings more than 15 minutes apart, and days that were not watched have no hours.
 select
     account,

@@ -4,8 +4,8 @@
 --          first_at, last_at, last_observed_at
 -- param:   from timestamptz: the first moment
 -- param:   to timestamptz: the last
--- caveats: Reads report_pieces. Over whole days the hours are those of node_hours. stays counts how
---          often the state began; first_at and last_at are within the range, and last_observed_at
+-- caveats: Reads report_pieces. Over whole days the hours equal those of node_hours. stays counts
+--          how often the state began. first_at and last_at are within the range. last_observed_at
 --          is the last listing that showed the state, by the end of the last day of the range.
 with clipped as (
     select

@@ -1,11 +1,11 @@
--- answers: what the failed start tasks of each node had written, as it was captured
+-- answers: what the failed start tasks of each node wrote, as captured
 -- grain:   account x pool x node x start_time x file
 -- columns: account, pool_id, node_id, start_time, exit_code, file, text, is_truncated, error_code
 -- param:   from timestamptz: only runs that began at or after this moment
 -- param:   to timestamptz: only runs that began before this moment
 -- param:   pool varchar = null: only this pool
 -- caveats: Only where snapshots were taken with --capture-start-task-output. The last capture of a
---          file counts, and one that could be read before one that could not.
+--          file counts; a capture that succeeded is preferred to one that failed.
 with numbered as (
     select
         *,

@@ -1,4 +1,4 @@
--- answers: which state each node was in, from when to when, as the hours of node_hours are counted
+-- answers: which state each node was in, from when to when, by the rules of node_hours
 -- grain:   account x pool x node x allocation_time x state x state_transition_time x is_certain
 -- columns: account, pool_id, node_id, allocation_time, vm_size, is_dedicated, state,
 --          state_transition_time, last_observed_at, begins_at, ends_at, is_certain
@@ -6,10 +6,11 @@
 -- param:   to timestamptz: only what began before this moment
 -- param:   pool varchar = null: only this pool
 -- caveats: The other files of this folder read these rows as report_pieces. A state lasts until the
---          next observed one began; is_certain is 1 up to its last observation and 0 from there on.
---          Where it changed, or the node went, over more than 15 minutes between two listings, the
---          time that is not certain has the state unobserved; so has the time from an allocation to
---          the first observed state, whose state_transition_time is null. Nothing is clipped.
+--          next observed one began; is_certain is 1 up to its last observation and 0 after it.
+--          Where the state changed, or the node went, between two listings more than 15 minutes
+--          apart, the uncertain time has the state unobserved. So has the time from an allocation
+--          to the first observed state, with a null state_transition_time. Nothing is clipped to
+--          the range.
 with days as (
     select *
     from daily_node_states
@@ -69,7 +70,7 @@ incarnations as (
         node_id,
         allocation_time,
         absent_at,
-        -- another one under the same id: this one had gone when that one was allocated
+        -- the id has a later allocation: this node had gone by then
         min(allocation_time) over (
             partition by account, pool_id, node_id
             order by first_observed_at, last_observed_at

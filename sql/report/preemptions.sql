@@ -4,8 +4,8 @@
 -- param:   from timestamptz: the start of bin 0
 -- param:   to timestamptz: only preemptions before this moment
 -- param:   step double: seconds of a bin
--- caveats: Reads report_pieces. A preemption is the start of the state preempted, exact; one whose
---          node was back before the next listing was not seen.
+-- caveats: Reads report_pieces. A preemption is the exact start of the state preempted. A
+--          preemption that ended before the next listing was not seen.
 select
     account,
     pool_id,

@@ -4,9 +4,9 @@
 -- param:   from timestamptz: only nodes that were allocated at or after this moment
 -- param:   to timestamptz: only nodes that were allocated before this moment
 -- param:   pool varchar = null: only this pool
--- caveats: Minutes; reads report_pieces. Ready is the start of the first idle or running state that a listing showed:
---          one that came and went between two listings is not known. Nodes that were not seen
---          ready are not counted.
+-- caveats: Minutes; reads report_pieces. Ready is the start of the first idle or running state that
+--          a listing showed; a state that began and ended between two listings is not known. Nodes
+--          that were never listed as ready are not counted.
 with ready as (
     select
         account,

@@ -1,14 +1,14 @@
--- answers: how often start tasks failed over time, and of what
--- grain:   bin x cause (the commonest causes, then the others together)
+-- answers: how often start tasks failed over time, and from which causes
+-- grain:   bin x cause (the most frequent causes, then all others together)
 -- columns: bin, cause, is_other, runs, nodes
 -- param:   from timestamptz: the start of bin 0
 -- param:   to timestamptz: only runs that began before this moment
 -- param:   step double: seconds of a bin
--- param:   causes bigint = 5: so many causes one by one
+-- param:   causes bigint = 5: number of causes that are shown one by one
 -- param:   pool varchar = null: only this pool
--- caveats: cause is null where a run did not fail, and of other causes. A run counts in the bin
---          it began in; a retry is a run. A cause is the failure code, with the exit code where
---          there is one. Runs that came and went between two listings were never seen.
+-- caveats: cause is null for runs that did not fail, and for the other causes. A run counts in the
+--          bin in which it began; a retry is a run. A cause is the failure code, with the exit code
+--          where there is one. Runs that began and ended between two listings were never seen.
 with runs as (
     select
         account,

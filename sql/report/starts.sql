@@ -1,11 +1,11 @@
--- answers: how each run of a start task went
+-- answers: the result of each run of a start task
 -- grain:   account x pool x node x allocation_time x start_time
 -- columns: account, pool_id, node_id, start_time, end_time, result, exit_code, failure_code,
 --          failure_message
 -- param:   from timestamptz: only runs that began at or after this moment
 -- param:   to timestamptz: only runs that began before this moment
 -- param:   pool varchar = null: only this pool
--- caveats: A retry is a run. Runs that came and went between two listings were never seen.
+-- caveats: A retry is a run. Runs that began and ended between two listings were never seen.
 select
     account,
     pool_id,

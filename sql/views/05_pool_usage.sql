@@ -1,8 +1,9 @@
 -- answers: core-hours as the service counts them, half hour by half hour
 -- grain:   account x pool_id x vm_size x start_time
 -- columns: those of pool_usage
--- caveats: Fetching the same days again adds rows: here is the latest of each, every one stands in
---          pool_usage_snapshots. The service tells nothing of the last two hours.
+-- caveats: Fetching the same days again adds rows. This view has the latest row of each interval;
+--          pool_usage_snapshots has all of them. The service reports nothing for the last two
+--          hours.
 drop view if exists pool_usage_snapshots;
 alter view pool_usage rename to pool_usage_snapshots;
 create or replace view pool_usage as
@@ -28,7 +29,7 @@ select
     date
 from numbered
 where place = 1;
--- the docs of pipeline/schema again: a new view has none (a test holds them together)
+-- a new view has no comments: these repeat the docs of pipeline/schema, and a test compares them
 comment on column pool_usage.account is 'Batch account: name.region of its endpoint, or the label in nodelake.toml.';
 comment on column pool_usage.snapshot_id is 'The snapshot this row belongs to: YYYYMMDDTHHMMSSZ-<8 hex>, sorts by time.';
 comment on column pool_usage.snapshot_at is 'When the snapshot began, by this machine''s clock (an import''s: its --at).';

@@ -1,12 +1,12 @@
--- answers: the fleet as its last complete listings showed it, up to one moment
--- grain:   node (of the pools that were still there)
+-- answers: the fleet as its last complete listings up to one moment showed it
+-- grain:   node (of the pools that still existed)
 -- columns: those of nodes, and age_seconds (of its pool's listing, at `reference`)
--- caveats: A pool is as old as its last complete listing; a failed listing since then shows in
---          age_seconds only. A pool that a later complete account listing no longer has is gone,
---          and so are its nodes. Moments are the service's clock.
--- The last listings are looked for in the days that may hold them first: listing_spans tells from
--- when to when those of a file ended. The days before are read only for an account of which those
--- do not tell all: its last complete listing, and that of every pool in it.
+-- caveats: The rows of a pool are as old as its last complete listing; a failed listing since then
+--          shows in age_seconds only. A pool that is missing from a later complete account listing
+--          is gone, and so are its nodes. Moments are by the service's clock.
+-- The days that may hold the last listings are read first: listing_spans has the first and the last
+-- end of a listing in each file. Earlier days are read only for an account for which those days lack
+-- the last complete account listing, or the last complete listing of a pool in it.
 create or replace macro nodes_as_of(until, reference) as table
 with bounds as (
     select account, max(first_finished_at) as since
@@ -18,7 +18,7 @@ near_days as (
     select distinct listing_spans.date
     from listing_spans
     left join bounds on bounds.account = listing_spans.account
-    where listing_spans.last_finished_at is null  -- not known without reading the file
+    where listing_spans.last_finished_at is null  -- unknown until the file is read
         or (
             listing_spans.last_finished_at >= bounds.since
             and listing_spans.first_finished_at <= until

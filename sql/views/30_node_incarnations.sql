@@ -1,13 +1,13 @@
--- answers: every node that was ever listed: when it was seen, what it was, how it ended
+-- answers: every node that was ever listed: when it was seen, its properties, and how it ended
 -- grain:   incarnation (account, pool_id, node_id, allocation_time)
 -- columns: those of facts.NODE_INCARNATIONS
 -- caveats: It ended between ended_after and ended_before; both are null while it is not known to
---          have gone. A node that was absent and is seen again had not gone.
+--          have gone. A node that was absent and is listed again had not gone.
 create or replace view node_incarnations as
 with followed as (
     select
         *,
-        -- an id is one node's at a time: when the next one was allocated this one had gone
+        -- an id belongs to one node at a time: this node had gone when the next was allocated
         min(allocation_time) over (
             partition by account, pool_id, node_id
             order by first_observed_at, last_observed_at

@@ -1,9 +1,9 @@
--- answers: what a node was set up with, from when to when it was seen so
+-- answers: the configuration of each node, and from when to when it was observed
 -- grain:   incarnation x configuration x first_observed_at
 -- columns: those of facts.NODE_CONFIG_INTERVALS
--- caveats: The service tells no start of these: it lies between started_after and
---          first_observed_at, the end between last_observed_at and ended_before. Stretches of
---          several days are one unless a listing of the node between them shows other values.
+-- caveats: The service reports no start of a configuration. The start lies between started_after
+--          and first_observed_at, the end between last_observed_at and ended_before. Stretches of
+--          several days are merged unless a listing of the node between them shows other values.
 create or replace view node_config_intervals as
 with valued as (
     select

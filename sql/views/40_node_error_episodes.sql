@@ -1,14 +1,15 @@
--- answers: times in which every listing of a node showed an error of one code
+-- answers: stretches of listings of a node that all showed an error of one code
 -- grain:   incarnation x code x first_observed_at
 -- columns: those of facts.NODE_ERROR_EPISODES
 -- caveats: It began between started_after and first_observed_at, and ended between last_observed_at
---          and ended_before; null where no listing tells. Stretches of several days are one unless a
---          listing of the node between them shows no such error. An error without a code is ''.
+--          and ended_before; a bound is null where no listing gives it. Stretches of several days
+--          are merged unless a listing of the node between them shows no such error. An error
+--          without a code is ''.
 create or replace view node_error_episodes as
 with looked as (
     select
         *,
-        -- most were shown on one day only: those are whole as they lie
+        -- most were shown on one day only: their stored rows are already whole
         count(*) over (
             partition by allocation_time, node_id, code, pool_id, account
         ) as stretches,
@@ -51,7 +52,7 @@ select
     min(first_observed_at) as first_observed_at,
     max(last_observed_at) as last_observed_at,
     max_by(message, last_observed_at) filter (where message is not null) as message,
-    -- a stretch cut off by its day's first listing tells no start: another day's does
+    -- a stretch that its day's first listing cuts off has no start: another day has it
     max(case when started_after < first_observed_at then started_after end) as started_after,
     min(ended_before) as ended_before,
     max_by(vm_size, last_observed_at) filter (where vm_size is not null) as vm_size,

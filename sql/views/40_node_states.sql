@@ -1,10 +1,10 @@
 -- answers: every state a node was listed in, from when to when
 -- grain:   incarnation x state x state_transition_time
 -- columns: those of facts.NODE_STATES
--- caveats: The start is exact; the end lies between ended_after and ended_before (null where it is
---          not known to have ended). States that came and went between two listings are not here.
---          The service's times and its Date header may differ by 2 seconds: what they would make
---          end before it began ends when it began.
+-- caveats: The start is exact. The end lies between ended_after and ended_before (null where the
+--          state is not known to have ended). States that began and ended between two listings are
+--          missing. The service's times and its Date header may differ by 2 seconds: a state that
+--          would end before it began ends when it began.
 create or replace view node_states as
 with followed as (
     select

@@ -1,11 +1,11 @@
--- answers: times in which every listing of a pool showed an error of one kind and code
+-- answers: stretches of listings of a pool that all showed an error of one kind and code
 -- grain:   account x pool x kind x code x failed resize x first_observed_at
 -- columns: those of facts.POOL_ERROR_EPISODES
 -- caveats: It began between started_after and first_observed_at, and ended between last_observed_at
---          and ended_before; null where no listing shows. Of a resize error resized_at is the exact
---          beginning; of an autoscale error evaluated_at is the latest that it can have begun.
---          Stretches of several days are one unless a listing of the pool between them shows no such
---          error. An error without a code is ''.
+--          and ended_before; a bound is null where no listing gives it. For a resize error
+--          resized_at is the exact start; for an autoscale error evaluated_at is the latest
+--          possible start. Stretches of several days are merged unless a listing of the pool
+--          between them shows no such error. An error without a code is ''.
 create or replace view pool_error_episodes as
 with looked as (
     select
@@ -49,7 +49,7 @@ select
     max(last_observed_at) as last_observed_at,
     max_by(message, last_observed_at) filter (where message is not null) as message,
     min(evaluated_at) as evaluated_at,
-    -- a stretch cut off by its day's first listing shows no start: another day's does
+    -- a stretch that its day's first listing cuts off has no start: another day has it
     max(case when started_after < first_observed_at then started_after end) as started_after,
     min(ended_before) as ended_before,
     max_by(dedicated_short, last_observed_at) as dedicated_short,

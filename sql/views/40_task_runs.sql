@@ -1,8 +1,9 @@
--- answers: every attempt at a task that was ever seen on a node
+-- answers: every attempt at a task that a listing of its node showed
 -- grain:   incarnation x job_id x task_id x subtask_id x start_time
 -- columns: those of facts.TASK_RUNS
--- caveats: A retry is a run of its own; only a task's last attempt shows an end_time. A row without
---          start_time is provisional, and gone once the task was seen to have begun there.
+-- caveats: A retry is a separate run; only the last attempt at a task shows an end_time. A row
+--          without start_time is provisional: it disappears once the task is listed there with a
+--          start.
 create or replace view task_runs as
 with followed as (
     select

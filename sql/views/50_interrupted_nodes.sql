@@ -1,9 +1,10 @@
--- answers: which nodes some day could not follow over its ends: absent from two complete listings and
---          listed again, or malformed around midnight
+-- answers: nodes that some day could not follow across its bounds: absent from two complete
+--          listings and listed again, or malformed around midnight
 -- grain:   incarnation
 -- columns: account, pool_id, node_id, allocation_time
--- caveats: Few, in most lakes none. What days store of these is put together when it is read; of all
---          other nodes each thing is stored by one day for good, and read as it lies.
+-- caveats: Few; none in most lakes. The stored rows of these nodes are merged when they are read.
+--          For all other nodes one day stores each fact in its final form, and it is read as
+--          stored.
 create or replace view interrupted_nodes as
 select distinct account, pool_id, node_id, allocation_time
 from daily_node_incarnations

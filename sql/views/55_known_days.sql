@@ -1,4 +1,4 @@
--- answers: the days of the record, those that history alone covers among them
+-- answers: the days of the record, including days that only history covers
 -- grain:   account x date
 -- columns: account, date
 create or replace view known_days as

@@ -1,7 +1,7 @@
--- answers: task runs of interrupted nodes that ended and that no day counts: none knew that it was
---          the first to see them over
+-- answers: ended task runs of interrupted nodes that no day counts, because no day knew that it was
+--          the first to list them as ended
 -- grain:   incarnation x job_id x task_id x subtask_id x start_time
--- columns: date (the first day that lists it as over), the key, end_time, is_failed, failure_code,
+-- columns: date (the first day that lists it as ended), the key, end_time, is_failed, failure_code,
 --          failure_message
 create or replace view uncounted_task_runs as
 with counted as (

@@ -1,4 +1,4 @@
--- answers: interrupted nodes, of all days together, under one date
+-- answers: interrupted nodes, merged over all days, under one date
 -- grain:   incarnation
 -- columns: date (the same for all), and those of node_incarnations that are merged
 create or replace view undated_node_incarnations as

@@ -1,4 +1,4 @@
--- answers: the states of interrupted nodes, of all days together, under one date
+-- answers: the states of interrupted nodes, merged over all days, under one date
 -- grain:   incarnation x state x state_transition_time
 -- columns: date (the same for all), and those of node_states that are merged
 create or replace view undated_node_states as

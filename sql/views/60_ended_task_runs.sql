@@ -2,8 +2,8 @@
 -- grain:   incarnation x job_id x task_id x subtask_id x start_time
 -- columns: date (the day whose listing first showed that it had ended), the key, end_time, exit_code,
 --          is_failed, failure_code, failure_message
--- caveats: Failed is what the result says, or without one an exit code other than 0. Where only
---          failures are asked for, the others are not read.
+-- caveats: A run failed if the result says so or, without a result, if the exit code is not 0. A
+--          query for failures only does not read the other runs.
 create or replace view ended_task_runs as
 select
     date,

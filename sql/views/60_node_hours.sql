@@ -1,8 +1,9 @@
 -- answers: hours of nodes in each state, by day
 -- grain:   date x account x pool x vm_size x is_dedicated x state
 -- columns: date, and those of facts.NODE_HOURS
--- caveats: See node_hours in sql/history. Of interrupted nodes (see interrupted_nodes) what the days
---          counted is taken off, and what all days together show is put in its place.
+-- caveats: See node_hours in sql/history. For interrupted nodes (see interrupted_nodes) the hours
+--          that the days counted are subtracted, and the hours that all days together show are
+--          added.
 create or replace view node_hours as
 with pieces as (
     select days.date, whole.account, pool_id, vm_size, is_dedicated, state, begins_at, ends_at,

@@ -1,8 +1,9 @@
--- answers: every node that was ever listed, what it was and how it ended: node_incarnations, read faster
+-- answers: every node that was ever listed, its properties and how it ended: a faster
+--          node_incarnations
 -- grain:   incarnation
 -- columns: those of node_incarnations but first_observed_at, absent_at and is_pool_absent,
 --          incarnation_key; date (whose file it is read from)
--- caveats: As node_incarnations. The file of the day that listed a node last has all of this.
+-- caveats: As node_incarnations. The file of the day that last listed a node has all of this.
 create or replace view node_lifetimes as
 select
     date,

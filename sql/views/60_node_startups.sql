@@ -1,9 +1,9 @@
--- answers: how every node came up: its first boot, start task, and idle or running state
+-- answers: how every node started: its first boot, start task, and idle or running state
 -- grain:   incarnation
 -- columns: account, pool_id, node_id, allocation_time, incarnation_key, vm_size, is_dedicated,
 --          first_observed_at, boot_time, boot_image, start_task_began_at, start_task_succeeded_at,
 --          up_at
--- caveats: Each is the earliest that listings showed; null where none did.
+-- caveats: Each value is the earliest that listings showed, and null where none did.
 create or replace view node_startups as
 with starting as (
     select

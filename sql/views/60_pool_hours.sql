@@ -1,8 +1,8 @@
 -- answers: a pool hour by hour: its nodes, its slots and its tasks
 -- grain:   account x pool x hour
 -- columns: date (of the hour), and those of facts.POOL_HOURS
--- caveats: Of an hour with one day's rows only, as nearly all have, they stand as they lie. A task
---          counts in the hour in which it ended, whichever day's listing first showed that.
+-- caveats: Nearly every hour has rows of one day only; these are read as stored. A task counts in
+--          the hour in which it ended, whichever day's listing first showed that.
 create or replace view pool_hours as
 with late as (
     select account, pool_id, date_trunc('hour', end_time) as hour, is_failed
@@ -103,6 +103,6 @@ select
     days.date,
     summed.*
 from summed
--- what ended before the record begins is no hour of it
+-- tasks that ended before the record begins belong to no hour of the record
 join known_days as days
     on days.account = summed.account and days.date = cast(summed.hour as date);

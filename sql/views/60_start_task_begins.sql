@@ -1,8 +1,8 @@
--- answers: every run of a start task and its definition: start_task_runs, read faster
+-- answers: every run of a start task and its definition: a faster start_task_runs
 -- grain:   incarnation x start_time
 -- columns: date (whose file it is read from), the key, first_observed_at, start_task_definition_id,
 --          is_definition_certain; end_time and result (null where the run ended after the day)
--- caveats: As start_task_runs. The file of the day that listed a run first has all of this.
+-- caveats: As start_task_runs. The file of the day that first listed a run has all of this.
 create or replace view start_task_begins as
 select
     date,

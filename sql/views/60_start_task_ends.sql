@@ -1,9 +1,10 @@
--- answers: every run of a start task and how it ended: start_task_runs, read faster
+-- answers: every run of a start task and how it ended: a faster start_task_runs
 -- grain:   incarnation x start_time
--- columns: date (whose file it is read from), the key, last_observed_at, end_time, result, exit_code,
---          failure_code, failure_message, image_*; next_start_time (of the node's next run on the
---          same image, of the same day always, of later ones not)
--- caveats: As start_task_runs. The file of the day that listed a run last has all of this.
+-- columns: date (whose file it is read from), the key, last_observed_at, end_time, result,
+--          exit_code, failure_code, failure_message, image_*; next_start_time (of the node's next
+--          run on the same image: always given for a run of the same day, never for one of a later
+--          day)
+-- caveats: As start_task_runs. The file of the day that last listed a run has all of this.
 create or replace view start_task_ends as
 select
     date,

@@ -1,9 +1,9 @@
--- answers: every state a node was listed in, from when to when: node_states, read faster
+-- answers: every state a node was listed in, from when to when: a faster node_states
 -- grain:   incarnation x state x state_transition_time
 -- columns: those of node_states but first_observed_at; is_abnormal (a state other than idle and
 --          running, one that ended in such a state, or one that lasted for 12 hours); date (whose
 --          file it is read from)
--- caveats: As node_states. Where is_abnormal is asked for, the other nine tenths are not read.
+-- caveats: As node_states. A query for is_abnormal does not read the other nine tenths.
 create or replace view state_intervals as
 select
     date,

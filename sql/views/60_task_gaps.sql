@@ -1,8 +1,8 @@
--- answers: where tasks completed on a node that no listing showed completed
+-- answers: the listings of a node between which tasks completed that no listing showed as completed
 -- grain:   incarnation x after x before
 -- columns: those of facts.TASK_GAPS
--- caveats: As task_gaps in sql/history. Of interrupted nodes the totals of one day are held against
---          those of the next day that shows any, too.
+-- caveats: As task_gaps in sql/history. For interrupted nodes the totals of one day are also
+--          compared with those of the next day that has any.
 create or replace view task_gaps as
 with totals as (
     select

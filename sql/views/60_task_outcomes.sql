@@ -1,7 +1,7 @@
 -- answers: how many task runs of each job ended on each node, and how
 -- grain:   date x incarnation x job_id x is_failed x failure_code
 -- columns: date, and those of facts.TASK_OUTCOMES
--- caveats: Two rows may have one key, of a node that was interrupted: add up runs.
+-- caveats: A node that was interrupted may have two rows with one key: add up runs.
 create or replace view task_outcomes as
 select
     date,

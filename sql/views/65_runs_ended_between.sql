@@ -1,8 +1,8 @@
 -- answers: how many task runs of each job ended on each node between two moments
 -- grain:   date x incarnation x job_id x outcome
 -- columns: date, account, pool_id, incarnation_key, job_id, runs
--- caveats: From begins on, before ends; either may be null. Runs are looked at one by one only where
---          one of the two lies between the first and the last run of a row of task_outcomes.
+-- caveats: From begins on, before ends; either may be null. Single runs are read only where begins
+--          or ends lies between the first and the last run of a row of task_outcomes.
 create or replace macro runs_ended_between(begins, ends) as table
 with ranged as (
     select

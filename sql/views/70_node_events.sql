@@ -1,11 +1,11 @@
--- answers: what happened to nodes, event by event
+-- answers: the events of nodes, one row each
 -- grain:   event of a node
 -- columns: account, pool_id, node_id, allocation_time, place (orders what has one time), kind, what,
 --          detail, began_after, began_at, ended_after, ended_before, outcome (of tasks), number (of
 --          tasks)
--- caveats: It began after began_after and by began_at (began_after is null: at began_at exactly); it
---          ended between ended_after and ended_before. Ask for a node: over a whole fleet this is
---          slow.
+-- caveats: It began after began_after and by began_at (began_after is null: exactly at began_at).
+--          It ended between ended_after and ended_before. Select one node: over a whole fleet this
+--          view is slow.
 create or replace view node_events as
 with lives as (
     select
@@ -15,7 +15,7 @@ with lives as (
         ) as life_before
     from node_incarnations
 ),
--- each setting by itself; the agent's version is absent while a node starts, which is no change
+-- each setting by itself; the agent's version is absent while a node starts: that is not a change
 settings as (
     select *, 'node agent' as setting, node_agent_version as value from node_config_intervals
     union all

@@ -1,11 +1,11 @@
--- answers: when nodes were not seen for longer than so many minutes, and why
+-- answers: the times in which nodes were not seen for longer than gap_minutes, and why
 -- grain:   event of a node
 -- columns: those of node_events
--- caveats: Of one account, pool and node, or all where null. gap_minutes: by default 15 minutes, or
---          three times the usual time between two listings if that is more. Needs the rows of their
---          days: gaps of expired days are not here.
+-- caveats: Covers one account, pool and node, or all where the argument is null. gap_minutes is by
+--          default 15 minutes, or three times the usual time between two listings if that is
+--          longer. It needs the rows of the days: gaps of expired days are missing.
 create or replace macro node_gaps(of_account, of_pool, of_node, gap_minutes) as table
-with lives as (
+with incarnations as (
     select *
     from node_incarnations
     where (of_account is null or account = of_account)
@@ -51,7 +51,7 @@ unseen as (
         and paces.node_id = seen.node_id
     where epoch(seen.next_observed_at) - epoch(seen.observed_at) > paces.gap_seconds
 ),
--- A node is rarely unseen: the ledger and the pools' listings are looked at where it was.
+-- Gaps are rare: the ledger and the pools' listings are read only for them.
 missed_runs as (
     select account, snapshot_id, snapshot_at, error_code
     from snapshots
@@ -89,19 +89,19 @@ listed_meanwhile as (
         < unseen.next_observed_at
     group by unseen.account, unseen.pool_id, unseen.node_id, unseen.observed_at
 )
--- what came before is not known where the node was not new when it was first listed
+-- a node that was not new when first listed has an unknown time before that listing
 select
     account, pool_id, node_id, allocation_time,
     1 as place, 'gap' as kind, 'not watched yet' as what,
     'first listed at the end of this' as detail, null as began_after,
     allocation_time as began_at, first_observed_at as ended_after,
     first_observed_at as ended_before, null as outcome, 1 as number
-from lives
+from incarnations
 where epoch(first_observed_at) - epoch(allocation_time)
     > 60 * coalesce(gap_minutes, 15)
 union all
 select
-    lives.account, lives.pool_id, lives.node_id, lives.allocation_time,
+    incarnations.account, incarnations.pool_id, incarnations.node_id, incarnations.allocation_time,
     9,
     'gap',
     'not seen',
@@ -122,12 +122,12 @@ select
     end,
     null, unseen.observed_at, next_observed_at, next_observed_at, null, 1
 from unseen
-join lives
-    on lives.account = unseen.account
-    and lives.pool_id = unseen.pool_id
-    and lives.node_id = unseen.node_id
-    and unseen.observed_at >= lives.first_observed_at
-    and unseen.next_observed_at <= lives.last_observed_at
+join incarnations
+    on incarnations.account = unseen.account
+    and incarnations.pool_id = unseen.pool_id
+    and incarnations.node_id = unseen.node_id
+    and unseen.observed_at >= incarnations.first_observed_at
+    and unseen.next_observed_at <= incarnations.last_observed_at
 left join listed_meanwhile
     on listed_meanwhile.account = unseen.account
     and listed_meanwhile.pool_id = unseen.pool_id
