@@ -139,3 +139,24 @@ def test_an_import_loads_no_more_than_it_needs(statement: str, absent: tuple[str
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT
     )
     assert done.stdout.split() == []
+
+
+def test_importing_changes_nothing_in_the_process() -> None:
+    """No allocator, signal, locale or logging setting: only the command sets up a process."""
+    code = (
+        "import locale, logging, signal, importlib, pkgutil, pyarrow as pa\n"
+        "def state():\n"
+        "    return (pa.default_memory_pool().backend_name, locale.setlocale(locale.LC_ALL),\n"
+        "            logging.getLogger().level, list(logging.getLogger().handlers),\n"
+        "            [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE)])\n"
+        "import pipeline\n"
+        "before = state()\n"
+        "for each in pkgutil.walk_packages(pipeline.__path__, 'pipeline.'):\n"
+        "    if not each.name.endswith('__main__'):\n"
+        "        importlib.import_module(each.name)\n"
+        "assert before == state(), (before, state())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=PROJECT
+    )
+    assert done.returncode == 0, done.stderr

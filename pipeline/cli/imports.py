@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from pipeline.cli import archive
+from pipeline.cli.memory import keep_memory
 from pipeline.cli.options import keep_env_option, settings
 from pipeline.cli.runs import close_snapshot
 from pipeline.cli.values import not_future, time_of
@@ -80,6 +81,7 @@ def import_(
         raise click.UsageError("--at and --at-from exclude each other")
     if not files and at_from in (None, "name"):
         raise click.UsageError("name the files to import, or - for standard input")
+    keep_memory()
     chosen = settings()
     store_files = partial(
         store,

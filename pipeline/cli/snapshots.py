@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.console import progress
+from pipeline.cli.memory import keep_memory
 from pipeline.cli.options import (
     account_option,
     allow_host_option,
@@ -65,7 +65,7 @@ def snapshot(
     from pipeline.redact import Redactor
     from pipeline.snapshot import run
 
-    _share_memory()
+    keep_memory()
     chosen = settings(accounts, api_version, allowed_hosts)
     wanted = chosen.require_accounts()
     are_several = len(wanted) > 1
@@ -96,20 +96,6 @@ def snapshot(
         return outcome.exit_code
 
     return record_each(wanted, record, are_several=are_several)
-
-
-def _share_memory() -> None:
-    """Lets threads share the memory that pages free: as many heaps as processors.
-
-    glibc gives each processor eight, and what one thread frees the others do not get: on two
-    processors a tenth more memory and processor time.
-    """
-    import ctypes
-    import os
-
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt and sys.platform == "linux":
-        mallopt(-8, os.cpu_count() or 1)  # M_ARENA_MAX of malloc.h
 
 
 COMMANDS = (snapshot,)

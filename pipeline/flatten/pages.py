@@ -6,8 +6,6 @@ columns; and an account of the body's quotes proves that the columns hold all th
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import io
 import json
 import os
@@ -33,25 +31,6 @@ from pipeline.extract.envelope import (
     shallow,
 )
 from pipeline.flatten import shape
-
-
-def _keep_memory() -> None:
-    """What one page freed is kept for the next one.
-
-    Arrow's own allocator gives it back and asks again: a tenth of the time of a page, and a third of
-    a snapshot's memory. glibc's does so too with what lies free at its end, wherever that is more
-    than twice the largest block of late: another fifteenth.
-    """
-    pa.set_memory_pool(pa.system_memory_pool())
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # no glibc
-        set_option = ctypes.CDLL(None).mallopt
-        set_option(_TRIM_THRESHOLD, 32 << 20)
-        set_option(_MMAP_THRESHOLD, 4 << 20)  # larger blocks are no part of it: they leave holes
-
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # by malloc.h
-_keep_memory()
-
 
 P = ParamSpec("P")
 R = TypeVar("R")

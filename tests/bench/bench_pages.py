@@ -20,6 +20,7 @@ from unittest import mock
 
 import pyarrow.parquet as pq
 
+from pipeline.cli.memory import keep_memory
 from pipeline.extract import envelope
 from pipeline.flatten import NodeFlattener
 from pipeline.flatten import pages as page_reader
@@ -183,6 +184,7 @@ def shares(pools: Pools, rounds: int) -> dict[str, float]:
 
 def run(quick: bool) -> list[Figure]:
     """The page path against its rivals."""
+    keep_memory()  # as the commands do
     pages, few, rounds = (2, 2, 1) if quick else (100, 20, 5)
     nodes = 20 if quick else made_pages.NODES_PER_PAGE
     pools = made_pages.pools(pages, nodes)
