@@ -5,7 +5,7 @@
 --          default 15 minutes, or three times the usual time between two listings if that is
 --          longer. It needs the rows of the days: gaps of expired days are missing.
 create or replace macro node_gaps(of_account, of_pool, of_node, gap_minutes) as table
-with incarnations as (
+with known_incarnations as (
     select *
     from node_incarnations
     where (of_account is null or account = of_account)
@@ -96,12 +96,12 @@ select
     'first listed at the end of this' as detail, null as began_after,
     allocation_time as began_at, first_observed_at as ended_after,
     first_observed_at as ended_before, null as outcome, 1 as number
-from incarnations
+from known_incarnations
 where epoch(first_observed_at) - epoch(allocation_time)
     > 60 * coalesce(gap_minutes, 15)
 union all
 select
-    incarnations.account, incarnations.pool_id, incarnations.node_id, incarnations.allocation_time,
+    known_incarnations.account, known_incarnations.pool_id, known_incarnations.node_id, known_incarnations.allocation_time,
     9,
     'gap',
     'not seen',
@@ -122,12 +122,12 @@ select
     end,
     null, unseen.observed_at, next_observed_at, next_observed_at, null, 1
 from unseen
-join incarnations
-    on incarnations.account = unseen.account
-    and incarnations.pool_id = unseen.pool_id
-    and incarnations.node_id = unseen.node_id
-    and unseen.observed_at >= incarnations.first_observed_at
-    and unseen.next_observed_at <= incarnations.last_observed_at
+join known_incarnations
+    on known_incarnations.account = unseen.account
+    and known_incarnations.pool_id = unseen.pool_id
+    and known_incarnations.node_id = unseen.node_id
+    and unseen.observed_at >= known_incarnations.first_observed_at
+    and unseen.next_observed_at <= known_incarnations.last_observed_at
 left join listed_meanwhile
     on listed_meanwhile.account = unseen.account
     and listed_meanwhile.pool_id = unseen.pool_id

@@ -66,6 +66,14 @@ full join tasks
 """
 #: What the truth tells of a node beside what days have in common.
 _TOLD = ("first_total_at", "first_total", "last_total_at", "first_readable_at", "last_readable_at")
+#: Facts of which the truth tells all.
+_WHOLE = (
+    "node_config_intervals",
+    "task_gaps",
+    "node_boots",
+    "node_error_episodes",
+    "pool_error_episodes",
+)
 _STEPS = ("node_states", "node_incarnations", "hour_pieces", "node_hours", "task_outcomes")
 
 
@@ -79,12 +87,7 @@ def finished(day: date, told: Mapping[str, pa.Table]) -> Iterator[tuple[str, pa.
             view = f"told_{name}"
             if name == "node_states":
                 view = "made_seen_states"
-            elif name in (
-                "node_config_intervals",
-                "task_gaps",
-                "node_boots",
-                "node_error_episodes",
-            ):
+            elif name in _WHOLE:
                 view = f"made_{name}"
             columns = "*"
             if name in ("node_states", "node_incarnations"):

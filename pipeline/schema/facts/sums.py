@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.schema import nodes
 from pipeline.schema.columns import COUNT, FLAG, REAL, TEXT, TIME
-from pipeline.schema.facts.fact import INCARNATION_KEY, NODE, POOL, Fact, column
+from pipeline.schema.facts.fact import INCARNATION_KEY, NODE, POOL, Fact, FactColumn, column
 
 # fmt: off
 # ruff: noqa: E501 - a column is one line
@@ -40,6 +40,6 @@ TASK_OUTCOMES = Fact("task_outcomes", "date x incarnation x job_id x failure_cod
     column("last", "last_end_time", TIME, "When the last of them ended."),
     column("last", "failure_message", TEXT, "Message of the last one that has one."),
     column("last", "last_message_at", TIME, "When that one ended."),
-    INCARNATION_KEY,
+    FactColumn("last", INCARNATION_KEY.column),
 ), is_daily=True, first="not is_failed")
 # fmt: on
