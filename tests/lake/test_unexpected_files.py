@@ -22,7 +22,7 @@ ASKED = (
     "select account, date, count(*) as n from nodes group by all order by all",
     "from pools order by all",
     "from node_states order by all",
-    "from node_lives order by all",
+    "from node_lifetimes order by all",
     "select * exclude (age_seconds) from nodes_latest order by all",
 )
 

@@ -76,10 +76,10 @@ def lake(made: Path, tmp_path: Path) -> Lake:
 
 @pytest.fixture(scope="module")
 def without(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An old lake, made by a nodelake that did not know node_tasks yet."""
+    """An old lake, made by a nodelake that did not know task_outcomes yet."""
     root: Path = tmp_path_factory.mktemp("without") / "lake"
     with pytest.MonkeyPatch.context() as patch:
-        older = {name: fact for name, fact in facts.FACTS.items() if name != "node_tasks"}
+        older = {name: fact for name, fact in facts.FACTS.items() if name != "task_outcomes"}
         patch.setattr(facts, "FACTS", older)
         old(root)
     compact(Lake(root))
@@ -95,12 +95,12 @@ def test_a_fact_that_came_after_a_day_expired_is_said_to_lack_it(
         connection.table("from node_hours")
         assert caplog.messages == []
         for _ in range(2):
-            connection.table("from node_tasks")
+            connection.table("from task_outcomes")
         assert caplog.messages == [
-            f"node_tasks has no rows of {days}: rows expired before nodelake knew the fact"
+            f"task_outcomes has no rows of {days}: rows expired before nodelake knew the fact"
         ]
         assert connection.table("from missing_facts order by date").to_pylist() == [
-            {"account": "acc", "date": day, "fact": "node_tasks", "reason": "newer fact"}
+            {"account": "acc", "date": day, "fact": "task_outcomes", "reason": "newer fact"}
             for day in (DAY, DAY + timedelta(days=1))
         ]
     assert found(Lake(without)) == {"history_older": 1}
@@ -115,27 +115,27 @@ def test_a_question_says_so_unless_it_asks_of_later_days(
         assert cli.run([*asked, *(["--from", since] if since else [])]) == 0
         said = capsys.readouterr()
         assert json.loads(said.out) == []
-        assert ("node_tasks has no rows of 2 days of acc" in said.err) is is_said
+        assert ("task_outcomes has no rows of 2 days of acc" in said.err) is is_said
 
 
 def test_a_fact_of_an_older_form_reads_with_what_it_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A column that it did not have is null on days whose rows have expired, and they are named."""
-    fact = facts.NODE_TASKS
+    fact = facts.TASK_OUTCOMES
     slimmer = tuple(each for each in fact.columns if each.column.name != "incarnation_key")
     with monkeypatch.context() as patch:
-        patch.setitem(facts.FACTS, "node_tasks", replace(fact, version=0, columns=slimmer))
+        patch.setitem(facts.FACTS, "task_outcomes", replace(fact, version=0, columns=slimmer))
         lake = old(tmp_path / "lake", tasks=[task("t", "02:00", "02:30")])
     for _ in range(2):
         with query.connect(lake) as connection:
             rows = connection.table(
-                "select date, ended_runs, incarnation_key from node_tasks order by 1"
+                "select date, runs, incarnation_key from task_outcomes order by 1"
             )
         assert rows.to_pylist() == [
-            {"date": rows["date"][0].as_py(), "ended_runs": 1, "incarnation_key": None}
+            {"date": rows["date"][0].as_py(), "runs": 1, "incarnation_key": None}
         ]
-        assert caplog.messages[-1].startswith("node_tasks has 2 days of acc")
+        assert caplog.messages[-1].startswith("task_outcomes has 2 days of acc")
         assert {"history_older": 1} == found(lake)
         compact(lake)
 
@@ -258,7 +258,7 @@ def test_history_that_was_given_up_is_not_missed(lake: Lake) -> None:
 
 def test_many_accounts_are_counted() -> None:
     """And a moment that is no moment hides nothing."""
-    made = [(name, DAY, "node_jobs", "newer fact") for name in ("a", "b")]
-    (sentence,) = missing_facts.sentences(made, ["node_jobs"], "whenever")  # type: ignore[arg-type]
-    assert sentence.startswith(f"node_jobs has no rows of 2 days of 2 accounts ({DAY})")
+    made = [(name, DAY, "task_outcomes", "newer fact") for name in ("a", "b")]
+    (sentence,) = missing_facts.sentences(made, ["task_outcomes"], "whenever")  # type: ignore[arg-type]
+    assert sentence.startswith(f"task_outcomes has no rows of 2 days of 2 accounts ({DAY})")
     assert [*missing_facts.sentences(made, ["node_hours"])] == []  # type: ignore[arg-type]

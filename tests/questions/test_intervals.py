@@ -1,8 +1,7 @@
-"""The small facts of stays, and the questions that read them, on listings made by hand."""
+"""State intervals, and the questions that read them, on listings made by hand."""
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,8 @@ import pytest
 from pipeline import query
 from pipeline.lake import Lake
 from tests.lakes import at, node, put
-from tests.service import rows
 
-STAYS = "account, pool_id, node_id, allocation_time, state, state_transition_time"
+KEY = "account, pool_id, node_id, allocation_time, state, state_transition_time"
 
 
 def spot(state: str, since: str, **columns: Any) -> dict[str, Any]:
@@ -22,20 +20,18 @@ def spot(state: str, since: str, **columns: Any) -> dict[str, Any]:
     return node("a", state, since, is_dedicated=False, **columns)
 
 
-def test_notable_stays_are_those_that_are_no_ordinary_work(lake: query.Connection) -> None:
+def test_abnormal_intervals_are_those_that_are_no_ordinary_work(lake: query.Connection) -> None:
     """On the planted fleet: other states, what they ended, and twelve hours of anything."""
-    notable = lake.table(f"select * from notable_stays order by {STAYS}, date").to_pylist()
-    every = lake.table(f"select * from node_stays order by {STAYS}, date").to_pylist()
+    every = lake.table(f"select * from state_intervals order by {KEY}").to_pylist()
     work = ("idle", "running")
     expected = [
-        row
-        for row in every
-        if row["state"] not in work
+        row["state"] not in work
         or row["next_state"] not in (*work, None)
         or row["ended_after"] - row["state_transition_time"] >= timedelta(hours=12)
+        for row in every
     ]
-    assert expected == notable
-    assert 0 < len(notable) < len(every)
+    assert expected == [row["is_abnormal"] for row in every]
+    assert 0 < sum(expected) < len(every)
 
 
 def test_a_machine_that_was_away_over_midnights_is_seen_to_be_back(tmp_path: Path) -> None:
@@ -51,12 +47,6 @@ def test_a_machine_that_was_away_over_midnights_is_seen_to_be_back(tmp_path: Pat
     put(lake, "2 13:00", {"p": [spot("idle", "2 12:30")]})
     put(lake, "3 09:00", {"p": [spot("preempted", "3 08:00")]})
     put(lake, "3 10:00", {"p": [spot("idle", "3 09:30")]})
-    found = rows(lake, "select * from spot_absences order by state_transition_time")
-    assert [
-        ("preempted", at("09:30"), None),
-        ("starting", at("1 21:00"), None),
-        ("preempted", at("3 08:00"), at("3 09:30")),
-    ] == [(r["state"], r["state_transition_time"], r["recovered_at"]) for r in found]
     with query.connect(lake) as connection:
         (row,) = connection.ask("preemptions").to_pylist()
         by_hour = connection.ask("preemptions_by_hour").to_pylist()
@@ -73,7 +63,7 @@ def test_a_machine_that_was_away_over_midnights_is_seen_to_be_back(tmp_path: Pat
 
 
 def test_a_machine_that_was_absent_and_came_back_is_watched_once(tmp_path: Path) -> None:
-    """Two days tell it first and two last; ids and times that another pool has too are another's."""
+    """Two days list it first and two last; ids and times that another pool has too are another's."""
     lake = Lake(tmp_path / "lake")
     other = {"q": [node("a", "idle", "08:00", is_dedicated=False)]}
     put(lake, "09:00", {"p": [spot("idle", "08:00")], **other})
@@ -86,21 +76,17 @@ def test_a_machine_that_was_absent_and_came_back_is_watched_once(tmp_path: Path)
     put(lake, "1 11:00", {"p": [spot("idle", "1 10:30")], **other})
     put(lake, "1 20:00", {"p": [spot("preempted", "1 19:30")], **other})
     put(lake, "1 22:00", {"p": [spot("idle", "1 21:00")], **other})
-    told = "select date, pool_id, incarnation_key as key from {} order by pool_id, date"
-    begun = "node_starts where cast(first_observed_at as date) = date"
+    keyed = "select pool_id, incarnation_key as key from {} order by pool_id"
     with query.connect(lake) as connection:
-        lives = connection.table(told.format("daily_node_lives")).to_pylist()
-        once = connection.table(told.format("node_lives")).to_pylist()
-        starts = connection.table(told.format(begun)).to_pylist()
-        absences = connection.table(told.format("spot_absences")).to_pylist()
+        days = connection.table("select date from daily_node_incarnations where is_last").num_rows
+        lifetimes = connection.table(keyed.format("node_lifetimes")).to_pylist()
+        startups = connection.table(keyed.format("node_startups")).to_pylist()
         found = connection.ask("preemptions").to_pylist()
         by_hour = connection.ask("preemptions_by_hour").to_pylist()
-    assert ["p", "p", "q"] == [row["pool_id"] for row in lives]
-    assert lives[1:] == once
-    assert ["p", "p", "q"] == [row["pool_id"] for row in starts]
-    keys = {(row["pool_id"], row["key"]) for row in (*lives, *starts, *absences)}
-    assert {"p": 1, "q": 1} == Counter(pool for pool, _ in keys)
-    assert 2 == len({key for _, key in keys})
+    assert days == 3  # two days thought that they listed it last
+    assert ["p", "q"] == [row["pool_id"] for row in lifetimes]
+    assert lifetimes == startups
+    assert len({row["key"] for row in lifetimes}) == 2
     hours = {row["pool_id"]: row["node_hours"] for row in found}
     assert pytest.approx({"p": 37 - 25 - 1.5, "q": 37}) == hours
     for pool, whole in hours.items():
@@ -111,7 +97,7 @@ def test_a_machine_that_was_absent_and_came_back_is_watched_once(tmp_path: Path)
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 5, 9])
-def test_the_longest_streaks_are_told_whether_they_are_long_or_not(
+def test_the_longest_streaks_are_found_whether_they_are_long_or_not(
     tmp_path: Path, most: int
 ) -> None:
     """Four of twelve hours or more, five shorter ones: whichever are needed."""
