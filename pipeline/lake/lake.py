@@ -142,8 +142,13 @@ class Lake:
             LakeError: the lake cannot be read at all; names the file.
         """
         view = self.view()
-        for url in self.missing_files(view):
-            yield LakeError(f"{url}: the file is missing: restore it from a backup")
+        try:
+            for url in self.missing_files(view):
+                yield LakeError(f"{url}: the file is missing: restore it from a backup")
+        except (
+            LakeError
+        ) as error:  # a ledger file that cannot be read: the others are looked at still
+            yield error
         for day in sorted({day for _, day in view.closed}):
             for file in list_files(self.storage, f"compacted/snapshots/date={day.isoformat()}"):
                 try:
