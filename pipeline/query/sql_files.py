@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,8 +21,11 @@ def sql_directory() -> Path:
 
 
 def split(text: str) -> Iterator[str]:
-    """The statements of a file; each ends with a semicolon at the end of a line."""
-    return (part.strip() for part in re.split(r";\s*(?:\n|$)", text) if part.strip())
+    """The statements of a file; each ends with a semicolon at the end of a line, not of a comment."""
+    parts = re.split(r"^(?!\s*--)(.*);\s*$", text, flags=re.MULTILINE)
+    for before, last in itertools.zip_longest(parts[::2], parts[1::2], fillvalue=""):
+        if re.sub(r"--.*", "", before + last).strip():
+            yield (before + last).strip()
 
 
 def quoted(text: str) -> str:
