@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 import httpx
 
-from pipeline import maintain, query, snapshot
+from pipeline import maintain, snapshot
 from pipeline.config import Account, Limits, Secret
 from pipeline.extract import BatchClient
 from pipeline.lake import Lake
@@ -125,7 +125,6 @@ def compact(lake: Lake, now: datetime) -> Any:
         clock=lambda: now,
         file_clock=lambda: datetime.now(UTC) + timedelta(days=3),
         grace=timedelta(0),
-        history=query.history,
     )
 
 
@@ -137,5 +136,4 @@ def expire(lake: Lake, now: datetime, before: date) -> Any:
         clock=lambda: now,
         today=now.date(),
         compacted_days=(now.date() - before).days,
-        history=query.history,
     )
