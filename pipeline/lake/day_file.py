@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pipeline import schema
 from pipeline.lake.table_file import TableFile, leaves, read, survey
-from pipeline.schema import Column, Table
+from pipeline.schema import Column, Table, facts
 from pipeline.storage import Entry, LakeError, Over, Storage
 
 #: Arrow memory that one pass over a day may take; a process needs about twice that in all.
@@ -308,10 +308,11 @@ def put_rows(
     rows: pa.RecordBatchReader | pa.Table,
     over: Over,
     check: Callable[[], None],
-    rows_per_group: int = ROWS_PER_GROUP,
 ) -> Entry:
     """Puts the rows of one fact; ``check`` is called just before the file gets its name."""
-    file = TableFile(storage, key, rows.schema, over, rows_per_group)
+    fact = facts.FACTS.get(key.split("/")[1])
+    most = ROWS_PER_GROUP if fact is None else fact.rows_per_group
+    file = TableFile(storage, key, rows.schema, over, most)
     try:
         batches = rows.to_batches() if isinstance(rows, pa.Table) else rows
         for batch in batches:

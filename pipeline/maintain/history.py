@@ -11,12 +11,11 @@ import duckdb
 import msgspec
 
 from pipeline.lake import FACTS_FROM, Lake, date_of, history_key
-from pipeline.lake.day_file import ROWS_PER_GROUP, put_rows
+from pipeline.lake.day_file import put_rows
 from pipeline.lake.manifest import Manifest, Versioned, fact_versions, put_manifest
 from pipeline.lake.paths import end_of, landing_key, manifest_key
 from pipeline.lake.watermark import Watermark
 from pipeline.maintain.facts import MEMORY_ADVICE, FactBuilder, connect, default_builder, listed
-from pipeline.schema import facts
 from pipeline.storage import Changed, LakeError, Lock, Locked, Over
 
 if TYPE_CHECKING:
@@ -149,8 +148,7 @@ class HistoryBuild:
         for fact, rows in self.builder.build_day(connection, self.account, day):
             key = history_key(fact, day, self.account)
             over: Over = self.storage.find(key) or "nothing"
-            most = facts.FACTS[fact].rows_per_group if fact in facts.FACTS else ROWS_PER_GROUP
-            files[fact] = put_rows(self.storage, key, rows, over, self.lock.check, most).size
+            files[fact] = put_rows(self.storage, key, rows, over, self.lock.check).size
         for fact in {*self.builder.FACTS} - files.keys():
             there = self.storage.find(history_key(fact, day, self.account))
             if there:
