@@ -141,7 +141,7 @@ def test_a_fact_that_is_added_later_is_made_for_days_that_were_current(
     assert compact(lake).history_days == 4
     assert compact(lake).history_days == 0
     before = node_hours(lake)
-    changed = replace(facts.NODE_HOURS, version=2)
+    changed = replace(facts.NODE_HOURS, version=facts.NODE_HOURS.version + 1)
     monkeypatch.setitem(facts.FACTS, "node_hours", changed)
     assert lake.view().history_days == ()
     assert node_hours(lake) == before
