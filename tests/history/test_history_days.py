@@ -310,7 +310,8 @@ def test_what_a_day_builds_has_the_declared_schema_and_is_sorted(tmp_path: Path)
     assert tuple(made) == history.FACTS
     for name, table in made.items():
         assert table.schema.equals(facts.FACTS[name].schema, check_metadata=True), name
-        assert table.num_rows > 0, name
+        # this lake's pools have no errors: tests/questions/test_pool_errors.py builds those
+        assert table.num_rows > 0 or name == "pool_error_episodes", name
     keys = made["node_states"].to_pylist()
     ordered = [
         (not k["is_abnormal"], k["pool_id"], k["node_id"], str(k["allocation_time"] or "~"))
