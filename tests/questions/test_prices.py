@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from pipeline import cli, query
+from pipeline.lake import Lake
 from pipeline.query import prices
 from tests.conftest import PROJECT
+from tests.lakes import node, put
 
 HEADER = "vm_size,kind,price_per_hour,currency\n"
 
@@ -138,6 +140,7 @@ def test_the_command_refuses_a_bad_file(
 ) -> None:
     """`nodelake ask NAME --prices FILE`: exit 2, and the line that is wrong."""
     monkeypatch.chdir(tmp_path)
+    put(Lake(tmp_path / "lake"), "10:00", {"p": [node("a")]})
     path = written(tmp_path, HEADER + "a,spot,-1,EUR\n")
     assert 2 == cli.run(["ask", "node_hours", "--lake", "lake", "--prices", str(path)])
     assert "line 2: field 'price_per_hour'" in capsys.readouterr().err
