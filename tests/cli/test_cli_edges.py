@@ -289,7 +289,7 @@ def test_which_questions_count_whole_days() -> None:
         for parameter in each.parameters
         if parameter.name in ("from", "to") and parameter.doc.startswith("only days")
     }
-    assert {"idle_cost", "broken_cost", "node_hours", "usage_reconciliation"} == told
+    assert {"idle_cost", "broken_cost", "job_cost", "node_hours", "usage_reconciliation"} == told
 
 
 def test_no_rows_of_a_pool_that_there_is_not(capsys: pytest.CaptureFixture[str], lake: str) -> None:

@@ -136,8 +136,9 @@ def test_emulate_takes_the_flags_that_are_shown(line: list[str]) -> None:
     """Every example is a command line that the program takes, and its fleet file loads."""
     from pipeline import cli
 
+    # With its group's settings: click keeps the help option of a command's first call.
     command = cli.nodelake.commands["emulate"]
-    context = command.make_context("emulate", line[2:])
+    context = command.make_context("emulate", line[2:], **cli.nodelake.context_settings)
     if context.params["fleet"]:
         room.load_fleet_config(ROOT / context.params["fleet"])
     for fault in context.params["faults"]:
