@@ -40,11 +40,11 @@ def test_the_table_tells_what_is_met() -> None:
 
 def test_benchmarks_are_found_by_name() -> None:
     """A module ``bench_<name>`` with a ``run``."""
-    names = {"pages", "snapshot", "growth", "bytes", "startup"}
+    names = {"pages", "import", "snapshot", "growth", "bytes", "startup", "tricks"}
     assert names <= runner.benchmarks().keys()
 
 
-@pytest.mark.parametrize("name", ["snapshot", "bytes", "capture"])
+@pytest.mark.parametrize("name", ["import", "snapshot", "bytes", "capture"])
 def test_whole_runs_work_on_tiny_fleets(name: str) -> None:
     """They check themselves that no node is missing."""
     figures = runner.benchmarks()[name].run(quick=True)

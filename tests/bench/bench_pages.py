@@ -182,6 +182,19 @@ def shares(pools: Pools, rounds: int) -> dict[str, float]:
     return {name: 1 - seconds[name] / seconds["whole"] for name in ("redaction", "checks")}
 
 
+def _without_collector(contender: Callable[[], None]) -> Callable[[], None]:
+    """The same with Python's garbage collector off."""
+
+    def run() -> None:
+        gc.disable()
+        try:
+            contender()
+        finally:
+            gc.enable()
+
+    return run
+
+
 def run(quick: bool) -> list[Figure]:
     """The page path against its rivals."""
     keep_memory()  # as the commands do
@@ -195,27 +208,41 @@ def run(quick: bool) -> list[Figure]:
 
     told = []
     rival = contenders(pools)["orjson"]
-    seconds = interleaved({"nodelake": ours(pools), "orjson": rival}, rounds)
-    middle = medians(seconds)
-    gc.disable()
-    quiet = medians(interleaved({"orjson": rival}, min(rounds, 3)))["orjson"]
-    gc.enable()
+    both = {"nodelake": ours(pools), "orjson": rival, "orjson, gc off": _without_collector(rival)}
+    wall = interleaved(both, rounds)
+    cpu = interleaved(both, min(rounds, 3), time.process_time)
     details = {
         "pages": pages,
         "bytes": sum(len(body) for pool in pools.values() for body in pool),
-        "seconds": seconds,
-        "orjson_seconds_without_garbage_collector": quiet,
+        "seconds": wall,
+        "processor_seconds": cpu,
     }
-    name = "page bytes in memory → all tables, redacted, checked, Parquet, 2 threads: wall against"
-    told.append(
-        Figure(f"{name} `orjson.loads`", middle["nodelake"] / middle["orjson"], 0.5, "", details)
-    )
+    name = "page bytes in memory → all tables, redacted, checked, Parquet, 2 threads:"
+    clock, processor = medians(wall), medians(cpu)
+    told += [
+        Figure(
+            f"{name} wall against `orjson.loads`, garbage collector off",
+            clock["nodelake"] / clock["orjson, gc off"],
+            1.0,
+            "",
+            details,
+        ),
+        Figure("the same, its garbage collector on", clock["nodelake"] / clock["orjson"]),
+        Figure(
+            "the same by processor time, garbage collector off",
+            processor["nodelake"] / processor["orjson, gc off"],
+        ),
+        Figure(
+            "the same by processor time, garbage collector on",
+            processor["nodelake"] / processor["orjson"],
+        ),
+    ]
     for what, share in shares(some, 4 * rounds).items():  # they are small
         told.append(Figure(f"of the page path, {what}", share, None))
     for package, shown, limit in (
         ("azure.batch", "`azure-batch` `list_nodes`, all fields touched", 0.02),
         ("dlt", "dlt, dicts to Parquet", 0.05),
-        ("pandas", "`pandas.json_normalize` to the same tables", 0.07),
+        ("pandas", "`pandas.json_normalize` to the same tables", 0.08),
     ):
         rivals_here = contenders(some)
         if package in rivals_here:

@@ -1,7 +1,7 @@
-"""A whole ``nodelake snapshot`` against downloading the same pages and doing nothing with them.
+"""A whole ``nodelake snapshot`` against httpx and orjson: the same pages downloaded and parsed, no more.
 
-The pages are the emulator's, 100,000 nodes in 100 pools, gzipped as the real service sends them; a lean
-process serves them, 100 ms after each was asked for.
+The pages are made up like an account's, 100,000 nodes in 50 pools, gzipped as the real service sends
+them; a lean process serves them, 100 ms after each was asked for.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from pipeline.config import Limits
-from tests.bench import processes
+from tests.bench import made_pages, processes
 from tests.bench.figures import Figure
 from tests.bench.served import lay_out, served
 from tests.service import START, make_service, small_fleet
@@ -35,26 +35,28 @@ def emulated(pools: int, nodes: int) -> dict[str, list[bytes]]:
 
 
 def download(endpoint: str, paths: Sequence[str], connections: int) -> int:
-    """Bytes of all pages, with so many connections: asked for, inflated and let go."""
+    """How many elements all listings have, with so many connections: downloaded and parsed."""
     import httpx
+    import orjson
 
-    with httpx.Client(timeout=60, trust_env=False) as client:
+    with httpx.Client(base_url=endpoint, timeout=60, trust_env=False) as client:
 
-        def size(path: str) -> int:
-            return len(client.get(endpoint + path, headers={"Accept-Encoding": "gzip"}).content)
+        def count(path: str) -> int:
+            page = orjson.loads(client.get(path, headers={"Accept-Encoding": "gzip"}).content)
+            following = page.get("odata.nextLink")
+            return len(page["value"]) + (count(following) if following else 0)
 
         with ThreadPoolExecutor(connections) as workers:
-            return sum(workers.map(size, paths))
+            return sum(workers.map(count, paths))
 
 
 def run(quick: bool) -> list[Figure]:
-    """Wall of both, as processes of their own; with fewer connections too, where the wire is slower."""
-    pools, nodes, rounds = (3, 4, 1) if quick else (100, 1000, 5)
-    account = emulated(pools, nodes)
-    listed = sum(body.count(b'"vmSize"') for pages in account.values() for body in pages)
-    sizes = sum(len(body) for pages in account.values() for body in pages)
+    """Processor time and wall of both, as processes of their own; with fewer connections too."""
+    pages, per_page, rounds = (3, 4, 1) if quick else (100, made_pages.NODES_PER_PAGE, 5)
+    account = made_pages.pools(pages, per_page)
+    nodes = pages * per_page
     paths = ["/pools", "/nodecounts", *(f"/pools/{pool}/nodes" for pool in account)]
-    what = f"whole `nodelake snapshot`, {listed:,} nodes in {pools} pools, 100 ms a page: wall"
+    what = f"whole `nodelake snapshot`, {nodes:,} nodes in {len(account)} pools, 100 ms a page:"
     told = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -67,26 +69,43 @@ def run(quick: bool) -> list[Figure]:
                     lake = folder / f"lake{connections}-{number}.d"
                     ours.append(_snapshot(environment, lake, connections))
                     (stored,) = (lake / "landing" / "nodes").rglob("*.parquet")
-                    assert listed == pq.read_metadata(stored).num_rows, "a node is missing"
+                    assert nodes == pq.read_metadata(stored).num_rows, "a node is missing"
                     floor.append(_download(environment, paths, connections))
                 details = {
-                    "nodes": listed,
-                    "bytes": sizes,
+                    "nodes": nodes,
+                    "bytes": sum(len(body) for pages in account.values() for body in pages),
                     "connections": connections,
                     "snapshot": [vars(cost) for cost in ours],
                     "download": [vars(cost) for cost in floor],
                 }
-                against = f"{what} against downloading the same pages"
-                if connections != usual:
-                    against = f"the same, both with {connections} connections instead of {usual}"
-                ratio = _wall(ours) / _wall(floor)
-                limit = 1.25 if connections == usual else None
-                told.append(Figure(against, ratio, limit, "", details))
+                if connections == usual:
+                    told += [
+                        Figure(
+                            f"{what} processor time against httpx and orjson of the same pages",
+                            _ratio(ours, floor, lambda cost: cost.cpu_seconds),
+                            1.5,
+                            "",
+                            details,
+                        ),
+                        Figure("the same by the clock", _ratio(ours, floor, _wall)),
+                    ]
+                else:
+                    against = f"the same by the clock, both with {connections} connections instead"
+                    ratio = _ratio(ours, floor, _wall)
+                    told.append(Figure(f"{against} of {usual}", ratio, None, "", details))
     return told
 
 
-def _wall(costs: Sequence[processes.Cost]) -> float:
-    return statistics.median(cost.wall_seconds for cost in costs)
+def _wall(cost: processes.Cost) -> float:
+    return cost.wall_seconds
+
+
+def _ratio(
+    ours: Sequence[processes.Cost],
+    floor: Sequence[processes.Cost],
+    of: Callable[[processes.Cost], float],
+) -> float:
+    return statistics.median(map(of, ours)) / statistics.median(map(of, floor))
 
 
 def _snapshot(environment: Mapping[str, str], lake: Path, connections: int) -> processes.Cost:

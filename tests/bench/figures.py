@@ -124,7 +124,17 @@ def saved() -> tuple[list[Figure], set[str]]:
 
 def _place(path: Path) -> tuple[int, str]:
     """Where a benchmark's figures stand in the README: what users wait for first."""
-    order = ["pages", "snapshot", "growth", "bytes", "compact", "year", "startup"]
+    order = [
+        "pages",
+        "import",
+        "snapshot",
+        "growth",
+        "bytes",
+        "compact",
+        "year",
+        "startup",
+        "tricks",
+    ]
     return order.index(path.stem) if path.stem in order else len(order), path.stem
 
 

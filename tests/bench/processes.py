@@ -50,15 +50,23 @@ class Cost:
     peak_bytes: int
 
 
-def cost(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Cost:
-    """Runs a command to its end, its output thrown away; it has to end well."""
+#: Exit codes of a command that ends well, and of one that refuses its input.
+DONE, REFUSED = (0,), (1, 2, 3)
+
+
+def cost(
+    command: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    exit_codes: Sequence[int] = DONE,
+) -> Cost:
+    """Runs a command to its end, its output thrown away; it has to end with one of these codes."""
     with tempfile.NamedTemporaryFile() as told:
         starter = [sys.executable, "-S", "-c", _STARTER, told.name, *command]
         done = subprocess.run(
             starter, env=os.environ | (environment or {}), stdout=subprocess.PIPE, check=True
         )
         exit_code, *figures = json.loads(done.stdout)
-        if exit_code:
+        if exit_code not in exit_codes:
             raise RuntimeError(f"{command} ended with {exit_code}: {told.read()!r}")
     return Cost(*figures)
 
