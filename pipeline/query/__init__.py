@@ -1,10 +1,9 @@
 """A DuckDB connection over a lake: a view for every table and fact, questions, checks and prices."""
 
-from pipeline.query.connection import DEFAULT_LAKE, Connection, Outdated, connect, statements
+from pipeline.query.connection import Connection, Outdated, connect, statements
 from pipeline.query.question_files import Parameter, Question, QuestionError, question, questions
 
 __all__ = [
-    "DEFAULT_LAKE",
     "Connection",
     "Outdated",
     "Parameter",

@@ -7,7 +7,6 @@ may grow under it without an answer changing halfway.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +17,11 @@ import pyarrow as pa
 from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 from pipeline import schema
+from pipeline.config import DEFAULT_LAKE
 from pipeline.lake import FACTS_FROM, Lake, LakeError, View
 from pipeline.query import damage, history, missing_facts
 from pipeline.query import prices as price_files
+from pipeline.query.parsed import parsed
 from pipeline.query.question_files import Parameter as Parameter
 from pipeline.query.question_files import Question as Question
 from pipeline.query.question_files import QuestionError as QuestionError
@@ -31,16 +32,13 @@ from pipeline.query.sql_files import (
     file_list,
     quoted,
     rows_of,
-    split,
-    sql_directory,
     table_of,
+    views,
 )
 from pipeline.schema import Table
 
 if TYPE_CHECKING:
     import polars as pl
-
-DEFAULT_LAKE = "data/lake"
 
 
 class Outdated(LakeError):
@@ -122,7 +120,8 @@ class Connection:
     def _name(self, query: str) -> tuple[str, ...]:
         """Makes what a query names; returns the facts among it."""
         facts = history.mentioned(query)
-        if "missing_files" in query and not self._has_missing_files:
+        named = parsed(query).names
+        if "missing_files" in named and not self._has_missing_files:
             files = self.lake.missing_files(self.view)
             self._duckdb.execute(missing_facts.files_table(files))
             self._has_missing_files = True
@@ -130,7 +129,7 @@ class Connection:
             self._name_all()
         else:
             self._make(facts)
-            if not self._has_fleet and damage.FLEET & set(re.findall(r"\w+", query.lower())):
+            if not self._has_fleet and damage.FLEET & named:
                 self._make_fleet()
         return facts
 
@@ -244,7 +243,7 @@ class Connection:
         try:
             return self._table(query, parameters, may_lack)
         except _HistoryChanged:
-            if not _is_repeatable(query):
+            if not parsed(query).is_repeatable:
                 raise
         self.refresh()
         return self._table(query, parameters, may_lack)
@@ -314,12 +313,6 @@ class Connection:
         return self.table(asked.sql, values)
 
 
-def _is_repeatable(query: str) -> bool:
-    """Whether it only reads: asked twice it does nothing twice."""
-    kinds = {statement.type for statement in duckdb.extract_statements(query)}
-    return kinds <= {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
-
-
 def statements(view: View) -> Iterator[str]:
     """The SQL that makes every view over these files: what ``init-sql`` prints."""
     yield from _tables(view)
@@ -377,10 +370,9 @@ def _fleet(view: View) -> Iterator[str]:
 
 def _views(*, fleet: bool) -> Iterator[str]:
     """The statements of ``sql/views`` that need no history: of the fleet, or the others."""
-    for path in sorted((sql_directory() / "views").glob("*.sql")):
-        name = path.stem.partition("_")[2]
-        if name not in history.VIEWS and (name in damage.FLEET) == fleet:
-            yield from split(path.read_text("utf-8"))
+    for name, made in views(over_facts=False).items():
+        if (name in damage.FLEET) == fleet:
+            yield from made
 
 
 def _history(view: View) -> history.History:

@@ -8,7 +8,7 @@ import duckdb
 
 from pipeline import schema
 from pipeline.lake import FACTS_FROM, Lake, LakeError, View
-from pipeline.query.sql_files import tables_named
+from pipeline.query.parsed import parsed
 
 #: What ``sql/views`` makes of the last complete listings.
 FLEET = frozenset({"nodes_as_of", "nodes_at", "nodes_latest"})
@@ -24,10 +24,9 @@ _USER_ERRORS = (
 
 def names_read(query: str, facts: Collection[str]) -> set[str]:
     """The tables and facts whose files a query needs: those it names, and the ledger beside them."""
-    words = tables_named(query)
-    if words & FLEET:
-        words |= {"nodes", "pools"}
-    names = {*facts, *(table for table in schema.TABLES if table in words)}
+    read = parsed(query)
+    named = read.names | ({"nodes", "pools"} if read.names & FLEET else set())
+    names = {*facts, *(name for name in schema.TABLES if read.may_read_all or name in named)}
     return names | {"snapshots"} | ({"manifests"} if facts else set()) if names else names
 
 

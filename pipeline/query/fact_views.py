@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
+from itertools import chain
 
-from pipeline.query.sql_files import split, sql_directory
+from pipeline.query.parsed import parsed
+from pipeline.query.sql_files import body, sql_directory, views
 from pipeline.schema import facts
 from pipeline.schema.facts import Fact
 
@@ -34,10 +36,7 @@ def texts() -> dict[str, tuple[str, ...]]:
         if not fact.is_daily and not fact.is_island:
             found[f"merged_{fact.name}"] = (_view(f"merged_{fact.name}", merged(fact)),)
             found[fact.name] = (_view(fact.name, f"from merged_{fact.name} select *"),)
-    for path in sorted((sql_directory() / "views").glob("*.sql")):
-        name, text = path.stem.partition("_")[2], path.read_text("utf-8")
-        if name in facts.FACTS or re.search(_OVER_FACTS, re.sub(r"--.*", "", text)):
-            found[name] = tuple(split(text))
+    found |= views(over_facts=True)
     for name in _TWINS:
         found[f"interrupted_{name}"] = (_view(f"interrupted_{name}", _INTERRUPTED.format(name)),)
         for each in (f"merged_{name}", name):
@@ -52,8 +51,6 @@ def _view(name: str, query: str) -> str:
     return f"create or replace view {name} as {query}"
 
 
-#: What the views over facts name.
-_OVER_FACTS = rf"\b(?:{'|'.join(facts.FACTS)}|(?:daily|whole)_\w+|interrupted_nodes|record_days)\b"
 #: The nodes that some day could not follow, as ``sql/views`` has them.
 INTERRUPTED = """
 select distinct account, pool_id, node_id, allocation_time
@@ -82,8 +79,8 @@ def _twin(name: re.Match[str]) -> str:
 @cache
 def _reads(view: str) -> tuple[str, ...]:
     """The views over facts that a view reads itself, in no order."""
-    text = " ".join(re.sub(r"--.*", "", part) for part in texts()[view])
-    return tuple(sorted({*re.findall(r"\w+", text)} & texts().keys() - {view}))
+    names = (parsed(body(statement)).names for statement in texts()[view])
+    return tuple(sorted({*chain.from_iterable(names)} & texts().keys() - {view}))
 
 
 def closure(wanted: Iterable[str]) -> tuple[str, ...]:
@@ -102,24 +99,21 @@ def closure(wanted: Iterable[str]) -> tuple[str, ...]:
 
 
 def mentioned(query: str) -> tuple[str, ...]:
-    """The views over facts that a query may read; all where it asks what views there are."""
-    words = set(re.findall(r"\w+", query.lower()))
-    if words & _CATALOGUE:
+    """The views over facts that a query reads; all where it asks what views there are."""
+    read = parsed(query)
+    if read.may_read_all or read.names & _DAYS:
         return tuple(texts())
-    return tuple(name for name in texts() if name in words)
+    return tuple(name for name in texts() if name in read.names)
 
 
 def read_by(query: str) -> tuple[str, ...]:
-    """The facts whose files a query may read: those it names, and those that their views read."""
+    """The facts whose files a query reads: those it names, and those that their views read."""
     read = {*closure(mentioned(query))}
     return tuple(name for name in FACTS if f"daily_{name}" in read)
 
 
-#: Words of queries about the views themselves.
-_CATALOGUE = frozenset(
-    "duckdb_views duckdb_columns duckdb_tables information_schema sqlite_master show describe "
-    "summarize pragma history_days record_days wanted_days".split()
-)
+#: What the views over facts are made with.
+_DAYS = {"history_days", "record_days", "wanted_days"}
 
 
 def merged(fact: Fact) -> str:

@@ -6,7 +6,6 @@ by the same SQL, so an answer does not depend on what has been compacted.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -22,20 +21,25 @@ from pipeline.query.fact_views import VIEWS as VIEWS
 from pipeline.query.fact_views import closure as closure
 from pipeline.query.fact_views import mentioned as mentioned
 from pipeline.query.fact_views import read_by as read_by
-from pipeline.query.sql_files import duckdb_type, file_list, quoted, rows_of
+from pipeline.query.parsed import parsed
+from pipeline.query.sql_files import body, duckdb_type, file_list, quoted, rows_of
 from pipeline.schema import facts
 from pipeline.schema.facts import Fact
 
 #: What the facts are made from first: which listings, and which nodes in them are which.
 _SETTLED = ("events", "listings", "unallocated", "allocations")
+#: Beginnings of the names of views that put several days together.
+_TOGETHER = ("interrupted_", "whole_", "undated_", "uncounted_")
 
 
 @cache
 def _needs(step: str) -> tuple[str, ...]:
     """The steps and facts this one is made from, each after what it needs itself."""
     found: dict[str, None] = {}
-    for name in dict.fromkeys(re.findall(r"\bmade_(\w+)", source(step))):
-        found.update(dict.fromkeys((*_needs(name), name)))
+    for name in sorted(parsed(source(step)).names):
+        if name.startswith("made_"):
+            needed = name.removeprefix("made_")
+            found.update(dict.fromkeys((*_needs(needed), needed)))
     return tuple(found)
 
 
@@ -135,7 +139,7 @@ class History:
         if kind == "daily" and fact_name in facts.FACTS:
             yield f"create or replace view {name} as {self._daily(facts.FACTS[fact_name])}"
             return
-        if self.is_uninterrupted and re.match(r"interrupted_|whole_|undated_|uncounted_", name):
+        if self.is_uninterrupted and name.startswith(_TOGETHER):
             yield from _emptied(name)
             return
         yield from texts()[name]
@@ -168,8 +172,7 @@ class History:
 
 def _emptied(view: str) -> Iterator[str]:
     """Makes a view that has no rows: what it would be made of is not planned by each query again."""
-    made = re.search(r"create or replace view \w+ as\s(.*)", texts()[view][0], re.DOTALL)
-    query = made[1] if made else INTERRUPTED
+    query = body(texts()[view][0]).rstrip(";")
     rows = f"select * from ({query}) as nothing where false"  # noqa: S608
     yield f"create or replace table no_{view} as {rows}"
     yield f"create or replace view {view} as select * from no_{view}"  # noqa: S608

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -26,6 +27,38 @@ def split(text: str) -> Iterator[str]:
     for before, last in itertools.zip_longest(parts[::2], parts[1::2], fillvalue=""):
         if re.sub(r"--.*", "", before + last).strip():
             yield (before + last).strip()
+
+
+@cache
+def views(*, over_facts: bool) -> dict[str, tuple[str, ...]]:
+    """The statements of the files of ``sql/views`` by name: of those over facts, or of the others.
+
+    A file's number orders it: it reads files of smaller ones. From 30 on they are over facts.
+    """
+    found = {}
+    for path in sorted((sql_directory() / "views").glob("*.sql")):
+        number, _, name = path.stem.partition("_")
+        if (int(number) >= 30) == over_facts:
+            found[name] = tuple(split(path.read_text("utf-8")))
+    return found
+
+
+def body(statement: str) -> str:
+    """The query of a statement of ours that makes a view or a table macro.
+
+    Raises:
+        ValueError: it is none.
+    """
+    made = _MADE.fullmatch(statement)
+    if made is None:
+        raise ValueError(f"this makes no view: {statement[:60]}")
+    return made[1]
+
+
+_MADE = re.compile(
+    r"(?:\s*--[^\n]*\n)*create or replace (?:view \w+ as|macro \w+\([\w, ]*\) as table)\s(.*)",
+    re.DOTALL,
+)
 
 
 def quoted(text: str) -> str:
@@ -105,21 +138,6 @@ def duckdb_type(kind: pa.DataType) -> str:
         schema.FLAG: "boolean",
         schema.TEXT: "varchar",
     }[kind]
-
-
-#: What follows from, to the next clause; and in it what stands where a table does.
-_FROM = re.compile(
-    r"\b((?:from|join|summarize)\b.*?)"
-    r"(?=\b(?:from|select|where|group|order|limit|union)\b|;|\Z)",
-    re.DOTALL,
-)
-_TABLE = re.compile(r"""(?:\b(?:from|join|summarize)\b|,)[\s("]*(?:\w+"?\."?)*(\w+)""")
-
-
-def tables_named(query: str) -> set[str]:
-    """The words of a query that stand where tables do, in lower case; some of them may be columns."""
-    clauses = _FROM.findall(re.sub(r"--.*", "", query.lower()))
-    return set(_TABLE.findall(" ; ".join(clauses)))
 
 
 def read_as(connection: duckdb.DuckDBPyConnection, value: object, kind: str) -> object:

@@ -129,8 +129,13 @@ def test_history_that_keeps_changing_asks_for_a_refresh(
             connection.table("from node_states")
         with pytest.raises(query.Outdated):
             connection.table("create table mine as from node_states")
+        before = len(connection.duckdb.execute("from mine").fetchall())
+        assert before > 0
+        adding = "insert into mine from node_states limit 1 returning *"
+        with pytest.raises(query.Outdated):
+            connection.table(f"with added as ({adding}) from added")
         monkeypatch.undo()
-        assert connection.table("from mine").num_rows > 0
+        assert connection.table("from mine").num_rows == before + 1
 
 
 def test_a_fact_that_is_added_later_is_made_for_days_that_were_current(
@@ -330,7 +335,7 @@ def test_a_day_that_depends_on_an_expired_one_is_never_answered_from_rows(lake: 
         ("from snapshots as s\njoin nodes on true", True),
         ("from snapshots s, main.nodes n where true", True),
         ('select count(*) from "nodes"', True),
-        ("select count(*) from (nodes)", True),
+        ("select count(*) from (from nodes)", True),
         ("select (select count(*) from nodes), account from pools", True),
         ("summarize nodes", True),
         ("select date, nodes from pool_hours", False),
