@@ -20,14 +20,9 @@ from pipeline import query
 from pipeline.cli import run
 from pipeline.lake import Lake, LakeError, Locked
 from pipeline.maintain import compaction
-from pipeline.storage import Changed, Storage, open_storage, put
+from pipeline.storage import Changed, Storage, blob, open_storage, put, rest
 from tests.azurite import KEY, Azurite, azurite
 from tests.days import ACCOUNT, LATER, NOON, expected, seen, store, store_days
-
-pytest.importorskip("obstore", reason="needs pip install 'nodelake[azure]'")
-pytest.importorskip("fsspec", reason="needs pip install 'nodelake[azure]'")
-
-from pipeline.storage import blob, rest
 
 _numbers = itertools.count()
 

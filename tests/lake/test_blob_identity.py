@@ -20,8 +20,6 @@ from pipeline.lake import Lake, LakeError
 from tests.azurite import ACCOUNT, azurite
 from tests.days import expected, seen, store_days
 
-pytest.importorskip("obstore", reason="needs pip install 'nodelake[azure]'")
-
 SCOPE = "https://storage.azure.com"
 
 

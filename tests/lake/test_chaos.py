@@ -127,8 +127,6 @@ def test_a_long_time_of_chaos(tmp_path: Path) -> None:
 
 def test_chaos_on_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same, shorter, against Azurite; only the compaction is spared."""
-    pytest.importorskip("obstore", reason="needs pip install 'nodelake[azure]'")
-    pytest.importorskip("fsspec", reason="needs pip install 'nodelake[azure]'")
     with azurite(tmp_path / "azurite") as server:
         server.make_container("chaos")
         for key, value in server.settings.items():
