@@ -257,7 +257,7 @@ class Connection:
         named = damage.names_read(query, history.read_by(query))
         missing = [*self.lake.missing(self.view, named - self._whole)]
         self._whole |= named if not missing else set()
-        if self._name(query) and (around := self._history.days_read(self._duckdb)):
+        if self._name(query) and (around := self._history.days_read):
             found = self.lake.missing(self.view, {*FACTS_FROM} - self._whole)
             missing += [file for file in found if any(f"date={day}/" in file for day in around)]
         damage.refuse(missing)
@@ -287,9 +287,11 @@ class Connection:
     def scan(self, name: str) -> pl.LazyFrame:
         """The rows of a table, a fact or a view as a polars ``LazyFrame``.
 
-        Polars reads the committed files of tables itself, on disk and on Blob; it skips days, row groups
-        and columns that a query of the frame does not need. Facts come from DuckDB, which gets
-        its columns and predicates. Collect it before ``refresh()`` and ``close()``.
+        Polars reads the committed files of tables itself, on disk and on Blob; facts come from
+        DuckDB, which gets its columns and predicates. A predicate on ``date`` leaves out the files of
+        other days: of tables, and of a fact's rows by day (``daily_node_states``). ``node_states`` and
+        other facts whose rows span days merge the files of all days. Collect it before ``refresh()``
+        and ``close()``.
 
         Raises:
             LakeError: there is no such table, fact or view; or a file is missing that the ledger has

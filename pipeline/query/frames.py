@@ -1,7 +1,6 @@
 """Tables and facts as polars frames, lazily: polars reads the files of tables, DuckDB makes facts.
 
-A fact comes from DuckDB, by the views of ``sql/views``: from history for the days it covers, from rows
-for the others, with polars' predicates and columns pushed down.
+A fact comes from DuckDB, by the views of ``sql/views``, with polars' predicates and columns pushed down.
 """
 
 from __future__ import annotations
@@ -34,17 +33,28 @@ class Source(Protocol):
         """Raises LakeError where a file that the query needs is missing."""
 
 
+#: A fact's rows as each day recorded them, with ``date``: a predicate on it chooses files.
+DAILY = tuple(f"daily_{name}" for name in facts.FACTS)
 #: Everything that can be scanned.
-NAMES = (*schema.TABLES, *facts.FACTS, "nodes_latest", "pool_usage_snapshots", "prices")
+NAMES = (
+    *schema.TABLES,
+    *facts.FACTS,
+    *DAILY,
+    "nodes_latest",
+    "pool_usage_snapshots",
+    "prices",
+)
 _DATE = {"date": pl.Date()}
 
 
 def scan(connection: Source, name: str) -> pl.LazyFrame:
     """The rows of a table, a fact or a view: those that ``connection.sql(f"from {name}")`` answers.
 
-    A predicate on ``date`` chooses files, one on another column chooses row groups, and only the
-    columns that are used are read. It answers from the lake as the connection saw it now: collect it
-    before ``refresh()`` and ``close()``.
+    Of a table, and of a fact's days (``daily_node_states``), a predicate on ``date`` chooses files,
+    one on another column chooses row groups, and only the columns that are used are read. A fact
+    whose rows span days (``node_states``) merges all days: it reads every history file of the fact,
+    whatever the predicate. Collect before ``refresh()`` and ``close()``: the answer is of the lake as
+    the connection saw it.
 
     Raises:
         LakeError: there is no such table, fact or view; or a file is missing that the ledger has rows

@@ -30,6 +30,8 @@ from pipeline.schema.facts import Fact
 _SETTLED = ("events", "listings", "unallocated", "allocations")
 #: Beginnings of the names of views that put several days together.
 _TOGETHER = ("interrupted_", "whole_", "undated_", "uncounted_")
+#: Tables of which facts need only the days of the listings that they are made from.
+NARROWED = ("nodes", "recent_tasks", "node_errors", "pool_errors")
 
 
 @cache
@@ -43,10 +45,21 @@ def _needs(step: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _made(fact: Fact) -> str:
+def _made(fact: Fact, days: frozenset[date] | None) -> str:
     """The named parts of a statement that make a fact from rows, the last one the fact's own."""
     steps = (*(step for step in _needs(fact.name) if step not in _SETTLED), fact.name)
-    return ",\n".join(f"made_{step} as (\n{source(step)}\n)" for step in steps)
+    parts = [f"made_{step} as (\n{source(step)}\n)" for step in steps]
+    return ",\n".join([*_narrowed(" ".join(parts), days), *parts])
+
+
+def _narrowed(text: str, days: frozenset[date] | None) -> Iterator[str]:
+    """Named parts that stand for tables that a text reads, with the rows of these days only."""
+    if days is not None:
+        listed = ", ".join(f"date '{day}'" for day in sorted(days)) or "null"
+        for table in NARROWED:
+            if re.search(rf"\b(from|join) {table}\b", text):
+                rows = f"select * from main.{table} where date in ({listed})"  # noqa: S608
+                yield f"{table} as not materialized ({rows})"
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,7 @@ class History:
         days: the account-days that those files hold.
         spans: when the listings that there are ended: see ``lake.View``.
         wanted: the account-days that are answered from rows, once that is known: see ``settled``.
+        read: the days of the listings that those are made from, once that is known.
         is_uninterrupted: no day lost sight of a node over its ends, so nothing is put together.
         standing: of the days, those whose history is final, because their rows have expired.
         older: the facts that an older version made for some of these days.
@@ -67,6 +81,7 @@ class History:
     days: tuple[tuple[str, date], ...]
     spans: tuple[ListingSpan, ...] = ()
     wanted: frozenset[tuple[str, date]] | None = None
+    read: frozenset[date] | None = None
     standing: tuple[tuple[str, date], ...] = ()
     is_uninterrupted: bool = False
     older: frozenset[str] = frozenset()
@@ -83,13 +98,25 @@ class History:
 
     def settled(self, connection: duckdb.DuckDBPyConnection) -> History:
         """Works out, in a connection, which days are answered from rows, for its views."""
-        statements = [*self.days_wanted()]
         if record.is_covered(self.spans, self.days):
-            statements = [*self._days_known(), *map(_empty, ("wanted_days", *_SETTLED))]
-        for statement in statements:
+            # no listing is read: history has every day of the record
+            known = self._days_known("select account, date from history_days")
+            for statement in (*known, *map(_empty, ("wanted_days", *_SETTLED))):
+                connection.execute(statement)
+            return replace(self, wanted=frozenset(), read=frozenset())
+        *earlier, _, allocations = self.days_wanted()
+        for statement in earlier:
             connection.execute(statement)
         wanted = connection.execute("select account, date from wanted_days").fetchall()
-        return replace(self, wanted=frozenset(wanted))
+        ids = connection.execute("select distinct snapshot_id from made_listings").fetchall()
+        read = frozenset(date_of(snapshot_id) for (snapshot_id,) in ids)
+        listed = ", ".join(_narrowed(source("unallocated"), read))
+        connection.execute(
+            f"create or replace table made_unallocated as with {listed} {source('unallocated')}"
+        )
+        few = connection.execute("select 1 from made_unallocated limit 1").fetchone()
+        connection.execute(allocations if few else _empty("allocations"))
+        return replace(self, wanted=frozenset(wanted), read=read)
 
     def checked(self, connection: duckdb.DuckDBPyConnection) -> History:
         """Looks whether any node was interrupted, in a connection that has the facts' days."""
@@ -98,14 +125,12 @@ class History:
         found = connection.execute(f"select 1 from ({INTERRUPTED}) limit 1").fetchone()  # noqa: S608
         return replace(self, is_uninterrupted=found is None)
 
-    def days_read(self, connection: duckdb.DuckDBPyConnection) -> set[date]:
+    @property
+    def days_read(self) -> frozenset[date]:
         """The days whose files facts are made from, once it is settled which days are wanted."""
-        if not self.wanted:
-            return set()
-        ids = connection.execute("select distinct snapshot_id from made_listings").fetchall()
         # of a file of pools that is missing no listing is known
-        around = {day + timedelta(step) for _, day in self.wanted for step in (-1, 0, 1)}
-        return around | {date_of(snapshot_id) for (snapshot_id,) in ids}
+        around = {day + timedelta(step) for _, day in self.wanted or () for step in (-1, 0, 1)}
+        return frozenset(around) | (self.read or frozenset())
 
     def days_wanted(self) -> Iterator[str]:
         """Works out which days are answered from rows, and from which listings of them."""
@@ -125,13 +150,13 @@ class History:
         )
         return f"select account, date from ({record.WANTED_DAYS}) as days where not ({listed})"  # noqa: S608
 
-    def _days_known(self) -> Iterator[str]:
+    def _days_known(self, record_days: str = record.RECORD_DAYS) -> Iterator[str]:
         days = [f"('{quoted(account)}', date '{day}')" for account, day in self.days]
         listed = f"(values {', '.join(days)})" if days else "(select null, null where false)"
         columns = "cast(account as varchar) as account, cast(date as date) as date"
         listed += " as days (account, date)"
         yield f"create or replace view history_days as select {columns} from {listed}"  # noqa: S608
-        yield f"create or replace view record_days as {record.RECORD_DAYS}"
+        yield f"create or replace table record_days as {record_days}"
 
     def _unit(self, name: str) -> Iterator[str]:
         """Makes one view, and comments on it where it is a fact's."""
@@ -151,7 +176,7 @@ class History:
 
     def _daily(self, fact: Fact) -> str:
         """A fact's rows by day: from history where that is current, the others from rows."""
-        made = f"with {_made(fact)}\nselect date, {typed(fact)} from made_{fact.name}"
+        made = f"with {_made(fact, self.read)}\nselect date, {typed(fact)} from made_{fact.name}"
         files = self.files.get(fact.name, ())
         if self.wanted:
             files = tuple(file for file in files if record.account_day_of(file) not in self.wanted)

@@ -22,7 +22,7 @@ from pipeline.extract import BatchClient
 from pipeline.lake import Lake
 from pipeline.maintain import build_facts
 from pipeline.query import Connection, connect
-from pipeline.query.frames import NAMES
+from pipeline.query.frames import DAILY, NAMES
 from pipeline.storage import LakeError
 from tests import days
 from tests.azurite import azurite
@@ -125,51 +125,98 @@ def _month(lake: Lake) -> None:
     maintain.compact(lake, clock=lambda: after, grace=timedelta(), history=build_facts)
 
 
-def test_one_day_of_thirty_reads_the_files_of_that_day_alone(tmp_path: Path) -> None:
-    """The others are garbage once the lake was opened: reading one of them is an error.
+@pytest.fixture(scope="module")
+def month(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake of thirty days, compacted."""
+    folder = tmp_path_factory.mktemp("month") / "lake"
+    _month(Lake(folder))
+    return folder
 
-    DuckDB, from which facts come, takes the columns from the first file.
+
+DAY = (days.NOON + timedelta(days=11)).date()
+#: What has files by day: tables that this lake has rows of, the facts' days, and facts that add up.
+BY_DAY = ("nodes", "pools", "recent_tasks", "snapshots", *DAILY, "node_hours", "task_outcomes")
+
+
+@pytest.mark.parametrize("name", BY_DAY)
+def test_one_day_of_thirty_reads_two_files_at_most(name: str, month: Path) -> None:
+    """Every file of every other day is garbage once the frame is made: reading one is an error.
+
+    DuckDB, from which facts come, takes the columns from the first file of a fact.
     """
-    _month(Lake(tmp_path / "lake"))
-    day = (days.NOON + timedelta(days=11)).date()
-    for name, opened in (("nodes", ()), ("node_hours", ("2026-11-18",))):
-        with connect(tmp_path / "lake") as lake:
-            frame = lake.scan(name)
-            files = [*(tmp_path / "lake").rglob(f"{name}/date=*/*.parquet")]
-            kept = {file: file.read_bytes() for file in files}
-            read = {f"date={date}" for date in (day, *opened)}
-            spoiled = [file for file in files if file.parent.name not in read]
-            assert (30, 30 - len(read)) == (len(files), len(spoiled))
-            for file in spoiled:
-                file.write_bytes(b"PAR1 of another world")
-            found = frame.filter(pl.col("date") == day).collect()
-            assert found.height > 0
-            assert {day} == set(found["date"])
+    with connect(month) as lake:
+        expected = lake.sql(f"from {name} where date = date '{DAY}'").pl()
+        frame = lake.scan(name)
+        first = min(month.rglob(f"history/{name.removeprefix('daily_')}/*/*.parquet"), default=None)
+        others = [
+            file
+            for file in month.rglob("*.parquet")
+            if file.parent.name != f"date={DAY}" and file != first
+        ]
+        assert len(others) > 29 * 15
+        kept = {file: file.read_bytes() for file in others}
+        for file in others:
+            file.write_bytes(b"PAR1 of another world")
+        try:
+            found = frame.filter(pl.col("date") == DAY).collect()
             with pytest.raises((pl.exceptions.ComputeError, duckdb.Error)):
                 frame.collect()
+        finally:
             for file, data in kept.items():
                 file.write_bytes(data)
+    assert_frame_equal(_sorted(expected), _sorted(found))
+    if name in ("nodes", "node_hours", "daily_node_states", "daily_node_incarnations"):
+        assert found.height > 0
+
+
+def test_a_day_without_history_is_made_from_the_files_around_it_alone(tmp_path: Path) -> None:
+    """Of a record that history covers but for its last day, no node row of an older day is read."""
+    lake = Lake(tmp_path / "lake")
+    _month(lake)
+    last = days.NOON + timedelta(days=30)
+    for hour in range(3):
+        days.store(lake, last + timedelta(hours=hour), is_listed=True)
+    with connect(lake) as connection:
+        expected = connection.sql("from daily_node_states").pl()
+        for file in (tmp_path / "lake" / "compacted" / "nodes").rglob("*.parquet"):
+            # DuckDB takes the columns from the first file of all
+            if f"date={days.DAY}" < file.parent.name < f"date={(last - timedelta(days=6)).date()}":
+                file.write_bytes(b"PAR1 of another world")
+        assert_frame_equal(
+            _sorted(expected), _sorted(connection.scan("daily_node_states").collect())
+        )
+        assert last.date() in set(expected["date"])
 
 
 def test_one_day_of_thirty_asks_blob_for_that_day_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, month: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other days' blobs are deleted once the lake was opened."""
+    """The other days' blobs but the first are deleted once the lake was opened."""
     with azurite(tmp_path / "azurite") as served:
         for name, value in served.settings.items():
             monkeypatch.setenv(name, value)
         served.make_container("lake")
         lake = Lake("az://lake/month")
-        _month(lake)
-        day = (days.NOON + timedelta(days=11)).date()
+        for file in month.rglob("*.*"):
+            if file.suffix in (".parquet", ".json"):
+                path = lake.storage.path(str(file.relative_to(month)))  # type: ignore[attr-defined]
+                obstore.put(lake.storage.store, path, file.read_bytes())  # type: ignore[attr-defined]
         with connect(lake) as connection:
-            frame = connection.scan("nodes")
-            for entry in [*lake.storage.list("compacted/nodes")]:
-                if f"date={day}" not in entry.key:
-                    lake.storage.delete(entry)
-            assert frame.filter(pl.col("date") == day).select(pl.len()).collect().item() == 4
-            with pytest.raises(OSError, match="nodes"):
-                frame.collect()
+            for name, zone in (
+                ("nodes", "compacted/nodes"),
+                ("daily_node_states", "history/node_states"),
+            ):
+                expected = connection.sql(f"from {name} where date = date '{DAY}'").pl()
+                frame = connection.scan(name)
+                _, *others = sorted(lake.storage.list(zone), key=lambda entry: entry.key)
+                for entry in others:
+                    if f"date={DAY}" not in entry.key:
+                        lake.storage.delete(entry)
+                found = frame.filter(pl.col("date") == DAY).collect()
+                assert found.height > 0
+                assert_frame_equal(_sorted(expected), _sorted(found))
+                with pytest.raises((OSError, duckdb.Error), match=r"nodes|node_states"):
+                    frame.collect()
 
 
 def test_row_groups_that_cannot_match_are_not_read(tmp_path: Path) -> None:
