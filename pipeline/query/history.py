@@ -49,15 +49,16 @@ def _made(fact: Fact, days: frozenset[date] | None) -> str:
     """The named parts of a statement that make a fact from rows, the last one the fact's own."""
     steps = (*(step for step in _needs(fact.name) if step not in _SETTLED), fact.name)
     parts = [f"made_{step} as (\n{source(step)}\n)" for step in steps]
-    return ",\n".join([*_narrowed(" ".join(parts), days), *parts])
+    return ",\n".join([*_narrowed(steps, days), *parts])
 
 
-def _narrowed(text: str, days: frozenset[date] | None) -> Iterator[str]:
-    """Named parts that stand for tables that a text reads, with the rows of these days only."""
+def _narrowed(steps: Iterable[str], days: frozenset[date] | None) -> Iterator[str]:
+    """Named parts that stand for tables that steps read, with the rows of these days only."""
     if days is not None:
+        named = {name for step in steps for name in parsed(source(step)).names}
         listed = ", ".join(f"date '{day}'" for day in sorted(days)) or "null"
         for table in NARROWED:
-            if re.search(rf"\b(from|join) {table}\b", text):
+            if table in named:
                 rows = f"select * from main.{table} where date in ({listed})"  # noqa: S608
                 yield f"{table} as not materialized ({rows})"
 
@@ -110,7 +111,7 @@ class History:
         wanted = connection.execute("select account, date from wanted_days").fetchall()
         ids = connection.execute("select distinct snapshot_id from made_listings").fetchall()
         read = frozenset(date_of(snapshot_id) for (snapshot_id,) in ids)
-        listed = ", ".join(_narrowed(source("unallocated"), read))
+        listed = ", ".join(_narrowed(["unallocated"], read))
         connection.execute(
             f"create or replace table made_unallocated as with {listed} {source('unallocated')}"
         )

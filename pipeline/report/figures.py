@@ -21,6 +21,7 @@ from pipeline.report.text import (
     percent,
     plain,
     short,
+    short_id,
     short_number,
     stretch,
 )
@@ -32,11 +33,17 @@ Weight = Literal["good", "warn", "bad", "plain"]
 
 @dataclass(frozen=True)
 class Line:
-    """A sentence, how much it matters, and the anchor of the table behind it."""
+    """A sentence, how much it matters, the anchor of the table behind it, and a node that it names."""
 
     text: str
     weight: Weight = "plain"
     anchor: str | None = None
+    node_id: str | None = None
+
+    @property
+    def pieces(self) -> tuple[str, str, str]:
+        """The text before the node's id, the id as the text has it, and the text after it."""
+        return self.text.partition(short_id(self.node_id)) if self.node_id else (self.text, "", "")
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,7 @@ def render(
         made=moment(made or datetime.now(UTC)),
         tiles=figures.tiles(found, prices),
         standing_out=standing_out(found),
+        anchor=explorer.anchor,
         watched=figures.watched(found),
         legend=_legend(found),
         parts=parts.parts(found, prices, parameters),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 from pipeline.report.figures import Line
 from pipeline.report.findings import Findings, Row
 from pipeline.report.losses import causes
-from pipeline.report.text import count, cut, duration, listed, percent, plain, short
-
-_ID = 24
+from pipeline.report.text import count, duration, listed, percent, plain, short, short_id
 
 
 def standing_out(found: Findings) -> list[Line]:
@@ -21,9 +20,7 @@ def standing_out(found: Findings) -> list[Line]:
         answer = found.answers.get(question)
         if answer is not None and answer.height:
             anchor = f"q-{question}"
-            lines += [
-                Line(line.text, line.weight, anchor) for line in sentences(found, answer.to_dicts())
-            ]
+            lines += [replace(line, anchor=anchor) for line in sentences(found, answer.to_dicts())]
     return sorted(lines, key=lambda line: ("bad", "warn", "plain", "good").index(line.weight))
 
 
@@ -33,10 +30,6 @@ def _where(found: Findings, rows: list[Row]) -> str:
     if len(pools) == 1:
         return next(iter(pools))
     return listed(f"{pool} ({times})" for pool, times in pools.most_common())
-
-
-def _node(row: Row) -> str:
-    return cut(plain(str(row["node_id"])), _ID)
 
 
 def _exit(row: Row) -> str:
@@ -50,10 +43,11 @@ def _black_holes(found: Findings, rows: list[Row]) -> Iterator[Line]:
     mix = f"all {_exit(worst)}" if alike == of else f"mostly {_exit(worst)}: {alike:,} of {of:,}"
     yield Line(
         f"{count(len(rows), 'black hole')} in {_where(found, rows)}: nodes that swallow tasks. "
-        f"{_node(worst)} failed {count(of, 'short run')} of "
+        f"{short_id(worst['node_id'])} failed {count(of, 'short run')} of "
         f"{worst['ended_runs']:,} ({mix}), where other nodes fail "
         f"{percent(worst['others_rate'] or 0, 1)}.",
         "bad",
+        node_id=worst["node_id"],
     )
 
 
@@ -61,9 +55,10 @@ def _flapping(found: Findings, rows: list[Row]) -> Iterator[Line]:
     worst = max(rows, key=lambda row: row["entries"])
     yield Line(
         f"{count(len(rows), 'flapping node')} in {_where(found, rows)}: in and out of trouble. "
-        f"{_node(worst)} fell into it {count(worst['entries'], 'time')}, "
+        f"{short_id(worst['node_id'])} fell into it {count(worst['entries'], 'time')}, "
         f"{worst['trouble_hours']:,.0f} h in all.",
         "bad",
+        node_id=worst["node_id"],
     )
 
 
@@ -73,9 +68,10 @@ def _stuck(found: Findings, rows: list[Row]) -> Iterator[Line]:
     nodes = {(row["account"], row["pool_id"], row["node_id"]) for row in now or rows}
     yield Line(
         f"{count(len(nodes), 'node')} {'still' if now else 'for a while'} stuck in a state that "
-        f"should pass, in {_where(found, now or rows)}. {_node(worst)} was "
+        f"should pass, in {_where(found, now or rows)}. {short_id(worst['node_id'])} was "
         f"{plain(str(worst['state']))} for {worst['certain_minutes'] / 60:,.1f} h.",
         "bad" if now else "warn",
+        node_id=worst["node_id"],
     )
 
 
@@ -138,8 +134,9 @@ def _idle(found: Findings, rows: list[Row]) -> Iterator[Line]:
         worst = max(long, key=lambda row: row["idle_hours"])
         yield Line(
             f"{count(len(long), 'stretch', 'stretches')} of 6 idle hours and more, in "
-            f"{_where(found, long)}. {_node(worst)} idled {worst['idle_hours']:,.1f} h.",
+            f"{_where(found, long)}. {short_id(worst['node_id'])} idled {worst['idle_hours']:,.1f} h.",
             "warn",
+            node_id=worst["node_id"],
         )
 
 

@@ -32,6 +32,11 @@ def cut(text: str, width: int) -> str:
     return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
 
 
+def short_id(node_id: object) -> str:
+    """A node's id as a sentence has it: printable, its middle left out."""
+    return cut(plain(str(node_id)), 24)
+
+
 def moment(at: datetime) -> str:
     """``21 Nov 2026 13:05``, UTC."""
     return f"{at.astimezone(UTC):%-d %b %Y %H:%M}"

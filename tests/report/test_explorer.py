@@ -154,6 +154,31 @@ def test_an_address_opens_its_node(
             assert [] == seen.said
 
 
+def test_a_node_that_stands_out_is_a_click_away(browser: Browser, tmp_path: Path) -> None:
+    """Its id in the sentence leads to its panel; without script, to its row."""
+    found = crowd(12, NODES)
+    node = found.nodes.row(3, named=True)
+    row = {name: node[name] for name in NODE} | {"entries": 9, "trouble_hours": 3.5}
+    found.answers["flapping_nodes"] = pl.DataFrame([row])
+    file = tmp_path / "page.html"
+    file.write_text(render(found), "utf-8")
+    for has_script in (True, False):
+        with opened(browser, file, java_script_enabled=has_script) as seen:
+            link = seen.page.locator(".out a.node")
+            start, _, end = link.inner_text().partition("…")
+            assert node["node_id"].startswith(start)
+            assert node["node_id"].endswith(end)
+            assert min(len(start), len(end)) > 5
+            assert "in and out of trouble. tvmps_" in seen.page.locator(".out").first.inner_text()
+            link.click()
+            if has_script:
+                assert seen.page.locator("#panel h3").inner_text() == node["node_id"]
+            else:
+                shown = seen.page.locator("#every-node tbody tr:target")
+                assert node["node_id"] in shown.inner_text()
+                assert shown.is_visible()
+
+
 def test_nodes_are_walked_through_by_keyboard(page: Page, known: dict[str, Any]) -> None:
     """Arrows choose and open, Enter goes into the panel, Escape comes back; Home and End too."""
     lines = page.get_by_role("listbox")

@@ -8,8 +8,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pypdfium2
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from tests.report.browser import needs_chromium, opened
 from tests.report_lake import EVIL
@@ -149,10 +150,46 @@ _CONTRASTS = """() => {
 def test_it_prints(browser: Browser, file: Path) -> None:
     """On paper it is light whatever the screen is, a few pages, with its pictures."""
     with opened(browser, file, color_scheme="dark") as seen:
-        paper = seen.page.pdf(prefer_css_page_size=True)
-        pages = len(re.findall(rb"/Type\s*/Page\b", paper))
-        assert paper.startswith(b"%PDF-")
-        assert 2 <= pages <= 8
+        printed = _printed(seen.page)
+        assert 2 <= len(printed) <= 8
         seen.page.emulate_media(media="print", color_scheme="dark")
         assert seen.does("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert seen.page.locator(".wide").first.is_visible()
+
+
+def test_paper_has_what_can_be_read_and_nothing_to_press(browser: Browser, file: Path) -> None:
+    """Every tile, sentence and picture, the tables that are open; no control, no word about one."""
+    with opened(browser, file) as seen:
+        tiles = seen.page.locator(".tile > p").all_inner_texts()
+        sentences = seen.page.locator(".out li").all_inner_texts()
+        headings = seen.page.locator(".part:not(#look):not(#answers) > h2").all_text_contents()
+        titles = seen.page.locator("figcaption").all_text_contents()
+        controls = seen.page.locator("#look label, #look button, #look .note").all_text_contents()
+        table = seen.page.locator("#q-coverage")
+        table.locator("summary").click()
+        rows = table.locator("tbody td").all_inner_texts()
+        printed = _printed(seen.page)
+    whole = " ".join(printed)
+    assert len(tiles) > 20
+    assert len(rows) > 5
+    for text in (*tiles, *(each.removesuffix(" table") for each in sentences), *headings, *titles):
+        assert _letters(text) in _letters(whole), text
+    for text in rows:
+        assert _letters(text) in _letters(whole), text
+    for text in (*controls, "Point at a picture", "Enter goes to its panel"):
+        if len(text) > 8:
+            assert _letters(text) not in _letters(whole), text
+    for heading in headings:  # no heading ends its page: the picture below it is on the same one
+        (page,) = (page for page in printed if _letters(heading) in _letters(page))
+        assert len(_letters(page).partition(_letters(heading))[2]) > 60, heading
+
+
+def _letters(text: str) -> str:
+    """A text without the spaces and line breaks that paper has elsewhere."""
+    return re.sub(r"\s|[\ufffe\u00ad-]", "", text)
+
+
+def _printed(page: Page) -> list[str]:
+    """The text of each page of paper."""
+    paper = pypdfium2.PdfDocument(page.pdf(prefer_css_page_size=True))
+    return [each.get_textpage().get_text_range() for each in paper]
