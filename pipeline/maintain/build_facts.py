@@ -14,7 +14,7 @@ from pipeline.lake import date_of
 from pipeline.query import Connection, record
 from pipeline.query.fact_views import FACTS as FACTS
 from pipeline.query.fact_views import source
-from pipeline.query.history import typed
+from pipeline.query.history import NARROWED, typed
 from pipeline.query.sql_files import quoted
 from pipeline.schema import facts
 from pipeline.schema.facts import Fact
@@ -122,7 +122,7 @@ def build_day(
         ids = b.cursor.execute("select distinct snapshot_id from made_listings").fetchall()
         dates = {date_of(snapshot_id) for (snapshot_id,) in ids} or {day}
         listed = ", ".join(f"date '{each}'" for each in sorted(dates))
-        for table in ("nodes", "recent_tasks", "node_errors", "pool_errors"):
+        for table in NARROWED:
             b.narrow(table, f"date in ({listed})")
         b.keep(f"made_unallocated as {source('unallocated')}")
         b.narrow("nodes")  # a row's allocation may be anywhere in the record
