@@ -67,16 +67,14 @@ def _is_on_disk(lake: Lake) -> bool:
 
 
 def _has_blobs(lake: Lake) -> bool:
-    from pipeline.lake import LakeError
+    from pipeline.storage import NoContainer
 
     try:
         return any(True for zone in (*_ZONES, "expired") for _ in lake.storage.list(zone))
-    except LakeError as error:
-        if "there is no such container" in str(error):  # what the storage says, tried by a test
-            raise NoLake(
-                f"no lake at {lake}: there is no such container or account{_advice(None)}"
-            ) from None
-        raise
+    except NoContainer:
+        raise NoLake(
+            f"no lake at {lake}: there is no such container or account{_advice(None)}"
+        ) from None
 
 
 def _missing_on_disk(path: Path) -> str:

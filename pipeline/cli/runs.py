@@ -117,10 +117,10 @@ def close_snapshot(
 def _warn_of_problems(row: Mapping[str, Any]) -> None:
     """What was malformed, by pool, node and field: the first five."""
     for problem in row["problems"][:5]:
-        place = f"pool {problem['pool_id']}"
+        place = "a pool" if problem["pool_id"] is None else f"pool {problem['pool_id']}"
         if problem["node_id"] is not None:
             place += f", node {problem['node_id']}"
-        what = f"{problem['path']}: {problem['problem']}"
-        log.warning("%s: %s", place, what, extra={"account": row["account"]})
+        said = ": ".join(filter(None, (place, problem["path"], problem["problem"])))
+        log.warning("%s", said, extra={"account": row["account"]})
     if len(row["problems"]) > 5:
         log.warning("the first 100 are in the column problems of snapshots")

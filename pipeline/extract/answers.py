@@ -20,8 +20,11 @@ BACKOFF = tenacity.wait_random_exponential(multiplier=1, max=30)
 def refusal(body: bytes, response: httpx.Response, now: datetime) -> ServiceError:
     """The error that an answer with a status other than 200, and this body, is."""
     status = response.status_code
+    said = bodies.error_text(body)
+    if 300 <= status < 400:
+        said = "the service redirects, which is not followed: a key would go to another address"
     error = bodies.find_error(body, is_refusal=True) or bodies.ErrorBody(
-        f"HTTP {status}", bodies.error_text(body), None
+        f"HTTP {status}", said, None
     )
     return service_error(error, response, now, status in TRANSIENT_STATUSES)
 

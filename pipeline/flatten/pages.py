@@ -322,9 +322,18 @@ def _integer(text: str) -> int | float:
     return int(text) if len(text) < 400 else float(text)
 
 
+#: The service's own ids have at most 80; a longer one fits no URL and no line of a log.
+_MAX_ID = 1000
+
+
 def is_id(value: object) -> bool:
-    """Whether a value can be a node's or a pool's id: a printable string with something in it."""
-    return isinstance(value, str) and value.isprintable() and not value.isspace() and value != ""
+    """Whether a value can be a node's or a pool's id: a printable string of at most 1,000 letters."""
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= _MAX_ID
+        and value.isprintable()
+        and not value.isspace()
+    )
 
 
 def _has_plain_ids(nodes: pa.StructArray) -> bool:
@@ -335,5 +344,6 @@ def _has_plain_ids(nodes: pa.StructArray) -> bool:
     _, ends, text = ids.buffers()
     places = np.frombuffer(ends, np.int32)[ids.offset : ids.offset + len(ids) + 1]
     letters = np.frombuffer(text, np.uint8)[places[0] : places[-1]]
-    is_filled = np.diff(places).min() > 0
+    lengths = np.diff(places)
+    is_filled = lengths.min() > 0 and lengths.max() <= _MAX_ID
     return bool(is_filled and letters.min() >= ord("!") and letters.max() <= ord("~"))

@@ -41,7 +41,7 @@ def pool_rows(
 def _has_id(value: object, report: Report) -> TypeGuard[dict[str, object]]:
     if isinstance(value, dict) and pages.is_id(value.get("id")):
         return True
-    report.note({"pool_id": None, "node_id": None, "path": "pool.id", "problem": "no valid id"})
+    report.note({"pool_id": None, "node_id": None, "path": "id", "problem": "no valid id"})
     report.missing_ids += 1
     return False
 

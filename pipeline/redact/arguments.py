@@ -90,20 +90,22 @@ def arguments(text: str) -> Iterator[Span]:
 
 # --- what is sent to a program's stdin ---
 
+#: What reads a password from its stdin.
+_READS = (
+    r"(?:-{1,2}password-stdin|sudo[ \t]+(?:-\w+[ \t]+)*-\w*S|--with-token|--passphrase-fd"
+    r"|vault[ \t]+login|\bkinit\b|fd:0|-pass(?:in)?[ \t]+stdin|cryptsetup|az[ \t]+devops[ \t]+login"
+    r"|docker[ \t]+secret[ \t]+create|secrets?[ \t]+(?:set|create|versions[ \t]+add)"
+    r"|(?:ch|smb|\b)passwd\b|convertto-securestring|--pass(?:word)?-file[ =]-|cadaver|ansible-vault)"
+)
 _STDIN = re.compile(
-    r"\b(?:echo|printf|write-output)(?:\.exe)?[ \t]+(?:-[neE]+[ \t]+)*(?:\S*%s\S*[ \t]+)?"
-    r"(?P<secret>\S+)(?:[ \t]+[^\s|]\S*){0,1}?[ \t]*\|[ \t]*(?=[^\n]{0,400}?(?:-{1,2}password-stdin"
-    r"|sudo[ \t]+(?:-\w+[ \t]+)*-\w*S|--with-token|--passphrase-fd|vault[ \t]+login|\bkinit\b|fd:0"
-    r"|-pass(?:in)?[ \t]+stdin|cryptsetup|az[ \t]+devops[ \t]+login|docker[ \t]+secret[ \t]+create"
-    r"|secrets?[ \t]+(?:set|create|versions[ \t]+add)|(?:ch|smb|\b)passwd\b|convertto-securestring"
-    r"|--pass(?:word)?-file[ =]-|cadaver|ansible-vault))",
+    r"\b(?:echo|printf|write-output|cat[ \t]*<<<)(?:\.exe)?[ \t]+(?:-[neE]+[ \t]+)*(?:\S*%s\S*[ \t]+)?"
+    rf"(?P<secret>\S+)(?:[ \t]+[^\s|]\S*){{0,1}}?[ \t]*\|[ \t]*(?=[^\n]{{0,400}}?{_READS})",
     re.IGNORECASE,
 )
 _BEFORE_PIPE = re.compile(r"(?P<secret>[^\s|(){}=]{1,300})[ \t]{0,9}\Z")
 _PIPE = re.compile(r"\|[ \t]*+convertto-securestring", re.IGNORECASE)
 _HERE = re.compile(
-    r"(?:chpasswd|passwd[ \t]+--stdin[ \t]+\S+|vault[ \t]+login[ \t]+-|--password-stdin)"
-    r"[^\n|]{0,80}?<<<[ \t]*(?P<secret>\S+)",
+    rf"{_READS}[^\n|]{{0,80}}?<<<[ \t]*(?P<secret>\S+)",
     re.IGNORECASE,
 )
 _ACCOUNTS = re.compile(
@@ -152,6 +154,8 @@ def _user_arguments(text: str) -> Iterator[Span]:
         word = Word(plain(match["secret"]), *match.span("secret"))
         end = trimmed(word.text, 0, len(word.text))
         value = word.text[:end]
+        if value.startswith("//"):
+            continue  # curl -u https://host
         if match["flag"] in ("-a", "--auth", "--basic") and not programs & _BASIC:
             continue
         if not programs & _BASIC:

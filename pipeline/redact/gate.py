@@ -32,7 +32,8 @@ _PROGRAMS = (
     r"|nxc|snmp|usermod|useradd|adduser|ncftp|rdesktop|hydra|openssl|plink|pscp|psftp|putty|doctl|signtool"
     r"|freerdp|tasklist|taskkill|systeminfo|driverquery|gpresult|getmac|openfiles|eventcreate|certutil"
     r"|lftp|ngrok|rclone|user-secrets|snyk|codecov|railway|bundle|composer|poetry|alias[^!-~]+set|host[^!-~]+add"
-    r"|--from-literal|environment-var|kinit|ssh-keygen|cryptsetup|put-parameter|curl|secrets?[^!-~]|sudo|securestring"
+    r"|choco|cpush|cifs|ftp|art-?api|securevalue|authenticate ?\(|/t/"
+    r"|[^!-~]/u(?:ser(?:name)?)?:|--from-literal|environment-var|kinit|ssh-keygen|cryptsetup|put-parameter|curl|secrets?[^!-~]|sudo|securestring"
 )
 _FORMS = (
     r"-----begin|://[^/\s]*@|jdbc:oracle|[?&]code|aws|basic[^!-~]"

@@ -11,7 +11,7 @@ _STRONG = frozenset(
     " sas sig cookie cookies jwt bearer dsn"
     " connectionstring connectionstrings connstr connstring kubeconfig apikey apikeys accesskey"
     " secretkey privatekey authkey authtoken apitoken accesstoken psk pfx pkcs12 p12 kdbx"
-    " storepass keypass passin passout userpass requirepass masterauth pgpass pincode"
+    " artapi securevalue storepass keypass passin passout userpass requirepass masterauth pgpass pincode"
     " passwort kennwort contraseña contrasena senha motdepasse wachtwoord пароль 密码 パスワード".split()
 )
 #: These words are used for other things too: in a text the value has to look like a secret.
@@ -44,7 +44,7 @@ _ABOUT = frozenset(
     " attempts retries order separator delimiter words pair pairs generator store vault board words"
     " hasher plugin backend cache ring map space range per strength complexity change changed changes"
     " module modules service services user users username role roles domain realm region context"
-    " template extension extensions property properties"
+    " setting settings template extension extensions property properties"
     " operator controller loader resolver selector option options schema bits bit".split()
 )
 #: After "secret" these are secrets all the same: a vault's secret_id, a server's secret.
@@ -59,7 +59,7 @@ _OF_DATA = frozenset(
     " attribute option first second render one two multi single boarding test tests checks entity record"
     " ordering grouping field column document context feature dimension translation property nested"
     " state no bad wrong top sub this that each every parameter param no_such such argument cookie"
-    " aws_s3 s3 blob file".split()
+    " aws_s3 s3 blob file recv receive locate refresh".split()
 )
 #: Before a token they make it a piece of text that a parser met, or a count.
 _OF_TEXT = frozenset(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from pipeline.redact import rules, values
-from pipeline.redact.names import WEAK, secrecy
+from pipeline.redact.names import STRONG, WEAK, secrecy
 from pipeline.redact.views import QUOTED_SPACE, plain
 
 Span = tuple[int, int]
@@ -48,9 +48,9 @@ _PATTERNS = tuple(
         rf"\bcookie2?\W{{0,2}}\s*+:{_SPACES}*+(?P<secret>[^\r\n\"']++)",
         # {"name": "DB_PASSWORD", "value": "y"}, <add key="DbPassword" value="y"/>, in either order
         r"\b(?:name|key|variable|setting|field|header|param(?:eter)?|id)\W{0,2}\s*+[:=]\s*+(?P<name>[\w.:/-]{1,80}+)"
-        r"(?P<gap>[^{}\[\]<>]{0,160}?)\b(?:value|val|content|default)\W{0,2}\s*+[:=]\s*+"
+        r"(?P<gap>[^{}\[\]<>]{0,160}?)\b(?:value|val|content|default|secureValue)\W{0,2}\s*+[:=]\s*+"
         r"(?P<paired>[|>][-+0-9]{0,2}(?=[ \t]*+\r?\n)|[^\s,}\]>]+)",
-        r"\b(?:value|val|content|default)\W{0,2}\s*+[:=]\s*+(?P<paired>[^\s,}\]>]++)"
+        r"\b(?:value|val|content|default|secureValue)\W{0,2}\s*+[:=]\s*+(?P<paired>[^\s,}\]>]++)"
         r"(?P<gap>[^{}\[\]<>]{0,160}?)\b(?:name|key|variable|setting|field|header|param(?:eter)?|id)\W{0,2}\s*+[:=]\s*+"
         r"(?P<name>[\w.:/-]{1,80})",
         # <password>…</password>, <AdministratorPassword><Value>…</Value>
@@ -63,6 +63,33 @@ _PATTERNS = tuple(
         # the password is y
         r"\b(?:password|passphrase|passcode|token|secret|(?:api|access|account)\skey)\s(?:is|was|to):?\s++"
         r"(?P<said>\S+)",
+        # login failed with password y; API key provided: y
+        r"(?P<lead>\b(?:with|using|given|wrong|bad|by)\s)?\b(?:password|passphrase|passcode|token|secret"
+        r"|(?:api|access|account|licen[cs]e|product|activation)\skey|serial\snumber)"
+        r"\s++(?:(?:provided|given|supplied|received|used):?\s++)?(?P<spoken>[^\s:=]\S*+)",
+        # authenticate("me", "y"), auth=("me", "y")
+        r"\b(?:authenticate|(?:http)?basicauth|login|pscredential|networkcredential|(?:http)?auth\s?=)\s?\("
+        r"\s?[^\s,()]++\s?,\s?(?P<second>[^\s,()]++)",
+        # DB_PASSWORD      y, a row of a table of variables
+        r"(?:^|\n)[ \t]*+(?P<name>[A-Za-z][A-Za-z0-9]*+_\w++)[ \t]{2,}+"
+        r"(?P<row>[^\s=:|]\S*+)[ \t]*+(?=\n|\r|\Z)",
+        # connect("user", "me", "password", "y")
+        r"[,(\[]\s?(?P<name>[\w.-]{1,80}+)\s?(?=,\s?(?P<listed>[^\s,()\[\]]++))",
+        # a channel of conda: https://host/t/token/channel
+        r"://[^\s/\"'<>]++/t/(?P<channel>[^\s/\"'<>]++)",
+        # tool /u:me /p:y
+        r"(?:^|\s)/u(?:ser(?:name)?)?:\S++(?:\s++\S++){0,3}?\s++/p(?:w|ass)?:(?P<slashed>\S++)",
+        r"(?:^|\s)/p(?:w|ass)?:(?P<slashed>\S++)(?=(?:\s++\S++){0,3}?\s++/u(?:ser(?:name)?)?:\S)",
+        # tool -u me -p y
+        r"(?:^|\s)-(?:u|-user(?:name)?)[\s=]\s*+(?P<me>[^\s-]\S*+)\s++-p\s++(?P<beside>[^\s-]\S*+)",
+        r"(?:^|\s)-p\s++(?P<beside>[^\s-]\S*+)\s++-(?:u|-user(?:name)?)[\s=]\s*+(?P<me>[^\s-]\S*+)",
+        # mount -t cifs -o user=me%y
+        r"\bcifs\b[^\n;|]{0,400}?\buser(?:name)?=[^\s,%=]++%(?P<reference>[^\s,]++)",
+        # user me y, in a script for ftp
+        r"\bs?ftp\b.{0,400}?(?:\n[ \t]*+|\b(?:echo|quote)\s++)user[ \t]++\S++[ \t]++"
+        r"(?P<reference>[^\s>]++)",
+        r"\becho\s++user[ \t]++\S++[ \t]++(?P<reference>[^\s>]++)(?=.{0,400}?\bs?ftp\b)",
+        r"\bquote\s++pass\s++(?P<reference>[^\s>]++)",
         # ENV DB_PASSWORD y; setx DB_PASSWORD y; aws configure set aws_secret_access_key y
         r"\b(?:env|setx|setenv|config(?:ure)?\s++set|set-secret|SetEnvironmentVariable|putenv|setProperty"
         r"|define|ini_set|set_secret|setSecret)"
@@ -141,8 +168,54 @@ def _is_said(_: re.Match[str], value: str) -> bool:
     return not values.is_status(value) and values.is_secret(value.rstrip(".,;!?"), WEAK)
 
 
+def _is_spoken(match: re.Match[str], value: str) -> bool:
+    """After ``with password`` any word that is no plain one; else one that only a machine writes."""
+    value = value.rstrip(".,;!?)")
+    is_enough = bool(match["lead"]) or values.is_random(value)
+    return is_enough and not values.is_status(value) and values.is_secret(value, WEAK)
+
+
+def _is_second(_: re.Match[str], value: str) -> bool:
+    return values.is_secret(value, WEAK)
+
+
+def _is_row(match: re.Match[str], value: str) -> bool:
+    return secrecy(match["name"]) == STRONG and values.is_secret(value, WEAK)
+
+
 def _is_code(_: re.Match[str], value: str) -> bool:
     return len(value) >= 8 and not value.isdigit() and values.is_secret(value, WEAK)
+
+
+def _is_listed(match: re.Match[str], value: str) -> bool:
+    return (
+        secrecy(match["name"]) == STRONG
+        and values.is_random(value)
+        and values.is_secret(value, WEAK)
+    )
+
+
+_OF_CONDA = re.compile(r"conda|mamba|channel|pixi", re.IGNORECASE)
+
+
+def _is_channel(match: re.Match[str], value: str) -> bool:
+    """A topic of a forum stands behind /t/ too."""
+    is_near = _OF_CONDA.search(match.string, max(0, match.start() - 300), match.end() + 60)
+    return bool(is_near) and values.is_secret(value, WEAK)
+
+
+def _is_slashed(_: re.Match[str], value: str) -> bool:
+    """Not the property of a build: /p:Configuration=Release."""
+    return "=" not in value.rstrip("=") and values.is_secret(value, WEAK)
+
+
+def _is_beside(match: re.Match[str], value: str) -> bool:
+    """Not a port, and what goes before is no script: python -u run.py -p x."""
+    is_port = re.fullmatch(r"[\d.:]+(?:/(?:tcp|udp))?", value) is not None
+    is_prompt = re.search(r"pass(?:word|code).*[:?]\s*\Z", value, re.IGNORECASE) is not None
+    return not (is_port or is_prompt or values.is_path(plain(match["me"]))) and values.is_secret(
+        value, WEAK
+    )
 
 
 _ACCEPTED = {
@@ -152,5 +225,12 @@ _ACCEPTED = {
     "user": _is_user,
     "paired": _is_pair,
     "said": _is_said,
+    "spoken": _is_spoken,
+    "second": _is_second,
+    "row": _is_row,
     "code": _is_code,
+    "listed": _is_listed,
+    "channel": _is_channel,
+    "slashed": _is_slashed,
+    "beside": _is_beside,
 }

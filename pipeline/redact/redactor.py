@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.redact import find, gate, values
+from pipeline.redact.echoes import is_echo
 from pipeline.redact.names import STRONG, secrecy
 from pipeline.schema import REDACTED
 
@@ -141,7 +142,8 @@ def _hides(name: str, value: object) -> bool:
     if not level:
         return False
     if isinstance(value, str):
-        return not (values.is_reference(value) or values.is_path(value) or not value)
+        is_shown = values.is_reference(value) and not is_echo(value)
+        return not (is_shown or values.is_path(value) or not value)
     is_word_for_more = _plain_name(name) in ("pass", "auth", "cert", "salt", "pw", "pat")
     return level == STRONG or not (is_word_for_more and isinstance(value, int | float))
 

@@ -30,7 +30,8 @@ _VALUE = re.compile(
     rf"(?:(?!;{_NEXT}|,{_NEXT}|&&|&(?:\s|\Z|[\w.%-]{{1,40}}=)|\|\s|\|\||</|<[a-z]+[\s/>]"
     rf"|{{hide}})\S)+".replace(
         "{hide}",
-        r"\ue03b(?=[\w .\ue020-]{1,40}=)|\ue026(?=[\w.-]{1,40}=)|\ue02c(?=[\ue020]?[\w.-]{1,40}[=:])",
+        r"\ue03b(?=[\w .\ue020-]{1,40}=)|\ue026(?=[\w.-]{1,40}=)"
+        r"|\ue02c(?=\ue020?[\"\ue022]?[\w.-]{1,40}[\"\ue022]?[=:])",
     ),
     re.IGNORECASE,
 )
@@ -40,6 +41,17 @@ _PASSPHRASE = re.compile(
     r"[^\s:=,;\"'{}\[\]<>()|&]++(?:[ ][^\s:=,;\"'{}\[\]<>()|&]++){1,8}[ \t]*+(?=\r?\n|\Z)"
 )
 _TYPED = re.compile(r"(?:\[\]|\?|\s*+\|\s*+None)?\s*+=\s*+")
+_TAG = re.compile(r"!!\w++[ \t]++")
+#: What a message says of secrets: passwd: password updated successfully.
+_SENTENCE = re.compile(
+    r"(?:all\s++)?(?:(?:authentication|access|api)\s++)?(?:passwords?|tokens?|keys?|credentials?|secrets?)"
+    r"\s++(?P<said>[a-z]++)",
+    re.IGNORECASE,
+)
+#: What leads to a flag that a sentence speaks of: using --password via the command line.
+_SPEAKS = re.compile(
+    r"\b(?:us(?:e|ing)|the|with|pass(?:ing)?|specify|and|or|set|option|flag)\s\Z", re.IGNORECASE
+)
 _PAIRED = {"(": ")", "[": "]", "{": "}"}
 _BEFORE = re.compile(r"(\w+)[ _]\Z|\Z")
 _ASKS = re.compile(
@@ -122,6 +134,8 @@ def _value(
     if block is not None:
         yield from block_lines(text, start, block.end())
         return
+    if tag := _TAG.match(text, place):  # password: !!str x
+        place = tag.end()
     first = text[place : place + 1]
     if first in _PAIRED and first:
         span = _enclosed(text, place)
@@ -162,9 +176,9 @@ def _value(
             whole = text[place : close + (2 if spaced.group().endswith("{{") else 1)]
             if values.is_reference(plain(whole)):
                 return
-    if is_prose and values.is_status(value):
+    if _is_said(text, start, place, value, name, is_prose):
         return
-    if not values.is_secret(value, level, name):
+    if not values.is_secret(value.strip("\"'"), level, name):
         return
     if values.is_code(value) and text[place].isalpha() and not is_prose:
         return
@@ -173,6 +187,17 @@ def _value(
         if more is not None and values.is_plain(more.group().strip()):
             span = (place, more.end())
     yield span
+
+
+def _is_said(text: str, start: int, place: int, value: str, name: str, is_prose: bool) -> bool:
+    """Whether what follows a name goes on with a sentence or another name: ``token: expired``."""
+    if not is_prose:
+        before = text[max(0, start - 20) : start]
+        return name.startswith("--") and values.is_status(value) and bool(_SPEAKS.search(before))
+    if values.is_status(value) or (value.endswith(":") and values.is_plain(value[:-1])):
+        return True
+    said = _SENTENCE.match(text, place)
+    return said is not None and values.is_status(said["said"])
 
 
 def _begins_line(text: str, start: int) -> bool:

@@ -85,7 +85,7 @@ _TOOL = re.compile(
     r"|adduser|mkpasswd|ncftp\w+|rdesktop|hydra|openssl|plink|pscp|psftp|putty|doctl|mysql\w*|mycli|mytop|maria\w+(?:-\w+)?"
     r"|xtrabackup|7z\w*|rar|unrar|winrar|arj|schtasks|signtool|[wx]freerdp3?|sdl-freerdp|tasklist|taskkill|systeminfo|driverquery"
     r"|gpresult|getmac|openfiles|eventcreate|htpasswd|net1?|smb\w+|rpcclient|winexe|wmic|wbinfo|cadaver|sqlplus|sqlldr|rman|exp|imp"
-    r"|expdp|impdp|rclone|az|login|nuget|dotnet|certutil|vault|kubectl|lftp|keytool|isql|curl)(?:\.exe)?(?=[\s,]|\Z)",
+    r"|expdp|impdp|rclone|az|login|nuget|dotnet|certutil|vault|kubectl|lftp|keytool|isql|curl|choco|cpush)(?:\.exe)?(?=[\s,]|\Z)",
     re.IGNORECASE,
 )
 
@@ -294,6 +294,16 @@ def _curl(words: list[Word]) -> Iterator[Span]:
                 match = re.search(r"(?<=[^:/\\=])(?<!^[A-Za-z]):(?=[^\\/])", target.text)
                 if match:
                     yield from secret_in(target, match.end())
+    for name, word in pairwise(words):
+        if name.text in ("-b", "--cookie") and "=" in word.text:  # else it names a file
+            yield from secret_in(word, word.text.index("=") + 1)
+
+
+def _choco(words: list[Word]) -> Iterator[Span]:
+    """choco push a.nupkg -k=key; choco install a -u=me -p password; but --params and -params"""
+    short = [w for w in words if not w.text.startswith(("-pa", "-pr")) or "=" in w.text[:3]]
+    for flag in ("-k", "-p"):
+        yield from _flag(short, flag)
 
 
 _HANDLERS: dict[str, Callable[[list[Word]], Iterator[Span]]] = {
@@ -311,4 +321,6 @@ _HANDLERS: dict[str, Callable[[list[Word]], Iterator[Span]]] = {
     "az": _az,
     "rclone": _rclone,
     "curl": _curl,
+    "choco": _choco,
+    "cpush": _choco,
 }

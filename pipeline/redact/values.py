@@ -14,7 +14,7 @@ _REFERENCE = (
     r"\$\{\{[^}]*+\}\}|\$\{[#!]?\w++(?:[-:][-?+]?|:?\?[^}]*+)?\}|\$\{(?:env|file|secrets?|var|vault|ssm|cf|self)[:.][^}\s]*+\}"
     r"|\$\([^()]*+(?:\([^()]*+\)[^()]*+)*+\)"
     r"|\$\{?env:\w++\}?|\$[A-Za-z_]\w*+(?:\.\w++|\[[^\]\s]*+\])*+|\$[0-9@*#?]"
-    r"|%%?[A-Za-z_]\w*+(?:\(\w*+\))?%?%|%\(\w++\)s|![A-Za-z_]\w*+!"
+    r"|%%?[A-Za-z_]\w*+(?:\(\w*+\))?%?%|%(?:~[a-z]{0,5})?[0-9*]|%\(\w++\)s|![A-Za-z_]\w*+!"
     r"|\{\{[^}]*+\}\}|\{%[^%]*+%\}|<%[^%]*+%>|\#\{[^}]*+\}\#?|__[A-Z][A-Z0-9_]*+__|@\{[^}]*+\}|\{\w*+\}"
     r"|`[^`]*+`"
     r")"
@@ -47,7 +47,7 @@ _NOTHING = frozenset(
 ) | {""}
 #: What a message says of a secret: "token: expired", "Password: required".
 _STATUS = re.compile(
-    r"(?:is|was|were|are|has|have|had|not|no|must|may|can|cannot|could|should|will|does|did|do|the|a|an|for|of"
+    r"(?:is|was|were|are|has|have|had|via|line|require|requires|needs|takes|retype|re-enter|enter|confirm|repeat|unchanged|expiry|expires|not|no|must|may|can|cannot|could|should|will|does|did|do|the|a|an|for|of"
     r"|to|in|and|or|with|from|at|by|on|if|it|this|that|please|your|expired|invalid|missing|required|failed"
     r"|denied|unknown|incorrect|wrong|rejected|refused|accepted|valid|ok|okay|verified|found|updated|changed"
     r"|loaded|loading|created|deleted|set|unset|unexpected|malformed|permission|error|authentication|access"
@@ -165,11 +165,12 @@ def is_secret(value: str, level: int, name: str = "") -> bool:
     """Returns whether a value under a name of that secrecy is a secret."""
     if not level or is_nothing(value) or is_reference(value):
         return False
-    if is_path(value) or value.rstrip(",;:)}]").lower() == name.lower().rsplit(".", 1)[-1]:
-        return False  # password=password: a variable of its name
+    own = name.lower().rsplit(".", 1)[-1].lstrip("-/").replace("_", "-")
+    if is_path(value) or value.rstrip(",;:)}]").lower().replace("_", "-") == own:
+        return False  # password=password, --api-key API_KEY: a variable of its name
     if level == STRONG:
         lower = name.lower()
-        is_count = lower.endswith(_COUNTED) and is_number(value)
+        is_count = ("token" in lower or lower.endswith(_COUNTED)) and is_number(value)
         is_server = lower.endswith(("dsn", "string", "str")) and bool(_SERVER.fullmatch(value))
         return not (is_count or is_server)
     return not (is_number(value) or is_plain(value) or is_code(value))

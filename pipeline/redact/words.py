@@ -29,6 +29,7 @@ def secret_in(word: Word, start: int, end: int | None = None) -> Iterator[Span]:
     if (
         value
         and value not in ("-", "*")
-        and not (values.is_reference(value) or values.is_nothing(value) or value.startswith("-"))
+        and not (values.is_reference(value) or values.is_nothing(value))
+        and not value.startswith(("-", "$("))  # a substitution's literal has a view of its own
     ):
         yield word.part(start, end)

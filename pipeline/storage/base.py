@@ -37,6 +37,10 @@ class Changed(LakeError):
     """A conditional put found that somebody else had written, or a lock was lost: the run ends."""
 
 
+class NoContainer(LakeError):
+    """There is no such container or storage account."""
+
+
 class Missing(LakeError):
     """A file is not there (any more)."""
 

@@ -21,7 +21,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 
 from pipeline.redact import redact_text
-from pipeline.storage.base import Changed, LakeError, Lock, Locked
+from pipeline.storage.base import Changed, LakeError, Lock, Locked, NoContainer
 
 LEASE_SECONDS = 60
 _RENEW_SECONDS = 15.0
@@ -223,15 +223,27 @@ def _require(response: httpx.Response, url: str) -> None:
     if response.is_success:
         return
     code = response.headers.get("x-ms-error-code", "")
-    raise LakeError(f"{url}: {_advice(response.status_code)} (HTTP {response.status_code} {code})")
+    kind = NoContainer if code in _NO_CONTAINER else LakeError
+    advice = _ADVICE.get(response.status_code, "the storage account refused")
+    raise kind(f"{url}: {advice} (HTTP {response.status_code} {code})")
 
 
-def _advice(status: int) -> str:
-    return {
-        401: "not signed in: set AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or `az login`",
-        403: "permission denied: the key, SAS or role must allow reading, writing and deleting",
-        404: "there is no such container or account: make it, or choose another --lake",
-    }.get(status, "the storage account refused")
+#: The service's codes for a container that is not there, or is being deleted.
+_NO_CONTAINER = ("ContainerNotFound", "ContainerBeingDeleted", "ResourceNotFound")
+
+
+_ADVICE = {
+    401: "not signed in: set AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or `az login`",
+    403: "permission denied: the key, SAS or role must allow reading, writing and deleting",
+    404: "there is no such container or account: make it, or choose another --lake",
+}
+#: What obstore raises for these, where it does not say the status.
+_KINDS = {
+    "FileNotFoundError": _ADVICE[404],
+    "NotFoundError": _ADVICE[404],
+    "PermissionDeniedError": _ADVICE[403],
+    "UnauthenticatedError": _ADVICE[401],
+}
 
 
 @contextlib.contextmanager
@@ -239,17 +251,15 @@ def blob_errors(url: str) -> Iterator[None]:
     """Turns what obstore says into an error that names the file and what to do, without a secret."""
     try:
         yield
-    except BaseError as error:
+    except (BaseError, FileNotFoundError) as error:
         kind = type(error).__name__
-        advice = {
-            "NotFoundError": _advice(404),
-            "PermissionDeniedError": _advice(403),
-            "UnauthenticatedError": _advice(401),
-        }.get(kind, "the storage account cannot be used")
-        # a listing's refusal has no kind of its own
-        status = re.search(r"status code: (\d{3})", str(error)) if kind == "GenericError" else None
-        advice = (_advice(int(status[1])) if status else None) or advice
-        detail = redact_text(str(error).strip().split("\n")[0])[:300]
-        raise LakeError(f"{url}: {advice} ({kind}: {detail})") from None
-    except FileNotFoundError:
-        raise LakeError(f"{url}: {_advice(404)}") from None
+        # obstore shows the service's answer as text only; a listing's refusal has no kind of its own
+        text = str(error)
+        status = re.search(r"status code: (\d{3})", text)
+        code = re.search(r"<Code>(\w+)</Code>", text)
+        advice = _ADVICE.get(int(status[1])) if status else _KINDS.get(kind)
+        detail = code[1] if code else redact_text(text.strip().split("\n")[0])[:300]
+        is_missing = code is not None and code[1] in _NO_CONTAINER
+        raise (NoContainer if is_missing else LakeError)(
+            f"{url}: {advice or 'the storage account cannot be used'} ({kind}: {detail})"
+        ) from None

@@ -337,6 +337,19 @@ def test_what_is_malformed_is_told_where_nobody_watches(capsys: pytest.CaptureFi
     assert "problems of snapshots" in logged[6]["message"]
 
 
+def test_a_fault_without_a_pool_or_a_field_is_named_in_english(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A pool without an id is a pool, and what is wrong with a whole node names no field."""
+    url = "https://render.westeurope.batch.azure.com/pools/p1/nodes/"
+    Path("pools.json").write_text('{"value":[{"id":7,"vmSize":"a","currentDedicatedNodes":0}]}')
+    node = f'{{"id":"n1","url":"{url}n1","state":"idle","state":"running"}}'
+    Path("nodes.json").write_text(f'{{"value":[{node}]}}')
+    assert cli.run(["import", "pools.json", "nodes.json", "--account", "render.westeurope"]) == 3
+    said = [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()]
+    assert {"a pool: id: no valid id", "pool p1, node n1: a member named twice"} <= {*said}
+
+
 def test_a_value_that_fits(capsys: pytest.CaptureFixture[str], lake: str) -> None:
     """A day is a moment; a number is one."""
     assert cli.run(["ask", "coverage", "--from", "2026-11-21", "--lake", lake]) == 0

@@ -164,4 +164,5 @@ class TestPaging:
         client, service = connect(answer(302, b"", Location="https://evil.example/"))
         error = failure_of(client.pools)
 
+        assert "the service redirects, which is not followed" in str(error)
         assert (ServiceError, "HTTP 302", 1) == (type(error), error.code, len(service.requests))

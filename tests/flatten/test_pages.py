@@ -127,6 +127,16 @@ def test_ids(value: str) -> None:
     assert [value] == flattened(page(node(value)))["nodes"]["node_id"].to_pylist()
 
 
+@pytest.mark.parametrize("last", ["z", "ü"])
+def test_an_id_longer_than_any_is_none(last: str) -> None:
+    """By either reader: 1,000 letters are one, 1,001 are none, and their node is malformed."""
+    longest = "z" * 999 + last
+    for value, is_malformed in ((longest, False), ("z" + longest, True)):
+        nodes = flattened(page(node(value), node("a")))["nodes"].to_pylist()
+        assert (is_malformed, False) == tuple(each["is_malformed"] for each in nodes)
+        assert (None if is_malformed else value) == nodes[0]["node_id"]
+
+
 BODY = page(whole_node(), node("b", vmSize="\U0001f680"), next_link="https://acct/next")
 PIECES = [
     b"",

@@ -20,7 +20,7 @@ from pipeline import query
 from pipeline.cli import run
 from pipeline.lake import Lake, LakeError, Locked
 from pipeline.maintain import compaction
-from pipeline.storage import Changed, Storage, blob, open_storage, put, rest
+from pipeline.storage import Changed, NoContainer, Storage, blob, open_storage, put, rest
 from tests.azurite import KEY, Azurite, azurite
 from tests.days import ACCOUNT, LATER, NOON, expected, seen, store, store_days
 
@@ -145,6 +145,21 @@ def test_a_container_that_is_not_there_is_named(uri: str) -> None:
     """The lake is not made by itself: the error says so."""
     with pytest.raises(LakeError, match="no such container"):
         store(Lake("az://nowhere/p"))
+
+
+def test_a_missing_container_has_an_error_of_its_own(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing and a request of our own raise an error of its own; another refusal does not."""
+    nowhere = open_storage("az://nowhere/p")
+    with pytest.raises(NoContainer, match="ContainerNotFound"):
+        list(nowhere.list("landing"))
+    with pytest.raises(NoContainer, match="ContainerNotFound"):
+        nowhere.lock("a.lock").__enter__()
+    monkeypatch.setenv("AZURE_STORAGE_KEY", "AAAA")
+    with pytest.raises(LakeError) as refused:
+        list(open_storage(uri).list("landing"))
+    assert not isinstance(refused.value, NoContainer)
 
 
 @pytest.mark.parametrize("put_bytes", [1 << 20, 1000], ids=["one request", "blocks"])

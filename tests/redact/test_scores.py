@@ -15,7 +15,16 @@ from tests.conftest import PROJECT
 from tests.redact.handwritten import LINES
 from tests.redact.planted_lines import Planted, planted
 
-HARMLESS = (Path(__file__).parent / "harmless.txt").read_text("utf-8").splitlines()
+
+def _texts(name: str) -> list[str]:
+    """The texts of a file, one a line; a line that begins with a tab goes on with the one before."""
+    whole = (Path(__file__).parent / name).read_text("utf-8").replace("\n\t", "\r")
+    return [line.replace("\r", "\n") for line in whole.strip("\n").split("\n")]
+
+
+HARMLESS = _texts("harmless.txt")
+#: Start tasks, command lines and errors of Batch, their secrets between « and ».
+BATCH = _texts("batch_lines.txt")
 MOST_ALARMS = 0.05
 LEAST_RECALL = 0.99
 
@@ -28,12 +37,14 @@ def handwritten() -> Iterator[Planted]:
             line += "\n" + row
             continue
         if line:
-            yield Planted(
-                "written by hand",
-                line.replace("«", "").replace("»", ""),
-                tuple(re.findall("«(.*?)»", line, re.DOTALL)),
-            )
+            yield _marked(line)
         line = row
+    yield from map(_marked, BATCH)
+
+
+def _marked(line: str) -> Planted:
+    parts = tuple(re.findall("«(.*?)»", line, re.DOTALL))
+    return Planted("written by hand", line.replace("«", "").replace("»", ""), parts)
 
 
 @cache

@@ -35,7 +35,7 @@ def test_pools_malformed_and_not() -> None:
         str(rows[0]["extra_json"])
     )
     assert ['{"stats": {}}', '{"metadata": null}'] == [row["configuration_json"] for row in rows]
-    assert ["targetDedicatedNodes", "pool.id", "pool.id"] == [p["path"] for p in report.problems]
+    assert ["targetDedicatedNodes", "id", "id"] == [p["path"] for p in report.problems]
     assert {"pools.new": 1} == report.unknown_fields
     assert 2 == report.missing_ids
     assert 1 == report.malformed

@@ -1,0 +1,54 @@
+"""Command substitutions that print a literal: ``--password $(echo x)`` passes the word x."""
+
+from __future__ import annotations
+
+import re
+
+from pipeline.redact.views import View
+
+_PRINTS = (
+    r"\s*+(?:echo|printf|write-output|cat\s*+<<<)\s++(?:-[neE]++\s++|-InputObject\s++|--\s++)*+"
+    r"(?:[\"']?%[-\w.]*[sb](?:\\{1,2}n)?[\"']?\s++)?"
+    r"(?P<said>'[^']*+'|\"[^\"]*+\"|[^\s()|;&<>'\"`$]++)\s*+(?:\|[^()`]*+)?"
+)
+_ECHO = re.compile(
+    # A process substitution is a file that holds the word: --password-file=<(echo x)
+    rf"(?:(?:[-_](?:file|path))?(?P<sign>[ \t=]++)<\({_PRINTS}\)|\$\({_PRINTS.replace('said', 'word')}\)"
+    rf"|`{_PRINTS.replace('said', 'old')}`)",
+    re.IGNORECASE,
+)
+_HINT = re.compile(r"(?:\(|`)\s*+(?:echo|printf|write-output|cat\s*+<<<)\b", re.IGNORECASE)
+
+
+def echoed(view: View) -> View | None:
+    """Returns a view in which each printed literal stands in place of its command; None without any."""
+    text = view.text
+    if not _HINT.search(text):
+        return None
+    read = View("", view)
+    pieces: list[str] = []
+    end = 0
+    for match in _ECHO.finditer(text):
+        kind = match.lastgroup or "word"
+        start, stop = match.span(kind)
+        if text[start] in "\"'" and match.start() and text[match.start() - 1] == '"':
+            start, stop = start + 1, stop - 1  # in quotes already
+        if stop <= start:
+            continue
+        if match.start() > end:
+            read.add(pieces, text[end : match.start()], end, match.start())
+        if kind == "said":
+            read.add(pieces, match["sign"], *match.span("sign"))
+        read.add(pieces, text[start:stop], start, stop)
+        end = match.end()
+    if not pieces:
+        return None
+    if end < len(text):
+        read.add(pieces, text[end:], end, len(text))
+    read.text = "".join(pieces)
+    return read
+
+
+def is_echo(text: str) -> bool:
+    """Returns whether a text has a command substitution that prints a literal."""
+    return bool(_HINT.search(text) and _ECHO.search(text))
