@@ -12,7 +12,7 @@ from pipeline import query
 from pipeline.emulator import Emulator, Fleet, FleetConfig
 from pipeline.emulator.config import (
     Autoscale,
-    OddNodes,
+    FaultyNodes,
     PoolConfig,
     Rates,
     Resize,
@@ -42,7 +42,7 @@ def fleet_config(scale: float = 1.0) -> FleetConfig:
                 dedicated=some(12),
                 autoscale=Autoscale(min_dedicated=some(6), max_dedicated=some(16)),
                 start_task=StartTask(failure_rate=0.15, changes_after_hours=(7.0,)),
-                odd_nodes=OddNodes(black_hole=1, flapping=1, stuck=1),
+                faulty_nodes=FaultyNodes(black_hole=1, flapping=1, stuck=1),
                 agent_releases_after_hours=(5.0,),
                 removals_per_day=8.0,
                 id_reuse_rate=0.8,

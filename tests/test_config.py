@@ -183,7 +183,7 @@ class TestSources:
         assert "flag" == load(flag, {"NODELAKE_CONFIG": str(named)}).lake
         write('lake = "here"')
         assert "here" == load(None, {}).lake
-        assert "gone.toml: no such settings file" == refusal(Path("gone.toml"), {})
+        assert "gone.toml: the settings file does not exist" == refusal(Path("gone.toml"), {})
 
     def test_environment_beside_file(self):
         """The environment's account joins those of the file; of one label the file's holds."""

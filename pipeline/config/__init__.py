@@ -1,7 +1,6 @@
-"""Settings: which accounts, which lake, which limits.
+"""Settings: accounts, lake and limits, from flags, the environment and ``nodelake.toml``, in that order.
 
-They come from flags, the environment and ``nodelake.toml``, in that order of precedence; a key
-comes from the environment only, so that a settings file can be committed and shown to others.
+Keys come only from the environment, so that a settings file can be committed and shared.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ DEFAULT_FILE = "nodelake.toml"
 
 # An account's label becomes a file name of the lake.
 LABEL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
-# Names that files of a lake have for another reason: a late snapshot's, and what is being written.
+# Reserved file names of a lake: late snapshots, and files that are being written.
 NOT_A_LABEL = re.compile(r".*\d{8}T\d{6}Z-[0-9a-f]{8}|.*\.(?:staging|parquet|json|lock)")
 API_VERSION = re.compile(r"20\d\d-\d\d-\d\d(?:\.\d+\.\d+)?(?:-preview)?")
 # A pasted key is no variable name: 64 bytes in base64 end in "==".
@@ -45,7 +44,7 @@ SECRET_VALUE = re.compile(
 
 
 class Secret:
-    """A value that no repr, str, format, log or pickle shows; `reveal` is the only way to it."""
+    """A value that repr, str, format, logs and pickle do not show; `reveal` returns it."""
 
     __slots__ = ("_value",)
 
@@ -77,27 +76,27 @@ Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Bounds of one client: the ``[limits]`` table, or ``[accounts.limits]`` for one account."""
+    """Limits of one client: the ``[limits]`` table, or ``[accounts.limits]`` for one account."""
 
     connections: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
-    """Sockets open to one account at once.
+    """Concurrent connections to one account.
 
-    Two already keep two processors busy where a page takes 0.1 s. But where it takes 1 s, a million
-    nodes need eight to be read within the deadline; and eight take hardly more memory than four.
+    Where a page takes 0.1 s, two keep two processors busy. Where it takes 1 s, a million nodes need
+    eight to finish within the deadline; eight need hardly more memory than four.
     """
     page_size: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
     """``maxresults`` of a listing; the service allows 1 to 1,000."""
     max_page_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 64 * 1024 * 1024
-    """A response may have this many bytes, on the wire and decompressed."""
+    """The most bytes of a response, compressed and decompressed."""
     max_pages: Count = 1000
-    """Pages of one listing: at 1,000 nodes a page, far beyond any pool."""
+    """The most pages of one listing: at 1,000 nodes a page, far more than any pool has."""
     attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] = 6
     """Tries for one request, the first included."""
     deadline_seconds: Seconds = 240.0
-    """All that one client does ends within this time."""
+    """Everything that one client does ends within this time."""
     connect_timeout_seconds: Seconds = 10.0
     read_timeout_seconds: Seconds = 60.0
-    """Silence on a connection; the service itself gives up after 30 seconds."""
+    """The longest silence on a connection; the service's own timeout is 30 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +111,22 @@ class Account:
     label: str
     key: Secret | None = None
     key_env: str | None = None
-    """The variable that holds the key; None means Entra."""
+    """The environment variable with the key; None means Entra."""
     api_version: str = DEFAULT_API_VERSION
     capture_start_task_output: bool = False
-    """Keep the end of what failed start tasks wrote."""
+    """Store the end of the output of failed start tasks."""
     authority_host: str | None = None
     limits: Limits = field(default_factory=Limits)
     refused_host: str | None = None
-    """A host that a settings file names and that may not get credentials: see `load`."""
+    """A host in a settings file that may not get credentials: see `load`."""
 
     def shared_key(self) -> Secret | None:
         """Return the account's key, or None where it signs in with Entra.
 
-        Raises ConfigError where a key was named and its variable is empty or no base64: an
-        account that should use a key never falls back to Entra silently; and where a settings
-        file names a host that credentials may not go to. Both are checked here and not when
-        settings are read, because a query needs settings and has no keys.
+        Raises ConfigError where a key is named and its variable is empty or not base64, as an account
+        with a key never falls back to Entra silently; and where a settings file names a host that may
+        not get credentials. Both are checked here, not when settings are read: a query needs settings
+        but no keys.
         """
         if self.refused_host is not None:
             raise ConfigError(f"{self.label}: {hosts.refusal(self.refused_host)}")
@@ -147,7 +146,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `load` made of flags, environment and file."""
+    """The settings in force, from flags, environment and file."""
 
     lake: str
     accounts: tuple[Account, ...]
@@ -156,10 +155,9 @@ class Settings:
     config_file: Path | None = None
 
     def require_accounts(self) -> tuple[Account, ...]:
-        """Return the accounts. Raises ConfigError that says what to set where there is none.
+        """Return the accounts. Raises ConfigError where there is none; it says what to set.
 
-        A single account has to have its key; of several each is tried by itself, so that one
-        without a key never stops the others.
+        A single account must have its key. Of several, one without a key never stops the others.
         """
         if not self.accounts:
             raise ConfigError(
@@ -200,15 +198,15 @@ def load(
     api_version: str | None = None,
     allowed_hosts: Sequence[str] = (),
 ) -> Settings:
-    """Read the settings. Arguments given here are the command's flags, and win.
+    """Read the settings. Arguments are the command's flags and take precedence.
 
-    `config_file` is ``--config``; without it NODELAKE_CONFIG, else ``nodelake.toml`` of the
-    working directory where there is one. `accounts` selects by label or name. The environment's
-    account (AZURE_BATCH_ENDPOINT) stands beside those of the file; where both describe one label
-    the file's description holds. A file may send credentials to the clouds' own hosts and to this
+    `config_file` is ``--config``, by default NODELAKE_CONFIG, else ``nodelake.toml`` in the working
+    directory. `accounts` selects by label or name. The environment's account
+    (AZURE_BATCH_ENDPOINT) is added to those of the file; where both have the same label, the
+    file's settings apply. A file may send credentials to the clouds' own hosts and to this
     machine only, and to `allowed_hosts` (--allow-host), those of NODELAKE_ALLOWED_HOSTS
-    (separated by commas) and that of AZURE_BATCH_ENDPOINT. Raises ConfigError; that nothing at all
-    is configured is no error here, see `Settings.require_accounts`.
+    (separated by commas) and that of AZURE_BATCH_ENDPOINT. Raises ConfigError; no account at all
+    is not an error here, see `Settings.require_accounts`.
     """
     path = _find_file(config_file, environ)
     file = _read_file(path) if path else _File()
@@ -259,12 +257,12 @@ def label_problem(label: str) -> str | None:
     if not LABEL.fullmatch(label):
         return f"{label!r}: a label is 1 to 128 of A-Z a-z 0-9 . _ - and does not begin with a dot"
     if NOT_A_LABEL.fullmatch(label):
-        return f"{label!r}: files of a lake that are no account's have such names; choose another"
+        return f"{label!r}: other files of a lake have such names; choose another label"
     return None
 
 
 def _select(known: tuple[Account, ...], wanted: Sequence[str]) -> tuple[Account, ...]:
-    """The accounts that `wanted` names, in the order of `known`; all where it names none."""
+    """The accounts that `wanted` names, in the order of `known`; all if it is empty."""
     for name in wanted:
         if not any(name in (account.label, account.name) for account in known):
             labels = ", ".join(account.label for account in known) or "none is configured"
@@ -278,7 +276,7 @@ def _find_file(config_file: Path | None, environ: Mapping[str, str]) -> Path | N
     named = config_file or (Path(name) if (name := environ.get("NODELAKE_CONFIG")) else None)
     if named is not None:
         if not named.is_file():
-            raise ConfigError(f"{named}: no such settings file")
+            raise ConfigError(f"{named}: the settings file does not exist")
         return named
     default = Path(DEFAULT_FILE)
     return default if default.is_file() else None
@@ -341,14 +339,14 @@ def _account(entry: _AccountEntry, file: _File, environ: Mapping[str, str], wher
             )
         name = host.partition(".")[0]
     if cloud and cloud["name"] != name.lower():
-        # The name goes into every signature: a wrong one would be a 403 that explains nothing.
+        # The name is part of every signature: a wrong one would only show as a 403.
         raise ConfigError(f"{where}: the account {name!r} is not the one of the host {host}")
     label = entry.label or (f"{cloud['name']}.{cloud['region']}" if cloud else f"{name}.local")
     for value, what in ((name, "name"), (label, "label")):
         if problem := label_problem(value):
             raise ConfigError(f"{where}: the {what} {problem}")
     if entry.key_env is not None and not VARIABLE.fullmatch(entry.key_env):
-        # The value may be a key pasted into the wrong place: it is not repeated.
+        # The value may be a pasted key, so the message does not repeat it.
         raise ConfigError(f"{where}.key_env: not the name of an environment variable")
     key = (environ.get(entry.key_env) or "").strip() if entry.key_env else ""
     api_version = entry.api_version or file.api_version or DEFAULT_API_VERSION

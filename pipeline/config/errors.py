@@ -1,5 +1,5 @@
-"""What is wrong with settings."""
+"""The exception for wrong settings."""
 
 
 class ConfigError(Exception):
-    """The settings are wrong or not enough (exit 2). The message never holds a secret."""
+    """Settings are wrong or missing (exit 2). The message never holds a secret."""

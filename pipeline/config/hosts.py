@@ -1,7 +1,6 @@
-"""Hosts of settings: the form of an endpoint, and where a settings file may send credentials.
+"""Hosts in settings: the form of an endpoint, and the hosts to which a file may send credentials.
 
-A settings file may come with a directory that somebody else made: what it says about hosts is trusted
-only for Azure's own and for this machine.
+A settings file may come from someone else: it is trusted only with Azure's own hosts and this machine.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ STORAGE_DOMAINS = (
 def allowed(
     flags: Sequence[str], environ: Mapping[str, str], own_endpoint: str | None
 ) -> frozenset[str]:
-    """Return the hosts that flags and environment allow, the environment's own among them."""
+    """Return the hosts that flags and environment allow, with the hosts that the environment names."""
     named = [*flags, *environ.get("NODELAKE_ALLOWED_HOSTS", "").split(",")]
     named += [own_endpoint or "", environ.get("AZURE_AUTHORITY_HOST", "")]
     return frozenset(host for name in named if (host := _host_of(name.strip())))
@@ -50,7 +49,7 @@ def _host_of(url: str) -> str:
 
 
 def refused(endpoint: str, authority: str | None, allowed: frozenset[str]) -> str | None:
-    """Return the first host of a file's account that may not get credentials."""
+    """Return the first host of an account in a file that may not get credentials."""
     host = _host_of(endpoint)
     if not (is_loopback(host) or host.endswith(BATCH_DOMAINS) or host in allowed):
         return host
@@ -62,7 +61,7 @@ def refused(endpoint: str, authority: str | None, allowed: frozenset[str]) -> st
 
 
 def refused_storage(lake: str, allowed: frozenset[str]) -> str | None:
-    """Return the host of a file's lake, where it may not get credentials."""
+    """Return the host of a file's lake if it may not get credentials."""
     if not lake.startswith("abfss://"):
         return None  # the environment names the storage account
     host = _host_of(lake)
@@ -70,7 +69,7 @@ def refused_storage(lake: str, allowed: frozenset[str]) -> str | None:
 
 
 def refusal(host: str) -> str:
-    """Return what to say about a host that may not get credentials."""
+    """Return the error message about a host that may not get credentials."""
     return (
         "a settings file may send credentials only to Azure's own hosts and to this machine, not "
         f"to {host}: if it is yours, allow it with --allow-host {host} (snapshot, usage, node) or "
@@ -79,7 +78,7 @@ def refusal(host: str) -> str:
 
 
 def check_endpoint(endpoint: str, where: str) -> SplitResult:
-    """Return the endpoint in its plain form. Its text is not repeated: it may hold a password."""
+    """Return the normalised endpoint. Errors do not repeat it: it may hold a password."""
     text = endpoint.strip()
     if "://" not in text:
         text = "https://" + text

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .config import (
         Autoscale,
+        FaultyNodes,
         FleetConfig,
         FormulaFailure,
         Image,
-        OddNodes,
         PoolConfig,
         Rates,
         Resize,
@@ -51,13 +51,13 @@ __all__ = [
     "ErrorEpisode",
     "Fault",
     "Faults",
+    "FaultyNodes",
     "Fleet",
     "FleetConfig",
     "FleetFileError",
     "FormulaFailure",
     "Image",
     "Membership",
-    "OddNodes",
     "PoolConfig",
     "PoolLife",
     "Rates",
@@ -77,7 +77,7 @@ __all__ = [
 ]
 
 _NAMES = {
-    "config": "Autoscale FleetConfig FormulaFailure Image OddNodes PoolConfig Rates Resize "
+    "config": "Autoscale FleetConfig FormulaFailure Image FaultyNodes PoolConfig Rates Resize "
     "Shortage StartTask Storm Work",
     "faults": "Fault Faults read_fault",
     "fleet.fleet": "Fleet",

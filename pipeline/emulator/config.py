@@ -1,4 +1,4 @@
-"""The tables of a fleet file: which pools there are, how big, and how often what goes wrong.
+"""The tables of a fleet file: pools, their sizes, and how often each kind of trouble occurs.
 
 Every key has a default; the tables are listed in the README beside this module.
 """
@@ -15,7 +15,7 @@ ProfileName = Literal["render", "spot", "containers", "windows"]
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file: keys it does not know are refused."""
+    """A table of the file; an unknown key is an error."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -29,9 +29,9 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class FormulaFailure(_Table, frozen=True):
-    """``[[pools.autoscale.failures]]``: a time in which every evaluation of the formula fails.
+    """``[[pools.autoscale.failures]]``: a period in which every evaluation of the formula fails.
 
-    The targets stay as they are meanwhile.
+    Targets do not change during it.
     """
 
     after_hours: float
@@ -48,7 +48,7 @@ class Autoscale(_Table, frozen=True):
     max_spot: int = 0
     interval_minutes: float = 15.0
     peak_hour: float = 15.0
-    error_rate: float = 0.03  # share of evaluations that fail for want of samples
+    error_rate: float = 0.03  # share of evaluations that fail because samples are missing
     failures: tuple[FormulaFailure, ...] = ()
 
 
@@ -94,11 +94,11 @@ class Rates(_Table, frozen=True):
     agent_upgrades: float = 0.10
 
 
-class OddNodes(_Table, frozen=True):
-    """``[pools.odd_nodes]``: how many nodes of a pool misbehave all their life.
+class FaultyNodes(_Table, frozen=True):
+    """``[pools.faulty_nodes]``: how many nodes of a pool misbehave all their life.
 
-    A black hole fails every task at once and so attracts more; a flapping node becomes unusable
-    and heals again and again; the start task of a stuck one never ends.
+    A black-hole node fails every task at once and so attracts more; a flapping node becomes
+    unusable and recovers again and again; the start task of a stuck node never ends.
     """
 
     black_hole: int = 0
@@ -107,7 +107,7 @@ class OddNodes(_Table, frozen=True):
 
 
 class Storm(_Table, frozen=True):
-    """``[[pools.storms]]``: a time in which start tasks fail; a share of nodes reboot into it."""
+    """``[[pools.storms]]``: a period in which start tasks fail; some nodes reboot when it begins."""
 
     after_hours: float
     hours: float = 1.0
@@ -116,7 +116,7 @@ class Storm(_Table, frozen=True):
 
 
 class Resize(_Table, frozen=True):
-    """``[[pools.resizes]]``: a resize by hand, some hours after the fleet's start."""
+    """``[[pools.resizes]]``: a manual resize, some hours after the fleet's start."""
 
     after_hours: float
     dedicated: int | None = None
@@ -124,10 +124,10 @@ class Resize(_Table, frozen=True):
 
 
 class Shortage(_Table, frozen=True):
-    """``[[pools.shortages]]``: a time in which no more nodes than so many can be allocated.
+    """``[[pools.shortages]]``: a period in which the number of nodes is limited.
 
-    A resize that wants more ends with a resize error of this code. When the time is over the
-    pool is resized to its targets again.
+    A resize that wants more ends with a resize error of this code. Afterwards the pool is
+    resized to its targets again.
     """
 
     after_hours: float
@@ -140,7 +140,7 @@ class Shortage(_Table, frozen=True):
 class Image(_Table, frozen=True):
     """``[[images]]``: a marketplace image as ``/supportedimages`` lists it.
 
-    It is added to the built-in list, or replaces the entry of the same image and node agent.
+    It joins the built-in list, or replaces the entry with the same image and node agent.
     """
 
     publisher: str
@@ -162,7 +162,7 @@ class Image(_Table, frozen=True):
         super().__post_init__()
         if self.ends_at is not None:
             if self.ends_after_days is not None:
-                raise ValueError("keys 'ends_at' and 'ends_after_days': give one of them")
+                raise ValueError("keys 'ends_at' and 'ends_after_days' exclude each other")
             try:
                 date.fromisoformat(self.ends_at)
             except ValueError:
@@ -177,22 +177,22 @@ class PoolConfig(_Table, frozen=True):
     id: str
     profile: ProfileName = "render"
     vm_size: str = "standard_d8s_v5"
-    vm_size_mix: tuple[str, ...] = ()  # up to five sizes, best first: nodes get one or another
+    vm_size_mix: tuple[str, ...] = ()  # up to five sizes, best first: each node gets one of them
     image: str | None = None  # "publisher/offer/sku" of a marketplace image; None: the profile's
     dedicated: int = 0
     spot: int = 0
-    spot_capacity: int | None = None  # more spot nodes than this are not to be had
+    spot_capacity: int | None = None  # the most spot nodes that can be allocated
     task_slots: int = 1
     autoscale: Autoscale | None = None
     work: Work = Work()
     start_task: StartTask = StartTask()
     rates: Rates = Rates()
-    odd_nodes: OddNodes = OddNodes()
+    faulty_nodes: FaultyNodes = FaultyNodes()
     storms: tuple[Storm, ...] = ()
     resizes: tuple[Resize, ...] = ()
     shortages: tuple[Shortage, ...] = ()
-    removals_per_day: float = 2.0  # nodes taken out one by one, each replaced
-    id_reuse_rate: float = 0.5  # how often a new node gets the id of the one before
+    removals_per_day: float = 2.0  # nodes removed one by one, each replaced
+    id_reuse_rate: float = 0.5  # share of new nodes that reuse the id of their predecessor
     preemption_wave_hours: tuple[float, ...] = ()  # hours of the day
     preemption_wave_share: float = 0.3
     agent_releases_after_hours: tuple[float, ...] = ()
@@ -220,11 +220,11 @@ class PoolConfig(_Table, frozen=True):
             if scale.interval_minutes < 5:  # the service's own minimum
                 raise ValueError("key 'autoscale.interval_minutes' must be 5 or more")
             if scale.min_dedicated > scale.max_dedicated or scale.min_spot > scale.max_spot:
-                raise ValueError("key 'autoscale': a minimum is above its maximum")
+                raise ValueError("key 'autoscale': a minimum exceeds its maximum")
 
     @property
     def seats(self) -> tuple[int, int]:
-        """The most (dedicated, spot) nodes that the pool will ever ask for."""
+        """The most (dedicated, spot) nodes that the pool ever asks for."""
         dedicated = [self.dedicated, *(r.dedicated or 0 for r in self.resizes)]
         spot = [self.spot, *(r.spot or 0 for r in self.resizes)]
         if self.autoscale is not None:
@@ -234,7 +234,7 @@ class PoolConfig(_Table, frozen=True):
 
 
 class FleetConfig(_Table, frozen=True):
-    """A whole fleet file."""
+    """The whole fleet file."""
 
     region: str = "eastus"
     refused_versions: tuple[str, ...] = ()  # api-versions that the service no longer supports

@@ -1,7 +1,6 @@
 """Faults: what goes wrong, on which route, for which pool, how often.
 
-This module only says which fault meets which request; what it does to a reply is in
-``breakage``. Faults may be added and cleared while requests are being served.
+This module matches faults with requests; ``http.breakage`` and ``http.content_faults`` apply them.
 """
 
 import threading
@@ -17,24 +16,24 @@ Route = Literal[
     "supportedimages", "token",
 ]  # fmt: skip
 
-#: Instead of an answer: an error of the service, or what a proxy before it says.
+#: Replaces the answer: an error of the service, or of a proxy in front of it.
 ErrorKind = Literal[
     "throttle", "busy", "internal_error", "timed_out", "unauthorized", "expired_token",
     "forbidden", "pool_not_found", "node_not_found", "html_page", "empty_body",
     "error_with_200", "file_not_found", "node_unusable",
 ]  # fmt: skip
-#: The answer comes late or its bytes are broken.
+#: Delays the answer or damages its bytes.
 WireKind = Literal[
     "latency", "slow_body", "drop", "truncated_json", "malformed_json", "two_documents",
     "gzip_bomb", "oversized_body", "clock_skew",
 ]  # fmt: skip
-#: The answer is valid JSON with unexpected content.
+#: Leaves valid JSON with unexpected content.
 ContentKind = Literal[
     "next_link_host", "next_link_port", "next_link_scheme", "next_link_loop", "wrong_types",
     "missing_id", "duplicate_nodes", "vanishing_nodes", "unknown_fields", "unknown_enums",
     "explicit_nulls", "empty_containers", "planted_secrets", "mutate",
 ]  # fmt: skip
-#: The most that a fault sends or has a client unpack.
+#: The largest body of a fault, after decompression.
 MOST_BYTES = 4 << 30
 
 Kind = ErrorKind | WireKind | ContentKind
@@ -46,11 +45,11 @@ KINDS: tuple[str, ...] = (*get_args(ErrorKind), *get_args(WireKind), *get_args(C
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One thing that goes wrong.
+    """One fault: where it applies, how often, and what it does.
 
-    Where and how often: ``route`` ("*" any), ``pool`` (None any), ``page`` (1 the first, None
-    any), ``times`` (None for ever), ``rate`` (share of the requests it could meet).
-    What: ``kind``, and the parameters that the kind reads:
+    Where and how often: ``route`` ("*": any), ``pool`` (None: any), ``page`` (1: the first;
+    None: any), ``times`` (None: no limit), ``rate`` (share of the matching requests).
+    What: ``kind``, and the parameters that this kind reads:
 
     - ``status``: of throttle (429), html_page (502), unauthorized (401) and other errors
     - ``retry_after``: of any error: seconds as text, "http-date" (``seconds`` from the fleet's
@@ -94,7 +93,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defau
             raise ValueError("key 'mutate' takes a callable, for kind 'mutate', from Python only")
 
     def meets(self, route: str, pool: str | None, page: int) -> bool:
-        """Return whether a request on this route, pool and page is one the fault is for."""
+        """Return whether the fault applies to a request on this route, pool and page."""
         return (
             self.route in ("*", route)
             and (self.route == "token" or route != "token")
@@ -122,7 +121,7 @@ def read_fault(text: str) -> Fault:
 
 
 class Faults:
-    """The faults now in force, in the order in which they were added; safe between threads."""
+    """The active faults, in the order in which they were added; thread-safe."""
 
     def __init__(self, faults: Iterable[Fault] = (), *, seed: int = 0) -> None:
         """Start with these faults; ``seed`` makes their rates repeatable."""
@@ -133,42 +132,42 @@ class Faults:
             self.add(fault)
 
     def add(self, fault: Fault) -> Fault:
-        """Put a fault in force, and return it."""
+        """Activate a fault, and return it."""
         with self._lock:
             self._entries.append((fault, [0]))
         return fault
 
     def clear(self) -> None:
-        """Take every fault away."""
+        """Remove every fault."""
         with self._lock:
             self._entries.clear()
 
     def remove(self, fault: Fault) -> None:
-        """Take one fault away; nothing happens if it is not in force."""
+        """Remove one fault; does nothing if it is not active."""
         with self._lock:
             self._entries = [entry for entry in self._entries if entry[0] is not fault]
 
     def __iter__(self) -> Iterator[Fault]:
-        """Yield the faults in force, used up ones included."""
+        """Yield the active faults, and those that are used up."""
         with self._lock:
             return iter([fault for fault, _ in self._entries])
 
     def __len__(self) -> int:
-        """Return how many faults are in force, used up ones included."""
+        """Return how many faults are active or used up."""
         return len(self._entries)
 
     def met(self, fault: Fault) -> int:
-        """Return how many requests this fault has met so far."""
+        """Return how many requests this fault has affected so far."""
         with self._lock:
             return next((met[0] for entry, met in self._entries if entry is fault), 0)
 
     def for_request(
         self, route: str, pool: str | None, page: int, *, is_bearer: bool = False
     ) -> list[Fault]:
-        """Return the faults that this request meets, and count them as met.
+        """Return the faults that apply to this request, and count them.
 
-        Only a request with a bearer token can meet an expired one. At most one of them answers
-        in place of the service (an error kind): the first.
+        ``expired_token`` applies only to requests with a bearer token. Of several error kinds
+        only the first applies.
         """
         met: list[Fault] = []
         is_answered = False

@@ -1,4 +1,4 @@
-"""The sixteen states of a compute node and the ways between them.
+"""The sixteen states of a compute node and the transitions between them.
 
 Names and meanings are those of ``ComputeNodeState`` in the published OpenAPI; which state may
 follow which is not published, so ``LEGAL`` is this emulator's reading of the descriptions.
@@ -14,7 +14,7 @@ NodeState = Literal[
 
 STATES: Final[tuple[NodeState, ...]] = get_args(NodeState)
 
-#: How ``/nodecounts`` spells each state (camelCase, other than the node's own lower case).
+#: Each state in ``/nodecounts``: camelCase, where a node has lower case.
 COUNTER_NAMES: Final[dict[NodeState, str]] = {
     "creating": "creating",
     "idle": "idle",
@@ -34,10 +34,10 @@ COUNTER_NAMES: Final[dict[NodeState, str]] = {
     "deallocating": "deallocating",
 }
 
-#: States in which no machine is held, so no core-hours accrue.
+#: States without a machine: no core-hours accrue.
 UNBILLED: Final[frozenset[NodeState]] = frozenset({"preempted", "deallocated"})
 
-#: States before a node agent has reported: these nodes lack what only the agent knows.
+#: States before the node agent reports: these nodes lack the agent's members.
 AGENTLESS: Final[frozenset[NodeState]] = frozenset({"creating", "starting"})
 
 _WORKING: Final = frozenset[NodeState]({"idle", "running"})

@@ -15,7 +15,7 @@ def digest(*names: object) -> bytes:
 
 
 def stream(*names: object) -> random.Random:
-    """Return a random stream of its own for these names."""
+    """Return the random stream of these names."""
     return random.Random(int.from_bytes(digest(*names)[:8], "big"))  # noqa: S311 (no secret)
 
 

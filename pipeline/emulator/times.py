@@ -1,7 +1,7 @@
 """Simulated time: whole microseconds since 1970 inside the fleet, the service's text outside.
 
 The service writes up to seven fractional digits and drops trailing zeros (shared recordings), so
-a client must cope with 0 to 7 of them.
+a client has to read 0 to 7 of them.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ DAY = 24 * HOUR
 NEVER = 1 << 62
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NAIVE_EPOCH = datetime(1970, 1, 1)  # its isoformat has no offset to cut away
+_NAIVE_EPOCH = datetime(1970, 1, 1)  # its isoformat has no offset to remove
 _MICROSECOND = timedelta(microseconds=1)
 
 

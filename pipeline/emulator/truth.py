@@ -1,6 +1,6 @@
 """The truth log: what really happened in the fleet, with exact times.
 
-A client of the service sees only what it polls; these records are what its answers are scored by.
+A client sees only what it polls; tests score its answers against these records.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ EndedBy = Literal["resize", "removal", "pool_deletion"]
 
 @dataclass(slots=True)
 class Record:
-    """What every record starts with: the incarnation, and the interval it is about.
+    """The members of every record: the incarnation and the interval.
 
     An incarnation is (pool_id, node_id, allocation_time): a node id can be reused. Times are
     UTC and exact to the microsecond. ``ended_at`` is None while the interval is open.
@@ -31,7 +31,7 @@ class Record:
 
 @dataclass(slots=True)
 class Membership(Record):
-    """A node's stay in its pool: listed from ``started_at`` until just before ``ended_at``."""
+    """A node's membership of its pool: listed from ``started_at`` until just before ``ended_at``."""
 
     vm_size: str
     is_dedicated: bool
@@ -44,13 +44,13 @@ class Membership(Record):
 
     @property
     def left_at(self) -> datetime | None:
-        """When the node was listed no more; None while it is a member."""
+        """When its listing ended; None while it is a member."""
         return self.ended_at
 
 
 @dataclass(slots=True)
 class StateInterval(Record):
-    """A time a node spent in one state; those of an incarnation follow without a gap."""
+    """A period in one state; those of an incarnation have no gap between them."""
 
     state: NodeState
 
@@ -102,7 +102,7 @@ class Boot(Record):
 
 @dataclass(slots=True)
 class ErrorEpisode(Record):
-    """A time during which a node's ``errors`` held an error of this code."""
+    """A period in which a node's ``errors`` had this code."""
 
     code: str
 
@@ -114,7 +114,7 @@ class PoolLife(Record):
 
 @dataclass(slots=True)
 class ResizeError(PoolLife):
-    """A time in which a pool showed this resize error.
+    """A period in which a pool showed this resize error.
 
     It begins when the allocation state becomes steady and ends when the next resize begins.
     ``dedicated_short`` and ``spot_short`` are the nodes that were missing to the targets.
@@ -127,7 +127,7 @@ class ResizeError(PoolLife):
 
 @dataclass(slots=True)
 class AutoscaleError(PoolLife):
-    """A time in which a pool's last evaluation of its formula had failed with this code.
+    """A period in which the last evaluation of a pool's formula had failed with this code.
 
     It begins with the first failed evaluation and ends with the next one that succeeds or fails
     otherwise.
@@ -149,11 +149,11 @@ class TruthLog:
         self._sorted = 0
 
     def add(self, record: Record) -> None:
-        """Append a record; one whose end is still open is completed in place."""
+        """Append a record; an open one is completed in place."""
         self._records.append(record)
 
     def drop_before(self, before: datetime) -> None:
-        """Drop what ended before a time: a fleet may live for years."""
+        """Drop records that ended before a time: a fleet may run for years."""
         self._records = [record for record in self._records if not _is_over(record, before)]
         self._sorted = 0
 
@@ -174,7 +174,7 @@ class TruthLog:
 
     @property
     def memberships(self) -> list[Membership]:
-        """Every node's stay in its pool."""
+        """Every membership of a node."""
         return self.of(Membership)
 
     @property
@@ -199,12 +199,12 @@ class TruthLog:
 
     @property
     def resize_errors(self) -> list[ResizeError]:
-        """Every time in which a pool showed a resize error."""
+        """Every resize error of a pool."""
         return self.of(ResizeError)
 
     @property
     def autoscale_errors(self) -> list[AutoscaleError]:
-        """Every time in which a pool's formula failed."""
+        """Every failure of an autoscale formula."""
         return self.of(AutoscaleError)
 
     @property

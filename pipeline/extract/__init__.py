@@ -1,4 +1,4 @@
-"""The REST client: pools, nodes, one node, node counts and usage, as bytes of checked pages.
+"""The REST client: pools, nodes, node counts and usage as checked pages of bytes.
 
 Importing this package is cheap; each name is loaded when it is first used.
 """

@@ -1,4 +1,4 @@
-"""What an answer that is no page says: the service's error, and when to ask again."""
+"""Reads error answers: the service's error, whether to retry, and when."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pipeline.extract import body as bodies
 from pipeline.extract.errors import ExtractError, ServiceError
 
 TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-# Full jitter: between 0 and 1, 2, 4 … 30 seconds, so that many clients do not come back together.
+# Full jitter: between 0 and 1, 2, 4 … 30 seconds, so that clients do not retry at the same time.
 BACKOFF = tenacity.wait_random_exponential(multiplier=1, max=30)
 
 
 def refusal(body: bytes, response: httpx.Response, now: datetime) -> ServiceError:
-    """The error that an answer with a status other than 200, and this body, is."""
+    """The error of an answer whose status is not 200, with this body."""
     status = response.status_code
     said = bodies.error_text(body)
     if 300 <= status < 400:
@@ -32,8 +32,8 @@ def refusal(body: bytes, response: httpx.Response, now: datetime) -> ServiceErro
 def service_error(
     error: bodies.ErrorBody, response: httpx.Response, now: datetime, is_transient: bool
 ) -> ServiceError:
-    """The error that the service words so."""
-    # A refusal may quote the signature or the token that it refuses.
+    """The exception for an error body of the service."""
+    # The message may quote the signature or token that was refused.
     sent = re.split("[ :]", response.request.headers.get("Authorization", ""))[-1]
     return ServiceError(
         error.code,
@@ -46,7 +46,7 @@ def service_error(
 
 
 def _retry_after(response: httpx.Response, now: datetime) -> float | None:
-    """Seconds as Retry-After has them, or until its date by the response's own clock, else `now`."""
+    """Seconds of Retry-After; for a date, seconds from the response's Date, else from `now`."""
     text = response.headers.get("Retry-After", "").strip()
     if re.fullmatch(r"[0-9]{1,18}", text):
         return float(text)
@@ -64,12 +64,12 @@ def request_id(response: httpx.Response) -> str | None:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether another try may help."""
+    """Whether a retry may help."""
     return isinstance(error, ExtractError) and error.is_transient
 
 
 def seconds_to_wait(state: tenacity.RetryCallState) -> float:
-    """Until the next try: what the service asks for, else more from try to try."""
+    """Seconds until the next try: the service's Retry-After, else an exponential back-off."""
     error = state.outcome and state.outcome.exception()
     if isinstance(error, ExtractError) and error.retry_after_seconds is not None:
         return error.retry_after_seconds
@@ -77,5 +77,5 @@ def seconds_to_wait(state: tenacity.RetryCallState) -> float:
 
 
 def without_bytes(message: str) -> str:
-    """A message of h11's without the bytes it quotes: they may be the body of another answer."""
+    """A message of h11 without the bytes that it quotes, which may be of another answer's body."""
     return re.sub(r"bytearray\(.*", "…", message, flags=re.DOTALL)

@@ -1,7 +1,7 @@
-"""Signing in to a Batch account: Shared Key and Entra tokens, each a small `httpx.Auth`.
+"""Authentication with a Batch account: Shared Key and Entra tokens, each an `httpx.Auth`.
 
-Either attaches credentials only to requests for the account's own scheme, host and port, and
-over plain http only to this machine; everything else is an AuthError before a byte is sent.
+Both send credentials only to the account's own scheme, host and port, and over plain http only to this
+machine; for other requests they raise AuthError before a byte is sent.
 """
 
 from __future__ import annotations
@@ -52,8 +52,7 @@ SIGNED_HEADERS = (
     "if-unmodified-since",
     "range",
 )
-# A request must arrive within 15 minutes of its date, so a clock this near is never the reason of
-# a refusal.
+# The service accepts dates within 15 minutes: a smaller skew is never the reason of a refusal.
 NEAR_SECONDS = 60.0
 MAX_REFUSAL_BYTES = 64 * 1024
 # Host suffix → scope and authority. The double slash is the official SDK's (service.md, "Entra").
@@ -73,11 +72,11 @@ FAILURE_HOLDS_SECONDS = 10.0
 
 
 class AuthError(Exception):
-    """No credentials could be attached. The message says what to try and holds no secret."""
+    """Credentials could not be attached. The message says what to try and holds no secret."""
 
 
 class Credential(Protocol):
-    """What of an azure-identity credential is used."""
+    """The part of an azure-identity credential that is used."""
 
     def get_token(self, *scopes: str, claims: str | None = None) -> AccessToken:
         """Return a token and when it expires, in seconds since 1970."""
@@ -85,13 +84,13 @@ class Credential(Protocol):
 
 
 def origin(url: httpx.URL | str) -> tuple[str, str, int]:
-    """Return scheme, host and port: what has to be the account's own. A missing port is filled."""
+    """Return scheme, host and port of a URL; a missing port is the scheme's default."""
     url = httpx.URL(url)
     return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
 
 
 class _OwnOrigin(httpx.Auth):
-    """What both ways have in common: credentials never leave for another place."""
+    """Base of both: refuses to send credentials to another origin."""
 
     def __init__(self, endpoint: str) -> None:
         self._origin = origin(endpoint)
@@ -110,9 +109,9 @@ class _OwnOrigin(httpx.Auth):
 class SharedKey(_OwnOrigin):
     """Sign each request with the account's key.
 
-    The date signed is this machine's clock. Only after the service refused a signature (403
-    AuthenticationFailed) while its Date header was far from our clock is the request signed once
-    more by the service's clock; if that was the reason, later requests are signed so too.
+    The signed date is this machine's clock. Where the service refuses a signature (403
+    AuthenticationFailed) and its Date header is far from our clock, the request is signed once more
+    with the service's clock; if that succeeds, later requests use it too.
     """
 
     def __init__(
@@ -129,19 +128,19 @@ class SharedKey(_OwnOrigin):
             key = base64.b64decode(key_base64, validate=True)
         except (binascii.Error, ValueError):
             raise AuthError(f"the key of account {account} is not valid base64") from None
-        # Holds the key's state, not its text: nothing of it can be printed by accident.
+        # Holds the state of the HMAC, not the key: it cannot be printed by accident.
         self._mac = hmac.new(key, digestmod="sha256")
         self._now = now
         self._correction_seconds = 0.0
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Sign, and sign once more after a 401 or where the clock was the reason of a refusal."""
+        """Sign a request; sign it again after a 401, or where the clock explains a refusal."""
         self._require_own(request.url)
         used = self._correction_seconds
         self._sign(request, used)
         response = yield request
         if response.status_code == 401:
-            # Not how this service refuses a signature: something between us that may pass.
+            # The service refuses signatures with 403: a 401 comes from something in between.
             _drop_body(response)
             self._sign(request, used)
             yield request
@@ -177,7 +176,7 @@ def string_to_sign(account: str, request: httpx.Request) -> str:
     )
     path, _, query = request.url.raw_path.decode("ascii").partition("?")
     lines.append(f"/{account}{path}")
-    # Decoded values, the first of a name, blanks dropped, as in the official SDK.
+    # Decoded values, the first of each name, without blanks, as in the official SDK.
     values = parse_qs(query)
     lines += [f"{name}:{values[name][0]}" for name in sorted(values, key=str.lower)]
     return "\n".join(lines)
@@ -186,10 +185,9 @@ def string_to_sign(account: str, request: httpx.Request) -> str:
 class Entra(_OwnOrigin):
     """Send an Entra token, from azure-identity unless a `credential` is given.
 
-    One token serves all threads until shortly before it expires. After a 401 exactly one fresh
-    one is asked for, with the claims of the challenge where it has some; from a new credential
-    unless one was given, because azure-identity's objects hand out the token they remember, and
-    not all of them get past that for claims.
+    All threads share one token until shortly before it expires. After a 401 one new token is
+    requested, with the claims of the challenge where it has some. It comes from a new credential
+    unless one was given: azure-identity caches tokens, and some credentials ignore claims.
     """
 
     def __init__(
@@ -214,7 +212,7 @@ class Entra(_OwnOrigin):
         self._failed: tuple[float, str] | None = None
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Attach a token, and after a 401 a fresh one, once."""
+        """Attach a token; after a 401 attach a new one, once."""
         self._require_own(request.url)
         request.headers["ocp-date"] = formatdate(self._now(), usegmt=True)
         token = self._get_token()
@@ -237,7 +235,7 @@ class Entra(_OwnOrigin):
             if held is not None and self._now() < self._refresh_at:
                 return held
             if self._failed and self._now() - self._failed[0] < FAILURE_HOLDS_SECONDS:
-                # Threads that waited for an attempt that failed do not repeat it one by one.
+                # Threads that waited for a failed attempt do not repeat it one by one.
                 raise AuthError(self._failed[1])
             if refused is not None:
                 self._credential = self._given
@@ -247,7 +245,7 @@ class Entra(_OwnOrigin):
                 token = self._credential.get_token(
                     self.scope, **({"claims": claims} if claims else {})
                 )
-            except Exception as error:  # credentials raise what they like, with tokens in frames
+            except Exception as error:  # credentials raise any exception, with tokens in its frames
                 if held is not None and self._now() < held.expires_on:
                     return held
                 self._failed = (self._now(), _advice(error))
@@ -258,14 +256,14 @@ class Entra(_OwnOrigin):
             return token
 
     def _default_credential(self) -> Credential:
-        # Imported here: it takes half a second, and Shared Key has no use for it.
+        # Imported here: it takes half a second, and Shared Key does not need it.
         from azure.identity import DefaultAzureCredential
 
         return DefaultAzureCredential(authority=self.authority_host)
 
 
 def _advice(error: Exception) -> str:
-    # A chain of credentials lists what each one said: of that, the first sentences.
+    # A chain of credentials lists a message for each: keep the first sentence of each.
     tried = re.findall(r"^\s+\w+: (.+?)(?:\.\s|\.?$)", str(error), re.MULTILINE)
     reason = "; ".join(tried) or " ".join(str(error).split()) or type(error).__name__
     return (
@@ -288,7 +286,7 @@ def _claims(challenge: str) -> str | None:
 
 
 def http_date(text: str) -> datetime | None:
-    """Return an HTTP date as a UTC time, None where `text` is none."""
+    """Return an HTTP date as a UTC time, None where `text` is not one."""
     try:
         date = parsedate_to_datetime(text)
         return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
@@ -303,9 +301,9 @@ def _seconds_ahead(response: httpx.Response, now: float) -> float | None:
 
 
 def _is_about_signature(response: httpx.Response) -> bool:
-    """Whether a 403 is AuthenticationFailed, and not for want of a role, say.
+    """Whether a 403 is AuthenticationFailed and not, for example, a missing role.
 
-    Its body stays readable, up to a bound that no error of the service comes near.
+    Its body stays readable, up to a bound far above any error of the service.
     """
     start = bytearray()
     if isinstance(response.stream, httpx.SyncByteStream):
@@ -325,7 +323,7 @@ def _is_about_signature(response: httpx.Response) -> bool:
 
 
 def _drop_body(response: httpx.Response) -> None:
-    """Let go of a refusal's body unread: httpx would read all of it, whatever its size."""
+    """Discard the body of a refusal unread: httpx would read all of it, whatever its size."""
     if isinstance(response.stream, httpx.SyncByteStream):
         response.stream.close()
     response.stream = httpx.ByteStream(b"")

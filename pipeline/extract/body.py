@@ -1,4 +1,4 @@
-"""Bodies of responses: read within bounds, checked to be whole, errors recognised."""
+"""Reads bodies of responses within bounds, checks that they are whole, recognises errors."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from pipeline.redact import Redactor, redact_text
 
 T = TypeVar("T")
 
-# This much of an error's body is enough to read its message.
+# Bytes of an error body that are read for its message.
 MAX_ERROR_BYTES = 64 * 1024
 
 
 class _Listing(msgspec.Struct):
-    # Raw: an item is checked to be JSON and not parsed further. An odd number in one node (2^70) is
-    # the matter of that node, not of its page, so nothing here converts numbers.
+    # Raw: an item is checked to be JSON and not parsed further. A number out of range (2^70) makes
+    # its node malformed, not the page, so numbers are not converted here.
     value: list[msgspec.Raw]
     next_link: str | None = msgspec.field(default=None, name="odata.nextLink")
 
@@ -52,7 +52,7 @@ class _Detail(msgspec.Struct):
 
 
 class _Error(msgspec.Struct):
-    # The OpenAPI requires no member of an error: the code decides what happens, the rest is text.
+    # The OpenAPI requires no member of an error. Only the code is interpreted.
     code: str
     message: _Text | str | None = None
     values: list[_Detail | None] | None = None
@@ -67,7 +67,7 @@ _ERROR = msgspec.json.Decoder(_Error)
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """An error as the service words it: BatchError in the OpenAPI."""
+    """An error of the service: BatchError in the OpenAPI."""
 
     code: str
     message: str
@@ -78,8 +78,8 @@ def read_body(response: httpx.Response, max_bytes: int, check: Callable[[], None
     """Return the decoded body of at most `max_bytes`, on the wire and decompressed.
 
     `check` is called for each chunk and may raise. Raises BadResponse, and httpx's own errors.
-    httpx would decompress a chunk of 64 KB to 64 MB before one could count it, so the raw chunks
-    are inflated here, no further than the bound.
+    httpx could decompress a chunk of 64 KB to 64 MB before anyone counts it, so raw chunks are
+    decompressed here, up to the bound.
     """
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("gzip", "x-gzip", "identity", ""):
@@ -122,14 +122,14 @@ def _inflate(chunks: Iterator[bytes], max_bytes: int, check: Callable[[], None])
 
 
 def _too_large(max_bytes: int) -> BadResponse:
-    # Another try would bring the same again.
+    # A retry would bring the same.
     return BadResponse(
         "TooLarge", f"the body is larger than {max_bytes:,} bytes", is_transient=False
     )
 
 
 class CheckedBody(NamedTuple):
-    """A checked body's nextLink, None on the last page, and its envelope, if it is plain."""
+    """The nextLink of a checked body, None on the last page; and its envelope where it is regular."""
 
     next_link: str | None = None
     envelope: Envelope | None = None
@@ -144,7 +144,7 @@ def read_listing(body: bytes) -> CheckedBody:
         try:
             envelope = prove(body)
         except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
-            # The fault may lie in an element, which does not concern the envelope.
+            # The error may be in an element, and the envelope valid.
             listing = _decode(_LISTING, body)
             check_count(listing.value)
             return CheckedBody(listing.next_link or None)
@@ -156,12 +156,12 @@ def read_listing(body: bytes) -> CheckedBody:
 def read_single(body: bytes) -> CheckedBody:
     """Check the body of a single pool or node.
 
-    Raises BadResponse unless it is one JSON object, and not an error's: neither a pool nor a node
-    has both a code and a message.
+    Raises BadResponse unless it is one JSON object that is not an error: pools and nodes never have
+    both a code and a message.
     """
     single = _decode(_SINGLE, body)
     if single.code is not None and single.message is not None:
-        raise BadResponse("NotAPage", "an error object instead of what was asked for")
+        raise BadResponse("NotAPage", "an error object in place of the answer")
     return CheckedBody()
 
 
@@ -175,24 +175,24 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         except RecursionError:
             return decoder.decode(shallow(body))
         except msgspec.DecodeError:
-            # Half a surrogate pair is the matter of the node it stands in, as an odd number is.
+            # A lone surrogate makes its node malformed, not the page.
             if not (repaired := _SURROGATE.subn(rb"\\ufffd", body))[1]:
                 raise
             return decoder.decode(repaired[0])
     except UnicodeDecodeError:
         raise BadResponse("NotUtf8", "the body is not UTF-8") from None
     except msgspec.ValidationError as error:
-        raise BadResponse("NotAPage", f"not the object that was asked for: {error}") from None
+        raise BadResponse("NotAPage", f"not the expected object:  {error}") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        # The text of what is not JSON, such as a proxy's page, shows where it comes from.
+        # Text that is not JSON, such as a proxy's page, shows its source.
         hint = "" if body.lstrip().startswith((b"{", b"[")) else f"; it says: {error_text(body)!r}"
         raise BadResponse("MalformedJson", f"the body is not whole JSON: {error}{hint}") from None
 
 
 def find_error(body: bytes, *, is_refusal: bool = False) -> ErrorBody | None:
-    """Return the service's error that this body is, else None.
+    """Return the service's error in this body, None where it is not one.
 
-    For a refusal, whose status says that it is an error, the code alone is enough.
+    Where the status shows an error, a code alone is enough.
     """
     try:
         error = _ERROR.decode(body)
@@ -202,7 +202,7 @@ def find_error(body: bytes, *, is_refusal: bool = False) -> ErrorBody | None:
         return None
     said = error.message.value if isinstance(error.message, _Text) else error.message
     text = said or ""
-    # The last lines of each message: RequestId:… and Time:…
+    # Every message ends with lines RequestId:… and Time:…
     request_id = re.search(r"^RequestId:\s*(\S+)", text, re.MULTILINE)
     text = re.sub(r"^(?:RequestId|Time):.*$", "", text, flags=re.MULTILINE)
     parts = [text, *(_detail_text(each) for each in error.values or () if each is not None)]
@@ -211,17 +211,17 @@ def find_error(body: bytes, *, is_refusal: bool = False) -> ErrorBody | None:
 
 
 def _detail_text(detail: _Detail) -> str:
-    """What a detail says; nothing where it has no value."""
+    """A detail as text; empty where it has no value."""
     if not detail.value:
         return ""
     return f"{detail.key}: {detail.value}" if detail.key else detail.value
 
 
 def error_text(body: bytes) -> str:
-    """Return the gist of an error page that is not the service's JSON, such as a proxy's HTML."""
+    """Return the essential text of an error page that is not JSON, such as a proxy's HTML."""
     text = body[:MAX_ERROR_BYTES].decode("utf-8", "replace")
     if text.lstrip()[:1] in ("{", "["):
-        # It may be a page of nodes: members' names show what is a secret, if the JSON is whole.
+        # It may be a page of nodes. Redaction needs whole JSON: names of members show secrets.
         try:
             text = json.dumps(Redactor().json(json.loads(text)), separators=(",", ":"))
         except (ValueError, RecursionError):

@@ -34,16 +34,15 @@ MAX_TIMEOUT_SECONDS = 30
 class BatchClient:
     """The read operations of one Batch account, for many threads.
 
-    A listing is an iterator of pages (`Pages`) that fetches the next one when asked, so memory is
-    bounded by pages in flight. The deadline (`limits.deadline_seconds` unless given) covers all that the
-    client does and runs from the moment it is made; use it as a context manager.
+    A listing is an iterator of pages (`Pages`) that fetches each page on demand, so memory is bounded
+    by the pages in flight. The deadline (default: `limits.deadline_seconds`) starts when the client is
+    made and covers everything it does; use it as a context manager.
 
-    `local_now` is the clock that observations are corrected from; signing has the machine's own,
-    whatever clock the run was given. `credential` makes it Entra, from that credential.
-    `transport`, `monotonic` and `sleep` are seams for tests.
+    `local_now` is the clock for observations without a Date header; signing uses the machine's clock.
+    `credential` selects Entra with that credential. `transport`, `monotonic` and `sleep` are for tests.
 
-    Raises the errors of `pipeline.extract`; and, when it is made, `config.ConfigError` where the
-    account's key is missing or malformed, or the environment's proxy or certificates unusable.
+    Raises the errors of `pipeline.extract`; the constructor raises `config.ConfigError` where the
+    account's key is missing or malformed, or the environment's proxy or certificates cannot be used.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class BatchClient:
     ) -> None:
         self.account = account
         self.limits = limits or account.limits
-        #: The api-version that is asked in: a newer one once the service has refused this.
+        #: The api-version of requests; it moves to a newer one where the service refuses it.
         self.api_version = api_version or account.api_version
         self._lock = threading.Lock()
         if deadline_seconds is None:
@@ -89,37 +88,36 @@ class BatchClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; what other threads still wait for ends with Cancelled."""
+        """Close the connections; requests of other threads raise Cancelled."""
         self._connection.close()
 
     def cancel(self) -> None:
-        """End every request and wait in all threads with Cancelled, and every later one.
+        """Make every request and wait raise Cancelled, in all threads, now and later.
 
-        Meant for SIGTERM: the handler raises, and whoever catches that calls this. May be called
-        from any thread, more than once. Only a connect, a TLS handshake or a token that is being
-        fetched goes on to its own timeout.
+        Meant for SIGTERM. May be called from any thread, more than once. Only a connect, a TLS
+        handshake or the fetch of a token continues to its own timeout.
         """
         self._connection.cancel()
 
     @property
     def figures(self) -> Figures:
-        """What this client has done so far."""
+        """Counts and durations so far."""
         return self._connection.tally.figures
 
     @property
     def typical_seconds(self) -> float | None:
-        """How long an answer took of late: the median; None before the first."""
+        """The median duration of recent answers; None before the first."""
         return self._connection.tally.typical_seconds
 
     @property
     def seconds_left(self) -> float:
-        """Until the deadline."""
+        """Seconds until the deadline."""
         return self._connection.seconds_left
 
     def turn(self, seconds: float, is_wanted: Callable[[], bool]) -> AbstractContextManager[None]:
-        """Within it, what this thread asks raises TurnOver after `seconds`, if then `is_wanted`.
+        """A context in which requests of this thread raise TurnOver after `seconds`, if `is_wanted`.
 
-        A listing goes on from the page it was at when its `next` is called again.
+        A listing continues at the same page when its `next` is called again.
         """
         return self._connection.turn(seconds, is_wanted)
 
@@ -139,7 +137,7 @@ class BatchClient:
     def node(
         self, pool_id: str, node_id: str, *, select: Sequence[str] = (), timeout: int | None = None
     ) -> Page:
-        """One node. `select` names the properties wanted; `timeout` is the service's, 1 to 30 s."""
+        """One node. `select` names its properties; `timeout` is the service's, 1 to 30 s."""
         if timeout is not None and not 1 <= timeout <= MAX_TIMEOUT_SECONDS:
             raise ValueError(f"timeout has to be 1 to {MAX_TIMEOUT_SECONDS} seconds")
         params = {}
@@ -155,11 +153,11 @@ class BatchClient:
         )
 
     def supported_images(self) -> Pages:
-        """Every image of virtual machines that the service supports."""
+        """Every VM image that the service supports."""
         return self._pages("/supportedimages", {"maxresults": str(self.limits.page_size)})
 
     def file_size(self, pool_id: str, node_id: str, path: str, *, attempts: int = 2) -> int:
-        """Return the bytes that a file on a node has; a failure has no code, for HEAD has no body."""
+        """Return the size of a file on a node in bytes; errors have no code, as HEAD has no body."""
         url = self._url(_file_path(pool_id, node_id, path))
         return self._connection.size_of(url, pool_id, attempts)
 
@@ -174,15 +172,15 @@ class BatchClient:
         attempts: int = 2,
         max_bytes: int = 1 << 20,
     ) -> tuple[bytes, datetime]:
-        """Return the bytes from `first` to `last` (inclusive) of a file on a node, and when.
+        """Return the bytes from `first` to `last` (inclusive) of a file on a node, and the time.
 
-        A service that knows no ranges answers the whole file: of at most `max_bytes`.
+        A service without ranges answers with the whole file, of at most `max_bytes`.
         """
         url = self._url(_file_path(pool_id, node_id, path))
         return self._connection.part_of(url, first, last, pool_id, attempts, max_bytes)
 
     def node_counts(self, pool_id: str | None = None) -> Pages:
-        """Nodes by state, of every pool or of one. They lag: a soft check only (service.md)."""
+        """Nodes by state, of every pool or of one; the counts lag (service.md)."""
         params = {"maxresults": str(min(NODE_COUNTS_PAGE_SIZE, self.limits.page_size))}
         if pool_id is not None:
             params["$filter"] = "poolId eq '{}'".format(pool_id.replace("'", "''"))
@@ -219,10 +217,10 @@ class BatchClient:
         return Pages(self, self._connection, lambda: self._url(path, params), pool_id)
 
     def answered(self, ask: Callable[[], T]) -> T:
-        """What `ask` returns, asked again in a newer api-version while the service refuses this one.
+        """The result of `ask`, repeated in newer api-versions while the service refuses this one.
 
-        Microsoft retires versions under a run that was set up years ago: the next newer version
-        that is known goes on, for everything that is asked from then on.
+        Microsoft retires versions; a job that was set up years ago continues with the next known
+        version, which then serves all requests.
         """
         while True:
             version = self.api_version
@@ -233,10 +231,10 @@ class BatchClient:
                     raise
 
     def _go_on_after(self, refused: str) -> bool:
-        """Moves to the next newer api-version, once for all threads; False where there is none."""
+        """Moves to the next newer api-version, for all threads; False where there is none."""
         with self._lock:
             if self.api_version != refused:
-                return True  # another thread did it
+                return True  # another thread has moved it
             newer = newer_than(refused)
             if newer is None:
                 return False
@@ -263,16 +261,16 @@ def _sign_in(account: Account, credential: auth.Credential | None) -> httpx.Auth
 
 
 def _file_path(pool_id: str, node_id: str, path: str) -> str:
-    # As the official client has it: the slashes escaped, and the path signed as it is sent.
+    # As in the official client: slashes are escaped, and the path is signed as it is sent.
     file = quote(path, safe="")
     return f"/pools/{_segment(pool_id)}/nodes/{_segment(node_id)}/files/{file}"
 
 
 def _segment(name: str) -> str:
-    """An id as one segment of a path. The service may list, or a user ask for, what is none."""
+    """An id as one segment of a path; it may be invalid, from the service or a user."""
     try:
         segment = quote(name, safe="")
-    except UnicodeEncodeError:  # a lone surrogate: bytes of the command line that are no UTF-8
+    except UnicodeEncodeError:  # a lone surrogate: the command line had bytes that are not UTF-8
         segment = ""
     if segment in ("", ".", ".."):
         raise ExtractError("InvalidId", f"{name!r} cannot be the id of a pool or node")

@@ -1,6 +1,6 @@
-"""One account's connection: a GET with its retries, its bounds and its deadline.
+"""The connection to one account: GET with retries, bounds and one deadline for everything.
 
-Everything it does ends by one deadline; what it waits for ends soon after `cancel`.
+`cancel` ends requests and waits.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from pipeline.redact import redact_text
 logger = logging.getLogger("nodelake.extract")
 
 THROTTLING_STATUSES = frozenset({429, 503})
-# The same under status 200: an error object where a page should be.
+# The same with status 200: an error object in place of a page.
 TRANSIENT_CODES = frozenset({"InternalError", "OperationTimedOut", "ServerBusy", "TooManyRequests"})
 
 
@@ -54,10 +54,10 @@ T = TypeVar("T")
 class Page:
     """One checked answer of the service.
 
-    `body` is the JSON as sent, decompressed; `next_link` stands as the page has it; `observed_at`
-    is the service's clock: its Date header, else our clock corrected by the skew seen so far. A
-    Date more than a day from our clock is not believed: then it is our clock.
-    `envelope` is what the check of a listing made of `body`, unless its elements are odd.
+    `body` is the decompressed JSON; `next_link` is verbatim; `observed_at` is the service's clock: its
+    Date header, else our clock corrected by the last skew. A Date more than a day from our clock is
+    ignored: then it is our clock. `envelope` is the checked envelope of a listing, None where its
+    elements need the slow path.
     """
 
     body: bytes = field(repr=False)
@@ -68,12 +68,12 @@ class Page:
     envelope: Envelope | None = field(default=None, repr=False)
 
 
-#: For files: their own length, not that of a packed answer.
+#: For files: the length of the file, not of a compressed answer.
 _AS_IT_IS = {"Accept": "application/octet-stream", "Accept-Encoding": "identity"}
 
 
 class Connection:
-    """GET with everything around it, for many threads over one `httpx.Client`."""
+    """Requests with retries, bounds and a deadline, for many threads over one `httpx.Client`."""
 
     def __init__(
         self,
@@ -99,14 +99,14 @@ class Connection:
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._http = http_client(endpoint, sign_in, limits, transport)
         self._http.event_hooks = {"request": [self._before_request]}
-        # Timeouts bound the silence between two bytes; this ends an answer that only trickles.
+        # Timeouts bound the silence between two bytes; this also ends an answer that trickles.
         self._alarm = threading.Timer(deadline_seconds, self._shut_sockets)
         self._alarm.daemon = True
         self._alarm.start()
 
     @contextmanager
     def turn(self, seconds: float, is_wanted: Callable[[], bool]) -> Iterator[None]:
-        """Makes what this thread asks within end in TurnOver after `seconds`, if then `is_wanted`."""
+        """A context in which requests of this thread raise TurnOver after `seconds`, if `is_wanted`."""
         self._of_thread.turn = Turn(self._monotonic() + seconds, is_wanted)
         try:
             yield
@@ -115,17 +115,17 @@ class Connection:
 
     @property
     def seconds_left(self) -> float:
-        """Until the deadline."""
+        """Seconds until the deadline."""
         return self._ends_at - self._monotonic()
 
     def close(self) -> None:
-        """Cancel what is under way and close the sockets."""
+        """Cancel requests and close the sockets."""
         self.cancel()
         self._alarm.cancel()
         self._http.close()
 
     def cancel(self) -> None:
-        """End every request and wait with Cancelled, now and later."""
+        """Make every request and wait raise Cancelled, now and later."""
         self._cancelled.set()
         self._shut_sockets()
 
@@ -136,11 +136,11 @@ class Connection:
         pool_id: str | None,
         tries: int = 0,
     ) -> Page:
-        """Return the answer to a GET, once `read` takes its body for whole.
+        """Return the answer to a GET, once `read` accepts its body.
 
-        As many tries as limits and deadline allow, less `tries`, for what another try may heal.
-        Where the wait for it would pass the deadline, the service's own error is raised at once: it
-        is worth more than a DeadlineExceeded later. Raises TurnOver once this thread's turn is over.
+        Retries transient errors as often as limits and deadline allow; `tries` are those already made.
+        Where the wait would pass the deadline, the service's error is raised at once: it says more
+        than a later DeadlineExceeded. Raises TurnOver once this thread's turn is over.
         """
 
         def page(response: httpx.Response, observed_at: datetime) -> Page:
@@ -153,7 +153,7 @@ class Connection:
         return self._ask("GET", url, {}, page, pool_id, tries)
 
     def size_of(self, url: str, pool_id: str, attempts: int) -> int:
-        """Return the Content-Length that a HEAD answers."""
+        """Return the Content-Length in the answer to a HEAD."""
 
         def size(response: httpx.Response, observed_at: datetime) -> int:
             text = response.headers.get("Content-Length", "")
@@ -166,7 +166,7 @@ class Connection:
     def part_of(
         self, url: str, first: int, last: int, pool_id: str, attempts: int, max_bytes: int
     ) -> tuple[bytes, datetime]:
-        """Return the bytes from `first` to `last` of a file, and when; at most `max_bytes`."""
+        """Return the bytes from `first` to `last` of a file, at most `max_bytes`, and the time."""
 
         def part(response: httpx.Response, observed_at: datetime) -> tuple[bytes, datetime]:
             return bodies.read_body(response, max_bytes, self._check_time), observed_at
@@ -219,15 +219,15 @@ class Connection:
             failure = TransportFailed(
                 type(error).__name__,
                 answers.without_bytes(str(error)) or "no answer",
-                # What is wrong with a certificate stays wrong.
+                # A retry does not help with a bad certificate.
                 is_transient="CERTIFICATE_VERIFY_FAILED" not in str(error),
             )
         if isinstance(failure, TransportFailed | BadResponse):
             # A socket that was shut under a request looks like a dropped connection.
             failure = self._ended() or failure
         failure.pool_id, failure.url = pool_id, without_query(url)
-        # Raised out here, unchained and without the frames it came through: httpx's errors and
-        # those frames hold the request with its credentials, and a body of megabytes.
+        # Raised here, unchained and without its frames: httpx's errors and those frames hold the
+        # request with its credentials, and a body of megabytes.
         failure.__cause__ = failure.__context__ = None
         raise failure.with_traceback(None)
 
@@ -289,7 +289,7 @@ class Connection:
             error = bodies.find_error(body)
             if error is None:
                 raise
-            # An error object under status 200.
+            # An error object with status 200.
             is_transient = error.code in TRANSIENT_CODES
             raise answers.service_error(error, response, now, is_transient) from refusal
 
@@ -299,11 +299,11 @@ class Connection:
         try:
             body = bodies.read_body(response, bodies.MAX_ERROR_BYTES, self._check_time)
         except (BadResponse, httpx.HTTPError, httpx.StreamError):
-            body = b""  # the status says enough
+            body = b""  # the status suffices
         return answers.refusal(body, response, now)
 
     def _wait(self, seconds: float) -> None:
-        """Waits; ends early, with an error, by cancel or where a turn ends."""
+        """Waits; raises early on `cancel` or at the end of a turn."""
         ends_at = self._monotonic() + seconds
         while (left := ends_at - self._monotonic()) > 0:
             self._cancelled.wait(min(left, SLICE_SECONDS))
@@ -317,7 +317,7 @@ class Connection:
         if turn is not None and turn.is_over(self._monotonic() + state.upcoming_sleep):
             raise TurnOver(
                 "TurnOver",
-                f"others are asked while this waits: {error}",
+                f"other listings go first while this waits:  {error}",
                 retry_after_seconds=state.upcoming_sleep,
                 tries=state.attempt_number,
             )
@@ -337,7 +337,7 @@ class Connection:
             )
 
     def _before_request(self, request: httpx.Request) -> None:
-        """Called by httpx for everything it sends, a second signing too."""
+        """Called by httpx before each request, repeated signatures included."""
         request.headers["client-request-id"] = str(uuid.uuid4())  # not signed
         self.tally.count("requests")
 
@@ -360,7 +360,7 @@ class Connection:
             raise ended
 
     def _trace(self, event: str, info: Mapping[str, object]) -> None:
-        """Called by httpcore at each step: https://www.encode.io/httpcore/extensions/#trace."""
+        """Called by httpcore at each step (https://www.encode.io/httpcore/extensions/#trace)."""
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             stream = info["return_value"]
             assert isinstance(stream, httpcore.NetworkStream)
@@ -370,21 +370,21 @@ class Connection:
                 with self._lock:
                     self._sockets.add(opened)
         elif event.endswith((".connect_tcp.started", ".send_request_headers.started")):
-            # A thread that waited for a free connection gets here after the end, too.
+            # A thread that waited for a free connection may get here after the end.
             self._check_time()
 
     def _shut_sockets(self) -> None:
-        """Wake the threads that wait for bytes: closing would not, a shutdown does."""
+        """Wake threads that wait for bytes: a shutdown does, a close does not."""
         with self._lock:
             sockets = list(self._sockets)
         for opened in sockets:
             try:
-                # Not SSLSocket.shutdown: that takes the TLS state from under the reading thread.
+                # Not SSLSocket.shutdown: it removes the TLS state that the reading thread uses.
                 socket.socket.shutdown(opened, socket.SHUT_RDWR)
             except OSError:
                 continue  # closed already
 
 
 def without_query(url: str) -> str:
-    """Return `url` as far as its path, at most 300 characters: fit for messages and logs."""
+    """Return `url` without its query, at most 300 characters, for messages and logs."""
     return redact_text(re.split(r"[?#]", url, maxsplit=1)[0])[:300]

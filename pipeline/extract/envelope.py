@@ -1,6 +1,6 @@
-"""The envelope of a page: one JSON object with a list ``value``, proved once by whoever reads it first.
+"""Checks the envelope of a page: one JSON object with a list ``value``.
 
-Its elements are not parsed, except to find their start tasks.
+Elements are not parsed, except to find their start tasks.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import re
 
 import msgspec
 
-#: The service sends at most 1,000 elements a page; a page of more than these is none of its pages.
+#: The most elements of a page; the service sends at most 1,000.
 MAX_ELEMENTS = 10_000
-#: Deeper than this nothing is read: every reader of JSON recurses, and Python's stack is finite.
+#: The greatest depth that is read: readers of JSON recurse, and Python's stack is finite.
 MAX_DEPTH = 150
-#: From here on a page is searched for more objects than any page has, before they are made.
+#: Bytes from which the objects of a page are counted before they are made.
 _LARGE = 16 << 20
 _MAX_OBJECTS = 100 * MAX_ELEMENTS
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
@@ -33,7 +33,7 @@ class Envelope(msgspec.Struct):
 
 
 class TooManyElements(ValueError):
-    """A page of more elements than the service sends: to read them would take all memory."""
+    """A page with more elements than the service sends, which could exhaust memory."""
 
 
 _DECODER = msgspec.json.Decoder(Envelope)
@@ -56,27 +56,27 @@ def prove(body: bytes) -> Envelope:
 
 
 def check_size(body: bytes) -> None:
-    """Raises TooManyElements for a large body with more objects than any page, before they are made."""
+    """Raises TooManyElements for a large body with too many objects, before they are made."""
     if len(body) > _LARGE and body.count(b"{") > _MAX_OBJECTS:
         raise TooManyElements(f"a page of more than {_MAX_OBJECTS:,} objects")
 
 
 def check_count(elements: list[Element] | list[object] | list[msgspec.Raw]) -> None:
-    """Raises TooManyElements for a list longer than any of the service's."""
+    """Raises TooManyElements for a list that is longer than the service's."""
     if len(elements) > MAX_ELEMENTS:
         raise TooManyElements(f"a page of {len(elements):,} elements, more than {MAX_ELEMENTS:,}")
 
 
 def check_utf8(body: bytes) -> None:
-    """What msgspec and arrow-rs skip they do not look at. Raises UnicodeDecodeError."""
+    """Checks the UTF-8 of the whole body, as msgspec and arrow-rs do not. Raises UnicodeDecodeError."""
     if not body.isascii():
         body.decode()
 
 
 def shallow(body: bytes) -> bytes:
-    """JSON without what stands deeper than MAX_DEPTH: the lists and objects there are left empty.
+    """JSON cut at MAX_DEPTH: deeper lists and objects become empty.
 
-    A value that was cut is still deeper than any that is kept, so that its node is named malformed.
+    A cut value is still too deep to be kept, so that its node counts as malformed.
     """
     parts: list[bytes] = []
     depth = begin = 0
@@ -90,6 +90,6 @@ def shallow(body: bytes) -> bytes:
             if depth == MAX_DEPTH:
                 begin = match.start()
             depth -= 1
-    if depth < MAX_DEPTH:  # else it ends within what is cut
+    if depth < MAX_DEPTH:  # else it ends in a part that is cut
         parts.append(body[begin:])
     return b"".join(parts)

@@ -1,4 +1,4 @@
-"""What can go wrong between us and the service.
+"""The exceptions of the REST client.
 
 * ExtractError
   x ServiceError       the service answered with an error
@@ -17,20 +17,20 @@ from __future__ import annotations
 
 from pipeline.redact import redact_text
 
-#: Codes, request ids and messages are cut to these lengths, once they are redacted: a secret across
-#: the cut would be none that a rule knows.
+#: Codes, request ids and messages are cut to these lengths after redaction: no rule would recognise a
+#: secret that is cut in two.
 MAX_CODE, MAX_MESSAGE = 200, 1000
 
 
 class ExtractError(Exception):
-    """Something failed. What the ledger needs to know of it, redacted and then cut to a length.
+    """Base of these exceptions: the facts for the ledger, redacted and cut to a length.
 
-    `code` is the service's own where it gave one (``PoolNotFound``), else ours (``ReadTimeout``,
-    ``HTTP 502``). `url` is without its query. `retry_after_seconds` is what the service asked for.
+    `code` is the service's where there is one (``PoolNotFound``), else ours (``ReadTimeout``,
+    ``HTTP 502``). `url` has no query. `retry_after_seconds` is the service's Retry-After.
     """
 
     is_transient = False
-    """Whether another try may help."""
+    """Whether a retry may help."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class ExtractError(Exception):
 
 
 class ServiceError(ExtractError):
-    """The service answered with an error, or with an error object under status 200."""
+    """The service answered with an error, or with an error object and status 200."""
 
 
 class BadResponse(ExtractError):
@@ -75,17 +75,17 @@ class BadResponse(ExtractError):
 
 
 class UntrustedLink(ExtractError):
-    """A nextLink that leaves the account's scheme, host and port, or that goes round in circles."""
+    """A nextLink that leaves the account's scheme, host and port, or repeats."""
 
 
 class TransportFailed(ExtractError):
-    """The connection failed before a whole answer was here."""
+    """The connection failed before the answer was complete."""
 
     is_transient = True
 
 
 class AuthFailed(ExtractError):
-    """No token could be had, or it may not be sent there: the service was not even asked."""
+    """There is no token, or it may not be sent there; no request was sent."""
 
 
 class DeadlineExceeded(ExtractError):
@@ -93,9 +93,9 @@ class DeadlineExceeded(ExtractError):
 
 
 class TurnOver(ExtractError):
-    """A listing is slow and others wait; the same page may be asked for again.
+    """A listing is slow and others wait; the same page may be requested again later.
 
-    Not before `retry_after_seconds`, if that is not None. `tries` is how often it was asked for.
+    Not before `retry_after_seconds`, if that is not None. `tries` counts the requests so far.
     """
 
     def __init__(
@@ -106,4 +106,4 @@ class TurnOver(ExtractError):
 
 
 class Cancelled(ExtractError):
-    """`BatchClient.cancel` was called while this waited."""
+    """`BatchClient.cancel` was called."""

@@ -1,4 +1,4 @@
-"""What a client has done so far: counts, durations, and how far the service's clock is from ours."""
+"""Counts and durations of a client, and the skew between the service's clock and ours."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from pipeline.extract import auth
 
 logger = logging.getLogger("nodelake.extract")
 
-#: The service's clock is believed within this of ours.
+#: The greatest skew at which the service's clock is used.
 CLOCK_TRUST = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a client has done so far.
+    """Counts of a client so far.
 
-    `requests` counts everything sent, `retries` and second signings too; `throttled` the answers
-    429 and 503; `bytes_received` bodies on the wire, compressed. `clock_skew_seconds` is the
-    service's clock less ours, None before the first dated answer.
+    `requests` includes `retries` and repeated signatures; `throttled` counts answers 429 and 503;
+    `bytes_received` compressed bodies. `clock_skew_seconds` is the service's clock minus ours, None
+    before the first Date header.
     """
 
     requests: int = 0
@@ -37,7 +37,7 @@ class Figures:
 
 
 class Tally:
-    """The figures of a client as they grow, for many threads."""
+    """Collects the figures of a client; thread-safe."""
 
     def __init__(self, local_now: Callable[[], datetime]) -> None:
         self._local_now = local_now
@@ -48,31 +48,31 @@ class Tally:
 
     @property
     def figures(self) -> Figures:
-        """The figures at this moment."""
+        """The figures now."""
         with self._lock:
             return self._figures
 
     @property
     def typical_seconds(self) -> float | None:
-        """How long an answer took of late: the median; None before the first."""
+        """The median duration of recent answers; None before the first."""
         with self._lock:
             return statistics.median(self._seconds) if self._seconds else None
 
     def count(self, name: str, by: int = 1) -> None:
-        """Adds to one of the counts."""
+        """Increases one count."""
         with self._lock:
             self._figures = replace(self._figures, **{name: getattr(self._figures, name) + by})
 
     def note_seconds(self, seconds: float) -> None:
-        """Notes how long a whole answer took."""
+        """Records the duration of a complete answer."""
         with self._lock:
             self._seconds.append(seconds)
 
     def observe(self, response: httpx.Response) -> datetime:
-        """Return the service's clock at this answer, in UTC; notes how far it is from ours.
+        """Return the service's clock at this answer, in UTC, and record its skew.
 
-        A Date more than a day from our clock is not believed, whatever made it: a listing of the
-        year 9999 would be the last one for ever.
+        A Date more than a day from our clock is ignored: a listing of the year 9999 would stay the
+        latest one.
         """
         date = auth.http_date(response.headers.get("Date", ""))
         local = self._local_now()

@@ -15,7 +15,7 @@ from pipeline.redact import redact_text
 def http_client(
     endpoint: str, sign_in: httpx.Auth, limits: Limits, transport: httpx.BaseTransport | None
 ) -> httpx.Client:
-    """A client of one account. Raises ConfigError where the environment's settings are unusable."""
+    """An `httpx.Client` for one account. Raises ConfigError for a bad proxy or certificate file."""
     url = httpx.URL(endpoint)
     try:
         return httpx.Client(
@@ -40,7 +40,7 @@ def http_client(
             transport=transport,
         )
     except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
-        # SSL_CERT_FILE is not there, or a proxy is of a kind or form that httpx does not know.
+        # SSL_CERT_FILE is missing, or httpx does not support the proxy's scheme or form.
         raise ConfigError(
             "the environment's certificates or proxies cannot be used: "
             + redact_text(f"{type(error).__name__}: {error}")

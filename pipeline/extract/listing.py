@@ -1,4 +1,4 @@
-"""A listing of the service: page after page, and on from the page it was at."""
+"""A listing of the service: page by page, resumable."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ T = TypeVar("T")
 
 
 class Client(Protocol):
-    """What a listing needs of the client it belongs to."""
+    """The part of the client that a listing uses."""
 
     account: Account
     limits: Limits
 
     def answered(self, ask: Callable[[], T]) -> T:
-        """What `ask` returns, in an api-version that the service takes."""
+        """The result of `ask`, in an api-version that the service accepts."""
 
 
 class Pages(Iterator[Page]):
-    """The pages of one listing.
+    """An iterator of the pages of one listing.
 
-    `first_url` is asked for the URL of the first page, in the api-version then in force.
-
-    After TurnOver (see `BatchClient.turn`) `next` goes on from the page that it was at.
+    `first_url` returns the URL of the first page in the client's api-version. After TurnOver (see
+    `BatchClient.turn`) `next` continues at the same page.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class Pages(Iterator[Page]):
         self._connection = connection
         self._first_url = first_url
         self._pool_id = pool_id
-        #: The last page without its body: whoever took it lets go of its megabytes when it likes.
+        #: The last page without its body, so that its memory can be released.
         self._last: Page | None = None
         self._seen: set[str] = set()
         self._tries = 0
@@ -87,8 +86,8 @@ class Pages(Iterator[Page]):
     def _follow(self, page: Page) -> str:
         """The page's nextLink, verbatim: its $skiptoken is partly percent-encoded.
 
-        Raises UntrustedLink where it leaves the account's scheme, host and port: the account's
-        credentials would go there.
+        Raises UntrustedLink where it leaves the account's scheme, host and port: credentials would go
+        there.
         """
         link = page.next_link or ""
         own = self._client.account.endpoint

@@ -1,4 +1,4 @@
-"""Turns: a listing that is slow lets the others go first, however slowly its bytes come."""
+"""Turns: a slow listing lets others go first, also while its bytes trickle."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import httpcore
 
-#: A thread that waits for bytes looks up this often.
+#: Seconds between two checks of a thread that waits for bytes.
 SLICE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Until when a listing may keep its connection, by the client's clock, if others want one."""
+    """The time up to which a listing keeps its connection while others wait for one."""
 
     ends_at: float
     is_wanted: Callable[[], bool]
@@ -27,8 +27,8 @@ class Turn:
 def read_in_slices(stream: httpcore.NetworkStream, check: Callable[[], None]) -> None:
     """Makes a stream call `check`, which may raise, before and while it waits for bytes.
 
-    A timeout of httpx bounds the silence between two bytes; so neither headers nor a body that
-    only trickle can hold a thread for longer than `check` allows.
+    A timeout of httpx only bounds the silence between two bytes; with `check` an answer that trickles
+    cannot hold a thread for long.
     """
     read = stream.read
 

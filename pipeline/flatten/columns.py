@@ -1,4 +1,4 @@
-"""The columns of a table, taken out of Arrow arrays of JSON objects: renamed, typed, redacted."""
+"""Makes the columns of a table from Arrow arrays of JSON objects: renamed, typed, redacted."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from pipeline.flatten.validator import Steps
 from pipeline.redact import Redactor, is_secret_name, mask_column
 from pipeline.schema import Column, Table
 
-#: Tables without rows: most pages have no new start task, many no error.
+#: Empty tables: most pages have no new start task, many have no error.
 EMPTY = {table.name: table.schema.empty_table() for table in schema.DATA_TABLES}
-#: At most so many problems are kept by name in a ledger row; all are counted.
+#: The most problems that a ledger row describes; all are counted.
 PROBLEMS_KEPT = 100
 
 
 @dataclass
 class Report:
-    """What a flattener met besides rows; reports add up."""
+    """What a flattener found besides rows: counts, unknown fields and values, problems."""
 
     duplicates: int = 0
     malformed: int = 0
@@ -46,14 +46,14 @@ class Report:
             self.note(problem)
 
     def note(self, problem: dict[str, str | None]) -> None:
-        """Keeps a problem (pool_id, node_id, path, problem) by name while there is room."""
+        """Keeps a problem (pool_id, node_id, path, problem) while there is room."""
         if len(self.problems) < PROBLEMS_KEPT:
             self.problems.append(problem)
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What every row begins with."""
+    """The values of the key columns of a snapshot's rows."""
 
     account: str
     snapshot_id: str
@@ -66,20 +66,20 @@ class Origin:
 
 
 def path_text(steps: Iterable[str | int], redactor: Redactor, any_place: bool = False) -> str:
-    """Steps as a path, its names redacted: a name may be a secret too."""
+    """A path of these steps, its names redacted: a name may be a secret too."""
     masked = (redactor.text(step) if isinstance(step, str) else step for step in steps)
     return shape.join(masked, any_place)
 
 
 def path_name(steps: Iterable[str | int], redactor: Redactor, any_place: bool = False) -> str:
-    """The same for the report: Unicode, which a name in JSON need not be."""
+    """The same path for the report, with lone surrogates escaped."""
     return path_text(steps, redactor, any_place).encode("utf-8", "backslashreplace").decode()
 
 
 def extra_json(extra: Mapping[Steps, object], redactor: Redactor) -> str | None:
-    """What no column holds as one JSON object, path -> value, redacted; None where there is nothing.
+    """The value of ``extra_json``: one JSON object, path -> value, redacted; None where it is empty.
 
-    Its members are sorted: whoever reads a page as columns does not see which of them came first.
+    Its members are sorted: the fast path does not see their order in the page.
     """
     if not extra:
         return None
@@ -94,7 +94,7 @@ def _member(objects: pa.StructArray, column: Column) -> pa.Array:
     """The values a column's path leads to; null where any object on the way is missing."""
     assert column.path is not None
     for name in column.path.split("."):
-        # A missing object's members need not be null, so that they take a look: a dearer one.
+        # Members of a missing object may hold values: struct_field masks them, and costs more.
         is_whole = not objects.null_count
         objects = objects.field(name) if is_whole else pc.struct_field(objects, [name])
     return objects
@@ -111,10 +111,10 @@ def _texts(column: Column, values: pa.Array) -> Iterator[pa.StringArray]:
 
 
 class Columns:
-    """The columns of one table, taken out of an array of JSON objects: renamed, typed, redacted.
+    """The columns of one table, made from an array of JSON objects: renamed, typed, redacted.
 
-    ``texts`` are the free texts in them; ``make`` takes the masks of those that hold a secret, for
-    many tables at once: to begin looking costs more than to look.
+    ``texts`` are the free texts in them. ``make`` takes the masks of texts that hold a secret, made
+    for several tables at once: a search has a fixed cost.
     """
 
     def __init__(
@@ -131,10 +131,10 @@ class Columns:
         self.texts = [text for column, values in self._values for text in _texts(column, values)]
 
     def make(self, masks: Mapping[str, str] | None = None) -> Columns:
-        """Makes the columns; the masks are those of its own texts unless given.
+        """Makes the columns; masks are made from ``texts`` unless given.
 
         Raises:
-            pa.ArrowInvalid: a string is no time.
+            pa.ArrowInvalid: a string is not a time.
         """
         self.masks = self.redactor.masks(self.texts) if masks is None else masks
         for column, values in self._values:
@@ -156,17 +156,17 @@ class Columns:
             return shape.to_time(values)
         if pa.types.is_list(values.type):
             return _same_lists(values, mask_column(values.flatten(), self.masks), column.type)
-        # A masked value was masked before it came here: environment values stand in start tasks.
+        # Columns of kind "mask" come masked: only start tasks have them.
         return mask_column(values, self.masks) if column.secret == "text" else values
 
     def _enum(self, column: Column, values: pa.StringArray, place: str) -> pa.StringArray:
-        """Lower-cased; a value the API does not document is kept and counted."""
+        """The values in lower case; undocumented ones are kept and counted."""
         encoded = values.dictionary_encode()
         found = encoded.dictionary.to_pylist()
         lowered = [value.lower() for value in found]
         for index, value in enumerate(lowered):
             if value not in column.enum:
-                # redaction needs the case of letters, so it comes before case is lost
+                # redaction needs the original case
                 lowered[index] = self.redactor.text(found[index]).lower()
                 count = pc.sum(pc.equal(encoded.indices, index)).as_py()
                 self.report.unknown_enum_values[place, lowered[index]] += count or 0
@@ -187,7 +187,7 @@ class Columns:
         return _same_lists(values, struct, column.type)
 
     def table(self, origin: Origin) -> pa.Table:
-        """All columns in file order, under the table's schema."""
+        """All columns as one Arrow table, in file order, with the table's schema."""
         keys = dict(
             zip(("account", "snapshot_id", "snapshot_at"), origin.columns(self.length), strict=True)
         )
@@ -207,12 +207,12 @@ def _hidden(names: pa.StringArray, values: pa.StringArray) -> pa.StringArray:
 
 
 def offsets(lists: pa.ListArray) -> pa.Int32Array:
-    """Where each list's elements begin among all of them, and where the last one's end."""
+    """The offsets of a list array, from 0 and without gaps: one more than it has lists."""
     lengths = pc.fill_null(pc.list_value_length(lists), 0)
     return pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)])
 
 
 def _same_lists(like: pa.ListArray, values: pa.Array, kind: pa.DataType) -> pa.ListArray:
-    """A list array with the lengths and nulls of another and these values."""
+    """A list array of these values with the lengths and nulls of ``like``."""
     mask = pc.is_null(like) if like.null_count else None
     return pa.ListArray.from_arrays(offsets(like), values, type=kind, mask=mask)

@@ -1,6 +1,6 @@
 """Page bytes in, Arrow tables out, redacted: pure, with no clock, no network and no disk.
 
-A page that fits the schema is read as columns; any other node by node, and nothing of it is lost.
+A page that fits the schema is read as columns (fast path), any other node by node (slow path).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from pipeline.redact import Redactor
 
 Tables = dict[str, pa.Table]
 
-#: The lists of a node that are the rows of a table of their own.
+#: The lists of a node that have a table of their own.
 _CHILDREN = ((schema.RECENT_TASKS, "recentTasks"), (schema.NODE_ERRORS, "errors"))
 
 
 class NodeFlattener:
-    """Flattens the pages of one pool's node listing, in order.
+    """Flattens the pages of one pool's node listing, in order; not thread-safe.
 
-    It remembers the ids and start tasks it has met, so that a node met twice in a listing is kept
-    once, the first, and a start task is written once a pool. Not for use by two threads at a time.
+    It remembers ids and start tasks: of a node that is listed twice it keeps the first, and it
+    writes each start task once.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class NodeFlattener:
     ) -> tuple[Tables, str | None]:
         """One page of ComputeNodeListResult: its tables by name, and the envelope's next link.
 
-        ``envelope`` is what ``prove`` made of this very body, if it did already.
+        ``envelope`` is the result of ``prove`` for this body, where the caller has it.
 
         Raises:
             BadPage: the body is not one JSON object with a ``value`` list.
@@ -73,7 +73,7 @@ class NodeFlattener:
             try:
                 tables = self._tables(rows, observed_at)
             except pa.ArrowInvalid:
-                pass  # a string that is no time: the slow path names the node
+                pass  # a string is not a time: the slow path names the node
             else:
                 self.report.unknown_fields.update(unknown)
                 return tables, next_link
@@ -115,7 +115,7 @@ class NodeFlattener:
         return rows, counts, fast.next_link
 
     def values(self, values: Sequence[object], observed_at: datetime) -> Tables:
-        """Nodes as Python values (from a saved file, or a page that needs the slow path)."""
+        """The tables of nodes that are Python values (of a saved file, or on the slow path)."""
         ids = [value.get("id") if isinstance(value, dict) else None for value in values]
         unmet = self._unmet([str(each) if pages.is_id(each) else None for each in ids])
         rows = self._slow_path(list(compress(values, unmet)))
@@ -123,14 +123,14 @@ class NodeFlattener:
         return self._tables(rows, observed_at)
 
     def _unmet(self, ids: Sequence[str | None]) -> list[bool]:
-        """Which nodes of a page are met for the first time in this listing.
+        """Which nodes of a page are new in this listing.
 
-        Nodes come and go between pages, so an id can come twice: the first is kept. A node without a
-        valid id cannot be distinguished from another: all are kept.
+        Nodes join and leave between pages, so that an id can come twice: the first is kept. Nodes
+        without a valid id cannot be distinguished: all are kept.
         """
         met = {node_id for node_id in ids if node_id is not None}
         if len(met) == len(ids) and self._seen.isdisjoint(met):
-            return [True] * len(ids)  # as a listing mostly is
+            return [True] * len(ids)  # the usual case
         met.clear()
         unmet = []
         for node_id in ids:
@@ -140,7 +140,7 @@ class NodeFlattener:
         return unmet
 
     def _slow_path(self, values: Sequence[object]) -> _Rows:
-        """Node by node: Arrow takes what fits, the rest is kept aside and named."""
+        """The rows of nodes, one by one: what does not fit becomes extra values and problems."""
         kept: list[dict[str, object]] = []
         numbers: dict[bytes, int] = {}
         rows = _Rows(pa.array([], pages.NODE_TYPE), [])
@@ -159,7 +159,7 @@ class NodeFlattener:
                     case (str(name), int(position)):
                         rows.child_extra[name, index, position] = extra
                     case _:
-                        pass  # a start task's is taken from the start task itself
+                        pass  # extra values of start tasks come from the start tasks
             start_task = node.get("startTask")
             if start_task is not None:
                 raw = json.dumps(start_task).encode()
@@ -170,7 +170,7 @@ class NodeFlattener:
         return rows
 
     def _validate(self, value: object) -> tuple[dict[str, object], Validation]:
-        """The node ({} if it is no object) and what of it does not fit, its id foremost."""
+        """The node ({} if it is not an object) and what of it does not fit, first its id."""
         if not isinstance(value, dict):
             return {}, Validation(
                 problems=[Problem((), f"expected a node, got {shape.kind(value)}")]
@@ -188,7 +188,7 @@ class NodeFlattener:
         )
 
     def _malformed(self, node: Mapping[str, object], problems: list[Problem]) -> dict[str, object]:
-        """The valid keys of a malformed node; its faults go to the report."""
+        """The valid key members of a malformed node; its problems go to the report."""
         node_id = node["id"] if pages.is_id(node.get("id")) else None
         self.report.malformed += 1
         self.report.missing_ids += node_id is None
@@ -212,7 +212,7 @@ class NodeFlattener:
         """The tables of one page's rows.
 
         Raises:
-            pa.ArrowInvalid: a string is no time; nothing is remembered of the page then.
+            pa.ArrowInvalid: a string is not a time; the page then leaves no trace.
         """
         report = Report()
         nodes = Columns(schema.NODES, rows.nodes, self.redactor, report)
@@ -263,7 +263,7 @@ class NodeFlattener:
         return pa.array(texts, pa.string())
 
     def _children(self, member: str, values: Columns, rows: _Rows, nodes: pa.Table) -> pa.Table:
-        """The rows of a list with a table of its own, each with its node's keys and its place."""
+        """The rows of a list with a table of its own, with the node's keys and the position."""
         if not values.length:
             return EMPTY[values.of.name]
         lists = rows.nodes.field(member)
@@ -288,7 +288,7 @@ class NodeFlattener:
         validator = Validator(shape.START_TASK)
         validation = [validator.validate(task.redacted) for task in fresh]
         flat = pa.array([task.redacted for task in fresh], shape.START_TASK.arrow)
-        # Their texts are masked already: a start task is known by its redacted form.
+        # Their texts are masked already: the id of a start task is that of its redacted form.
         values = Columns(schema.START_TASKS, flat, self.redactor, self.report).make(masks={})
         values.made["pool_id"] = pa.repeat(self.pool_id, len(fresh))
         for name in ("start_task_id", "start_task_definition_id", "start_task_fingerprint"):
@@ -301,9 +301,9 @@ class NodeFlattener:
 
 @dataclass
 class _Rows:
-    """A page's nodes as read, and beside them what the schema does not hold, by row.
+    """A page's nodes as read, and the values that no column holds, by row.
 
-    A node's ``startTask`` is the number of its start task among ``start_tasks``.
+    A node's ``startTask`` is an index into ``start_tasks``.
     """
 
     nodes: pa.StructArray
@@ -314,7 +314,7 @@ class _Rows:
     duplicates: int = 0
 
     def __post_init__(self) -> None:
-        """An empty list that has a table of its own leaves no row there: it is listed by path."""
+        """Adds empty lists to the extra values: a list without elements has no rows in its table."""
         for member in ("recentTasks", "errors"):
             empty = pc.equal(pc.list_value_length(self.nodes.field(member)), 0)
             for index in pc.indices_nonzero(pc.fill_null(empty, False)).to_pylist():

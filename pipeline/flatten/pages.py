@@ -1,7 +1,7 @@
-"""A page of a listing: the proof of its envelope, and its elements read on the fast or the slow path.
+"""Reads the elements of a page, on the fast or the slow path.
 
-msgspec has proved that the body is JSON and found the start tasks in it; arrow-rs reads the nodes as
-columns; and an account of the body's quotes proves that the columns hold all that the body says.
+Fast: msgspec proves that the body is JSON and finds its start tasks, arrow-rs reads the nodes as
+columns, and a count of quotes proves that the columns hold everything in the body.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from pipeline.flatten import shape
 P = ParamSpec("P")
 R = TypeVar("R")
 _TURN = [threading.Lock()]
-if hasattr(os, "register_at_fork"):  # whose turn it was is not there in the child
+if hasattr(os, "register_at_fork"):  # the thread that had the turn does not exist in the child
     os.register_at_fork(after_in_child=lambda: _TURN.append(threading.Lock()))
 
 
 def in_turn(step: Callable[P, R]) -> Callable[P, R]:
-    """For a step of a page made of hundreds of small Arrow calls: one thread at a time is in such.
+    """A decorator for a step of hundreds of small Arrow calls: one thread at a time runs such a step.
 
-    Each call lets go of Python's lock for microseconds, and two threads in such steps would wake
-    each other each time: a fifth of their time. What takes long in one call is no such step.
+    Each call releases the GIL for microseconds; two threads would wake each other each time, which
+    costs a fifth of their time. A step with one long call does not need it.
     """
 
     @wraps(step)
@@ -55,7 +55,7 @@ def in_turn(step: Callable[P, R]) -> Callable[P, R]:
 
 
 def _lean(kind: pa.DataType, number: pa.DataType) -> pa.DataType:
-    """A type with ``number`` for every integer in it."""
+    """The type with ``number`` in place of every integer type."""
     if pa.types.is_struct(kind):
         return pa.struct([pa.field(each.name, _lean(each.type, number)) for each in kind])
     if pa.types.is_list(kind):
@@ -64,16 +64,16 @@ def _lean(kind: pa.DataType, number: pa.DataType) -> pa.DataType:
 
 
 def _numbered(node: pa.StructType) -> pa.StructType:
-    """A node's type with a number in place of its start task."""
+    """The type of a node with an index in place of its start task."""
     return pa.struct(
         [pa.field(f.name, pa.int32() if f.name == "startTask" else f.type) for f in node]
     )
 
 
-#: A node as it is read: ``startTask`` is the number of its start task among those of the page.
+#: A node as it is read: ``startTask`` is an index into the start tasks of the page.
 NODE_TYPE = _numbered(shape.NODE.arrow)
-# arrow-rs makes an integer of 1.5 without a word, but not a number of anything else: what is no
-# integer shows when the numbers are cast.
+# arrow-rs silently reads 1.5 as an integer. So integers are read as floats, and the cast finds
+# those that are none.
 _PAGE_SCHEMA = pa.schema(
     [
         ("odata.metadata", pa.string()),
@@ -89,7 +89,7 @@ class BadPage(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class NodePage:
-    """A page whose nodes fit the schema: one struct a node, and the distinct start tasks, as sent."""
+    """A page whose nodes fit the schema: a struct for each, and the JSON of distinct start tasks."""
 
     nodes: pa.StructArray
     start_tasks: list[bytes]
@@ -97,20 +97,19 @@ class NodePage:
 
 
 class NeedsSlowPath(Exception):
-    """Something of a page needs the slow path."""
+    """A page needs the slow path."""
 
 
 def read_fast(
     body: bytes, envelope: Envelope | None = None, unknown_fields: int = 0
 ) -> NodePage | None:
-    """A page of nodes, or None where anything at all of it needs the slow path.
+    """A page of nodes, or None where it needs the slow path.
 
-    ``envelope`` is what ``prove`` made of this very body, if it did already; ``unknown_fields`` counts
-    the members in it that the schema does not name and that have a number for a value.
+    It does with an unknown field, a value of a wrong type, a null or an empty object (both missing to
+    Arrow), a node without a valid id, or an invalid envelope. Start tasks are not checked.
 
-    That is: a field the schema does not name, a value of another type, a null or an empty object
-    (to Arrow these are missing too), a node without a valid id, no such envelope. What the start tasks
-    contain is not checked.
+    ``envelope`` is the result of ``prove`` for this body, where the caller has it; ``unknown_fields``
+    counts its unknown members, whose values are numbers.
     """
     try:
         envelope = envelope or prove(body)
@@ -132,9 +131,9 @@ def read_fast(
 
 
 def _without_start_tasks(body: bytes, envelope: Envelope) -> tuple[bytes, list[bytes]]:
-    """The body with a number in place of each start task, and the distinct ones by that number.
+    """The body with an index in place of each start task, and the distinct start tasks.
 
-    A pool's nodes carry the same one, a third of their bytes: it is read once.
+    The nodes of a pool carry the same one, a third of their bytes: it is read once.
     """
     numbers: dict[bytes, int] = {}
     number, start_task = b"", b"no start task yet"
@@ -156,7 +155,7 @@ def _without_start_tasks(body: bytes, envelope: Envelope) -> tuple[bytes, list[b
 
 
 class _MemoryFile:
-    """A file in memory, for page after page: half of writing one is asking for memory."""
+    """A file in memory, reused for every page: half the time of a new one is memory allocation."""
 
     def __init__(self) -> None:
         self.owner = os.getpid()
@@ -167,7 +166,7 @@ class _MemoryFile:
         os.close(self._file)
 
     def hold(self, body: bytes) -> None:
-        """Makes ``body`` all that it holds."""
+        """Replaces its content."""
         at = 0
         while at < len(body):
             at += os.pwrite(self._file, memoryview(body)[at:], at)
@@ -179,28 +178,28 @@ _OF_THREAD = threading.local()
 
 
 def _source(body: bytes) -> io.BytesIO | str:
-    """What arrow-rs reads the body from: a file in memory, where the system has such files.
+    """The source that arrow-rs reads the body from: a file in memory, where the system has such files.
 
-    An object would be asked for 8 kB at a time, each time waiting for Python's lock.
+    From a Python object it reads 8 kB at a time and waits for the GIL each time.
     """
     if not _HAS_MEMORY_FILES:
         return io.BytesIO(body)
     file: _MemoryFile | None = getattr(_OF_THREAD, "file", None)
-    if file is None or file.owner != os.getpid():  # a fork has its parent's
+    if file is None or file.owner != os.getpid():  # a forked process has that of its parent
         file = _OF_THREAD.file = _MemoryFile()
     file.hold(body)
     return file.path
 
 
 def _read(body: bytes, unknown_fields: int) -> pa.Table:
-    """A page that is JSON, read by arrow-rs to the last member.
+    """A page of valid JSON, read by arrow-rs without loss.
 
-    arrow-rs passes over members it does not know, takes the last of two of one name, makes null and
-    missing one, and a number of "12". But in JSON every member and every string has two quotes: if
-    the body has no other quotes than the columns account for, then they hold all of it.
+    arrow-rs ignores unknown members, takes the last of two with one name, does not distinguish null
+    from missing, and reads "12" as a number. But every member and every string in JSON has two quotes:
+    if the columns account for all quotes of the body, they hold all of it.
     """
     is_escaped = b"\\" in body
-    # An escaped quote would be missing in the account; and a zero in arrow-rs's message ends Python.
+    # The count cannot see escaped quotes; and a NUL in an error message of arrow-rs aborts Python.
     if is_escaped and (b"\\u0022" in body or b"\\u0000" in body):
         raise NeedsSlowPath
     page = pa.table(read_json(_source(body), _PAGE_SCHEMA, batch_size=2))
@@ -209,13 +208,13 @@ def _read(body: bytes, unknown_fields: int) -> pa.Table:
     return page
 
 
-#: So many bytes are compared at once: what fits the processor's cache.
+#: Bytes that are compared at once: they fit the processor's cache.
 _AT_ONCE = 1 << 16
 
 
 @in_turn
 def _holds_all(page: pa.Table, body: bytes, is_escaped: bool, unknown_fields: int) -> bool:
-    """Whether the columns, and the names of the unknown fields, account for every quote of the body."""
+    """Whether the columns and the unknown fields account for every quote of the body."""
     letters = np.frombuffer(body, np.uint8)
     quotes = sum(
         np.count_nonzero(letters[begin : begin + _AT_ONCE] == ord('"'))
@@ -244,9 +243,9 @@ def _quotes(values: pa.Array, is_escaped: bool) -> int:
 
 
 def _has_empty(objects: pa.StructArray, members: list[pa.Array]) -> bool:
-    """Whether an object is there without any of its members."""
+    """Whether an object has none of its members."""
     if any(each.null_count == objects.null_count for each in members):
-        return False  # every object has that one
+        return False  # every object has this member
     filled = pa.repeat(False, len(objects))
     for each in members:
         filled = pc.or_(filled, each.is_valid())
@@ -254,14 +253,14 @@ def _has_empty(objects: pa.StructArray, members: list[pa.Array]) -> bool:
 
 
 def read_page(body: bytes, member: str = "value") -> tuple[list[object], str | None]:
-    """The elements of a page of any listing and its next link, as Python values.
+    """The elements of a page of any listing as Python values, and its next link.
 
     Raises:
         BadPage: the body is not one JSON object with a ``value`` list.
     """
     try:
-        # Decoded here, for json would take any UTF there is, and half surrogates. A mark at the
-        # beginning is no part of the text: saved files have one.
+        # Decoded here, because json takes every UTF and lone surrogates. A byte order mark is dropped:
+        # saved files have one.
         page = parse_page(body)
     except ValueError as error:
         raise BadPage(f"not JSON: {error}") from None
@@ -274,7 +273,7 @@ def read_page(body: bytes, member: str = "value") -> tuple[list[object], str | N
 
 
 def elements(page: object, member: str = "value") -> tuple[list[object], str | None]:
-    """The same of a page that is parsed already, its objects made by ``shape.unique_members``.
+    """The same for a parsed page, whose objects ``shape.unique_members`` made.
 
     Raises:
         BadPage: it is not an object with a ``value`` list.
@@ -290,7 +289,7 @@ def elements(page: object, member: str = "value") -> tuple[list[object], str | N
 
 
 def parse_page(body: bytes) -> object:
-    """A body as Python values; what is nested too deeply in it is cut off, and costs its node only.
+    """A body as Python values; too deep values are cut off, which makes only their node malformed.
 
     Raises:
         ValueError: it is not JSON, or has more objects than any page.
@@ -303,7 +302,7 @@ def parse_page(body: bytes) -> object:
 
 
 def parse(text: str) -> object:
-    """JSON as Python values, its objects made by ``shape.unique_members``. Raises ValueError."""
+    """JSON as Python values; ``shape.unique_members`` makes the objects. Raises ValueError."""
     return json.loads(
         text,
         object_pairs_hook=shape.unique_members,
@@ -313,7 +312,7 @@ def parse(text: str) -> object:
 
 
 def refuse_constant(name: str) -> object:
-    """For json.loads, which would take NaN and Infinity. Raises ValueError."""
+    """Refuses NaN and Infinity, which json.loads takes. Raises ValueError."""
     raise ValueError(f"{name} is not JSON")
 
 
@@ -322,12 +321,12 @@ def _integer(text: str) -> int | float:
     return int(text) if len(text) < 400 else float(text)
 
 
-#: The service's own ids have at most 80; a longer one fits no URL and no line of a log.
+#: The most characters of an id; the service's have at most 80, and longer ones fit no URL.
 _MAX_ID = 1000
 
 
 def is_id(value: object) -> bool:
-    """Whether a value can be a node's or a pool's id: a printable string of at most 1,000 letters."""
+    """Whether a value can be the id of a node or pool: printable, with 1 to 1,000 characters."""
     return (
         isinstance(value, str)
         and 0 < len(value) <= _MAX_ID
@@ -337,7 +336,7 @@ def is_id(value: object) -> bool:
 
 
 def _has_plain_ids(nodes: pa.StructArray) -> bool:
-    """Whether every id is one beyond doubt: letters from ! to ~; is_id judges the others."""
+    """Whether every id has only characters from ! to ~; ``is_id`` decides about others."""
     ids = nodes.field("id")
     if nodes.null_count or ids.null_count or not len(ids):
         return not len(nodes)

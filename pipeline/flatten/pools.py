@@ -1,4 +1,4 @@
-"""Pools, usage metrics and supported images, as Python values, to rows."""
+"""Makes rows from pools, usage metrics and supported images, which come as Python values."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ from pipeline.schema import Table
 
 Row = dict[str, object]
 
-#: Where the errors of a pool stand, with the kind of each; a place in a list follows as a number.
+#: The paths of a pool's errors, each with its kind; a position in a list follows as a number.
 _ERRORS = (("resize", ("resizeErrors",)), ("autoscale", ("autoScaleRun", "error")))
 
 
 def pool_rows(
     values: Iterable[object], origin: Origin, redactor: Redactor, report: Report
 ) -> list[Row]:
-    """Pools as Python values to rows of ``pools``, the columns of the listing still missing.
+    """Rows of ``pools`` without the columns of the listing; ``pool_errors`` of each holds its errors.
 
-    Under ``pool_errors`` each has its rows of that table. A pool without a valid id is a problem of
-    the report and gives no row; a value of the wrong type is named there and stands, redacted, in
-    extra_json.
+    A pool without a valid id has no row, only a problem in the report. A value of a wrong type is a
+    problem too, and stands, redacted, in extra_json.
     """
     validator = Validator(shape.POOL, ("odata.metadata", *schema.POOL_CONFIGURATION))
     return [
@@ -59,9 +58,9 @@ def _pool_row(
     )
     fitting = dict(value)
     _note(validation.problems, report, redactor, (), str(value["id"]))
-    # An object that names a member twice has all its values already, under other names.
+    # An object with a repeated member has all its values under other names.
     for name in {str(problem.steps[0]) for problem in validation.problems if problem.steps}:
-        # What does not fit is kept as a whole: its member and all that is in it.
+        # A value that does not fit is kept with the whole member that holds it.
         for at, extra in [*validation.extra.items()]:
             validation.extra[at] = {x: y for x, y in extra.items() if (*at, *x)[0] != name}
         validation.extra.setdefault((), {})[name,] = fitting.pop(name)
@@ -113,7 +112,7 @@ def _error_rows(
 def _columns(
     table: Table, of: shape.Members, objects: Sequence[object], redactor: Redactor, report: Report
 ) -> list[Row]:
-    """The columns of objects that fit, as rows."""
+    """Rows of objects that fit the shape."""
     made = Columns(table, pa.array(objects, of.arrow), redactor, report).make().made
     return [{name: array[i].as_py() for name, array in made.items()} for i in range(len(objects))]
 
@@ -121,7 +120,7 @@ def _columns(
 def _note(
     problems: Sequence[Problem], report: Report, redactor: Redactor, at: Steps, pool_id: str | None
 ) -> None:
-    """Counts a malformed object, and names what of it does not fit."""
+    """Counts a malformed object, and adds its problems to the report."""
     report.malformed += bool(problems)
     for problem in problems:
         path = path_name((*at, *problem.steps), redactor)
@@ -131,7 +130,7 @@ def _note(
 def usage_rows(
     values: Iterable[object], origin: Origin, redactor: Redactor, report: Report
 ) -> pa.Table:
-    """PoolUsageMetrics as Python values to ``pool_usage``; what does not fit is named and left out."""
+    """Rows of ``pool_usage`` from PoolUsageMetrics; malformed ones are only reported."""
     rows = _fitting(values, shape.POOL_USAGE, schema.POOL_USAGE, "usage", redactor, report)
     for metrics, _ in rows:
         hours = metrics.get("totalCoreHours")  # JSON may write it without a fraction
@@ -142,7 +141,7 @@ def usage_rows(
 def image_rows(
     values: Iterable[object], origin: Origin, redactor: Redactor, report: Report
 ) -> pa.Table:
-    """ImageInformation as Python values to ``supported_images``; what does not fit is left out."""
+    """Rows of ``supported_images`` from ImageInformation; malformed ones are only reported."""
     of, table = shape.SUPPORTED_IMAGE, schema.SUPPORTED_IMAGES
     rows = _fitting(values, of, table, "supported_images", redactor, report)
     return _table(table, of, rows, origin, redactor, report)
@@ -156,7 +155,7 @@ def _fitting(
     redactor: Redactor,
     report: Report,
 ) -> list[tuple[dict[str, object], str | None]]:
-    """The objects that fit a shape, each with its extra_json; the others are named in the report."""
+    """The objects that fit a shape, each with its extra_json; the report has the others."""
     validator = Validator(of)
     kept: list[tuple[dict[str, object], str | None]] = []
     for value in values:

@@ -1,7 +1,7 @@
 """The JSON shape that the schema's paths describe: one tree of objects, lists and checked scalars.
 
-The columns of nodes, start_tasks, recent_tasks and node_errors together say what a ComputeNode looks
-like; from this one tree both the fast Arrow reader and the ``Validator`` are made.
+The columns of nodes, start_tasks, recent_tasks and node_errors describe a ComputeNode; the fast path and
+the ``Validator`` both derive from this tree.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.schema import Column, Table
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A scalar, or a list of scalars: the column it fills."""
+    """A scalar, or a list of scalars, and its column."""
 
     column: Column
     misfit: Misfit
@@ -30,13 +30,13 @@ class Leaf:
 
     @property
     def arrow(self) -> pa.DataType:
-        """The type it is read as: times as strings, for the service writes seven digits."""
+        """The type it is read as: times are strings, because the service writes seven digits."""
         return schema.TEXT if self.column.type == schema.TIME else self.column.type
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # each object of the schema is itself
+@dataclass(frozen=True, slots=True, eq=False)  # compared by identity
 class Members:
-    """An object: its members by name; ``has_table`` where it is a row of a table of its own."""
+    """An object: its members by name; ``has_table`` where it has a table of its own."""
 
     members: dict[str, Shape]
     has_table: bool = False
@@ -49,7 +49,7 @@ class Members:
 
 @dataclass(frozen=True, slots=True)
 class Elements:
-    """A list of objects; ``has_table`` where they are the rows of a table of their own."""
+    """A list of objects; ``has_table`` where they have a table of their own."""
 
     element: Members
     has_table: bool = False
@@ -66,7 +66,7 @@ Misfit = Callable[[object], str | None]
 
 
 def members(columns: Iterable[Column]) -> Members:
-    """The object whose members the columns' paths name; a dot in a path goes one object deeper."""
+    """The object whose members the columns' paths name; a dot in a path leads into an object."""
     top: dict[str, Shape] = {}
     for column in columns:
         if column.path is None:
@@ -96,7 +96,7 @@ def _with_children(node: Table, *children: Table) -> Members:
     return shape
 
 
-# The form the service writes; whatever else Arrow reads is left to Arrow.
+# The service's form; other forms are left to Arrow.
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?Z", re.ASCII)
 _FINER = r"(\.\d{6})\d+"
 _INT_RANGE = {schema.INT: 2**31, schema.COUNT: 2**63}
@@ -107,16 +107,16 @@ _FIRST, _LAST = (
 
 
 def to_time(texts: pa.StringArray) -> pa.TimestampArray:
-    """Times as the service writes them, to microseconds, finer digits cut off; ArrowInvalid if not."""
+    """Times of the service in microseconds, finer digits cut off. Raises ArrowInvalid."""
     try:
         times = texts.cast(pa.timestamp("ns", tz="UTC"))
-        # Arrow cuts towards 1970, so that what lies before would gain a microsecond.
+        # Arrow rounds towards 1970, so that an earlier time would gain a microsecond.
         if not pc.any(pc.less(times, _EPOCH)).as_py():
             return times.cast(schema.TIME, safe=False)
-    except pa.ArrowInvalid:  # .NET's years 1 and 9999 are outside what nanoseconds can count
+    except pa.ArrowInvalid:  # .NET's years 1 and 9999 are out of range for nanoseconds
         pass
     times = pc.replace_substring_regex(texts, _FINER, r"\1").cast(schema.TIME)
-    # The year 0, and an offset that leads out of the years 1 to 9999: Arrow takes them, no reader does.
+    # Arrow takes the year 0, and offsets that lead out of the years 1 to 9999; readers do not.
     if pc.any(pc.or_(pc.less(times, _FIRST), pc.greater(times, _LAST))).as_py():
         raise pa.ArrowInvalid("a time outside the years 1 to 9999")
     return times
@@ -135,7 +135,7 @@ def is_time(text: str) -> bool:
     return True
 
 
-_NAMELESS = "\\0"  # a member whose name is the empty string, as a step of a path
+_NAMELESS = "\\0"  # the step of a member whose name is the empty string
 
 
 def escape(name: str) -> str:
@@ -144,7 +144,7 @@ def escape(name: str) -> str:
 
 
 def join(steps: Iterable[str | int], any_place: bool = False) -> str:
-    """Steps as a path: ``a.b[2].c``; with ``any_place`` the numbers are left out: ``a.b[].c``."""
+    """The path of these steps: ``a.b[2].c``; with ``any_place`` without numbers: ``a.b[].c``."""
     path = ""
     for step in steps:
         if isinstance(step, int):
@@ -155,7 +155,7 @@ def join(steps: Iterable[str | int], any_place: bool = False) -> str:
 
 
 def _misfit(column: Column) -> Misfit:
-    """The check of a column's values: declared types only, nothing is converted."""
+    """The check of a column's values: nothing is converted."""
     if column.type == schema.TIME:
         return _no_time
     if column.type == schema.FLAG:
@@ -177,7 +177,7 @@ def _no_integer(kind_of_it: pa.DataType) -> Misfit:
     bound = _INT_RANGE[kind_of_it]
 
     def misfit(value: object) -> str | None:
-        # JSON has one kind of number: 1.0 and 1e2 are integers.
+        # JSON has one type of number: 1.0 and 1e2 are integers.
         is_whole = isinstance(value, float) and value.is_integer()
         if not (is_whole or isinstance(value, int)) or isinstance(value, bool):
             return f"expected an integer, got {kind(value)}"
@@ -219,7 +219,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def kind(value: object) -> str:
-    """What a JSON value is, in words, never the value itself."""
+    """The type of a JSON value in words, without the value."""
     kinds = {
         dict: "an object",
         list: "a list",
@@ -231,11 +231,11 @@ def kind(value: object) -> str:
 
 
 class Repeated(dict[str, object]):
-    """A JSON object that names a member twice: all values are kept, later ones as ``name (2)``."""
+    """A JSON object with a repeated member: it keeps all values, later ones as ``name (2)``."""
 
 
 def unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An ``object_pairs_hook`` for json that loses no value of a repeated member."""
+    """An ``object_pairs_hook`` for json that keeps every value of a repeated member."""
     plain = dict(pairs)
     if len(plain) == len(pairs):
         return plain
@@ -251,7 +251,7 @@ def unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def lowered(value: object, shape: Shape) -> object:
-    """A JSON value with its enum members lower-cased: the service's case is not to be relied on."""
+    """A JSON value with its enum members lower-cased: the service's case varies."""
     if isinstance(shape, Members) and isinstance(value, dict):
         return {
             name: lowered(x, shape.members[name]) if name in shape.members else x
@@ -268,7 +268,7 @@ def lowered(value: object, shape: Shape) -> object:
 
 
 def leaves(shape: Members, path: str = "") -> Iterator[tuple[str, Leaf]]:
-    """Every scalar below an object with its path, ``[]`` after a list's name."""
+    """Every scalar of an object with its path, ``[]`` after the name of a list."""
     for name, member in shape.members.items():
         if isinstance(member, Leaf):
             yield path + name, member
@@ -285,7 +285,7 @@ POOL_ERROR = members(schema.POOL_ERRORS.columns)
 
 
 def _pool() -> Members:
-    """A pool: its own columns, and its errors, which stand in two places."""
+    """A pool: its columns, and its errors, which have two paths."""
     shape = members(schema.POOLS.columns)
     run = shape.members["autoScaleRun"]
     assert isinstance(run, Members)

@@ -1,7 +1,7 @@
-"""The start tasks of a pool's nodes, each distinct one once: its identities and its row.
+"""The distinct start tasks of a pool's nodes: their identities and rows.
 
-A thousand nodes of a pool carry the same start task, so it is redacted and hashed once, and known
-again by the bytes it came in.
+The nodes of a pool mostly carry one start task: it is redacted and hashed once, and recognised by its
+bytes.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from pipeline.flatten.validator import Steps, Validator
 from pipeline.redact import SIGNATURE, Redactor
 from pipeline.schema import REDACTED
 
-# A query string that holds a signature, masked or not: a renewed SAS is no change of definition. Word
-# by word, for one pattern over the whole text would try each ? against all that follows.
+# A query string with a signature, masked or not: a renewed SAS is no change of the definition. The
+# search goes word by word: one pattern over the whole text would take quadratic time.
 _WORD = re.compile(r"[^\s\"'<>,;|()]+")
 _SIGNATURE = re.compile(SIGNATURE, re.IGNORECASE)
 _QUERY = re.compile(r"\?|%(?:25)*3f", re.IGNORECASE)
-# A SAS that stands alone begins with one of its own parameters: sv=2022-11-02&ss=b&…
+# A SAS without a URL begins with one of its parameters: sv=2022-11-02&ss=b&…
 _PARAMETER = re.compile(
     r"(?<![a-z0-9])(?:s[a-z]{1,6}|rsc[cdelt]|[ers]rk|[es]pk|tn)=", re.IGNORECASE
 )
 
 
 _KEEPS_NOTHING = Redactor()
-#: So many start tasks of a pool are known again by their bytes.
+#: The most start tasks of a pool that are recognised by their bytes.
 _REMEMBERED = 1024
 
 
@@ -46,14 +46,14 @@ class StartTask:
 
 
 def canonical(value: object) -> bytes:
-    """JSON with sorted keys, no blanks, UTF-8; the order of arrays and null, {} and [] are kept."""
+    """JSON with sorted keys, no blanks, UTF-8; arrays keep their order; null, {} and [] stay."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace")  # a lone surrogate has no UTF-8 form
 
 
 def identify(value: dict[str, object], redactor: Redactor, hash_key: bytes | None) -> StartTask:
     """Redacts a start task as the service sent it and derives its identities."""
-    # Redacted before the enums are lower-cased: a secret is known by its case too.
+    # Redaction comes before lower case: it needs the case of secrets.
     redacted = shape.lowered(redactor.json(value, "startTask"), shape.START_TASK)
     assert isinstance(redacted, dict)
     with_nothing_kept: object = redacted
@@ -87,12 +87,12 @@ def _definition(value: object, name: str = "") -> object:
 
 @lru_cache(maxsize=1024)
 def _unsigned(text: str) -> str:
-    """A redacted text without signed query strings: those of a pool hardly differ."""
+    """A redacted text without signed query strings; cached, because a pool has few."""
     return _WORD.sub(_unsigned_word, text) if _SIGNATURE.search(text) else text
 
 
 def _unsigned_word(match: re.Match[str]) -> str:
-    """A word without the query string that holds a signature."""
+    """A word without its signed query string."""
     word = match.group()
     signature = _SIGNATURE.search(word)
     if signature is None:
@@ -117,13 +117,13 @@ class StartTasks:
     def unknown(self, raw: bytes) -> Sequence[Steps] | None:
         """The unknown members of a start task (its JSON); None where it needs the slow path.
 
-        It has members, and the declared ones are of their types.
+        On the fast path it has members, and declared ones have their types.
         """
         if raw not in self._fitting:
             try:
                 value = json.loads(raw, object_pairs_hook=shape.unique_members)
             except (ValueError, RecursionError):
-                return None  # an integer of thousands of digits, a deep unknown value
+                return None  # an integer of thousands of digits, or a deep unknown value
             validation = self._validator.validate(value)
             if not value or validation.problems:
                 return None
@@ -133,13 +133,13 @@ class StartTasks:
         return self._fitting[raw]
 
     def add(self, raw: bytes, fresh: list[StartTask]) -> StartTask:
-        """The start task that ``raw`` (its JSON) says; appended to ``fresh`` if it is a new one."""
+        """The start task of this JSON; appended to ``fresh`` if it is new."""
         known = self._known.get(raw)
         if known is None:
             value = json.loads(raw)
             known = identify(value, self._redactor, self._hash_key)
-            # Bytes that differ in a secret or in white space alone are one start task of the table;
-            # a pool whose every node differs (a signature each) must not be kept in memory whole.
+            # Bytes that differ only in secrets or white space are one row. The cache is bounded, because
+            # in some pools every node differs (a signature each).
             if len(self._known) < _REMEMBERED:
                 self._known[raw] = known
             if known.start_task_id not in self._ids:

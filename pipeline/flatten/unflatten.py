@@ -1,6 +1,6 @@
-"""A node's JSON rebuilt from its rows: the proof that flattening lost nothing.
+"""Rebuilds a node's JSON from its rows: the proof that flattening loses nothing.
 
-Equal to what the service sent, but for redaction, the case of enums and digits finer than a
+The result equals the service's JSON but for redaction, the case of enums and digits finer than a
 microsecond.
 """
 
@@ -27,10 +27,10 @@ def node(
     recent_tasks: Iterable[Row] = (),
     node_errors: Iterable[Row] = (),
 ) -> Any:
-    """The ComputeNode that a row of ``nodes`` and the rows that belong to it were made from.
+    """The ComputeNode behind a row of ``nodes`` and its child rows.
 
-    ``start_task`` is the row of ``start_tasks`` with the node's ``start_task_id``. A malformed
-    node's JSON is what its ``extra_json`` holds.
+    ``start_task`` is the row of ``start_tasks`` with the node's ``start_task_id``. A malformed node's
+    JSON comes from its ``extra_json``.
     """
     if row["is_malformed"]:
         return json.loads(row["extra_json"])
@@ -48,7 +48,7 @@ def node(
 
 
 def pool(row: Row, pool_errors: Iterable[Row] = ()) -> Json:
-    """The CloudPool that a row of ``pools`` and its rows of ``pool_errors`` were made from."""
+    """The CloudPool behind a row of ``pools`` and its rows of ``pool_errors``."""
     rebuilt = _object(schema.POOLS, row)
     for error in sorted(pool_errors, key=lambda error: cast(int, error["position"])):
         made = _object(schema.POOL_ERRORS, error)
@@ -62,7 +62,7 @@ def pool(row: Row, pool_errors: Iterable[Row] = ()) -> Json:
 
 
 def time_text(time: datetime) -> str:
-    """A time as the service writes it, to the microsecond."""
+    """A time in the service's form, to the microsecond."""
     utc = time.astimezone(UTC).replace(tzinfo=None)
     return utc.isoformat(timespec="microseconds") + "Z"
 
@@ -105,9 +105,9 @@ def _name(step: str) -> str:
 
 
 def _put(into: Json, path: Iterable[str | int], value: Any) -> None:
-    """Sets a value below ``into``, making the objects on the way.
+    """Sets a value below ``into``, and makes the objects on the way.
 
-    An empty object or list is where other paths may have put something already: it is not undone.
+    An empty object or list does not replace what other paths have put there.
     """
     *parents, last = path
     place: Any = into

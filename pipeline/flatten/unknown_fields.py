@@ -1,7 +1,7 @@
-"""Members of nodes that the schema does not name, taken out of page after page once they are known.
+"""Cuts unknown fields of nodes out of a page, so that the rest can take the fast path.
 
-A service that has learned a new field sends it with every node, and node by node a page takes five
-times as long: so what the first page shows is cut out of the next ones, and they are read as columns.
+A newer service sends its new fields with every node, and the slow path takes five times as long; so
+only the first page takes it, and the fields found there are cut out of the next pages.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import pyarrow as pa
 from pipeline.flatten import pages, shape
 from pipeline.flatten.validator import Steps, flaw
 
-#: How many are searched for; with more, nodes are read one by one.
+#: The most fields that are searched for; with more, pages take the slow path.
 _KNOWN_AT_MOST = 32
 
 
 class UnknownValue(NamedTuple):
-    """A value that no column holds, and where it stands.
+    """A value that no column holds, and its place.
 
-    ``node`` is the place of its node in the page; ``row`` and ``steps`` are as in ``Validation.extra``;
-    ``path`` leads there from the node, every place in a list written as 0.
+    ``node`` is the index of its node in the page; ``row`` and ``steps`` are as in ``Validation.extra``;
+    ``path`` leads from the node to the value, with 0 for every index of a list.
     """
 
     node: int
@@ -35,7 +35,7 @@ class UnknownValue(NamedTuple):
 
 
 class UnknownFields:
-    """The unknown members that nodes were seen to have, by many threads."""
+    """The unknown fields found so far in nodes; thread-safe."""
 
     def __init__(self) -> None:
         self._paths: set[Steps] = set()
@@ -43,11 +43,11 @@ class UnknownFields:
         self._reader: _Reader | None = None
 
     def learn(self, unknown: Iterable[Steps]) -> None:
-        """Remembers where unknown members stand; those of start tasks are none of its matter."""
+        """Adds the paths of unknown fields; those of start tasks are handled elsewhere."""
         for steps in unknown:
             path = _path(steps)
             name = str(path[-1])
-            # By a name with a quote the quotes of a page could not be counted.
+            # A quote in a name would falsify the count of quotes (see ``pages``).
             is_plain = name.isprintable() and '"' not in name and "\\" not in name and name != ""
             if path in self._paths or path[0] == "startTask" or not is_plain:
                 continue
@@ -57,7 +57,7 @@ class UnknownFields:
                     self._reader = _Reader(self._paths)
 
     def cut(self, body: bytes) -> tuple[bytes, list[UnknownValue]] | None:
-        """A page with 0 in place of each unknown value, and those; None: it needs the slow path."""
+        """The page with 0 for each unknown value, and these values; None: it needs the slow path."""
         reader = self._reader
         if reader is None:
             return body, []
@@ -72,7 +72,7 @@ def _path(steps: Steps) -> Steps:
 
 
 class _Member(NamedTuple):
-    """A member on the way to unknown fields: one itself, where it has no ``inner``."""
+    """A member on a path to an unknown field; without ``inner`` the field itself."""
 
     attribute: str
     name: str
@@ -102,7 +102,7 @@ class _Reader:
                 if text not in values:
                     values[text] = pages.parse(text.decode())
                     if flaw(values[text]) is not None:
-                        raise ValueError("a value that cannot be kept as it is")
+                        raise ValueError("a value that cannot be stored unchanged")
                 found.append(UnknownValue(number, row, steps, path, values[text]))
                 spans.append((begin, begin + len(text)))
         if not found:
@@ -119,7 +119,7 @@ class _Reader:
 def _struct(
     paths: list[Steps], above: Steps, of: shape.Members
 ) -> tuple[list[_Member], type[msgspec.Struct]]:
-    """The members that lead to these paths, and a type that finds them in an object."""
+    """The members on these paths, and a msgspec type that finds them in an object."""
     members: list[_Member] = []
     fields: list[tuple[str, Any, Any]] = []
     names: dict[str, str] = {}

@@ -1,7 +1,7 @@
-"""The slow path of a JSON object: what of it does not fit a shape, by name and place.
+"""The slow path: finds what of a JSON object does not fit its shape.
 
-What fits needs no work here, Arrow takes it by itself; what is unknown, null, empty or of the wrong
-type is kept aside, so that nothing is lost.
+Arrow reads what fits; values that are unknown, null, empty or of a wrong type are returned, so that
+nothing is lost.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from pipeline.flatten import shape
 
-#: Where a value stands: the names and places that lead to it.
+#: The path of a value: names of members, and indexes of lists.
 Steps = tuple[str | int, ...]
 
 
 @dataclass(slots=True)
 class Problem:
-    """A value that does not fit: where it stands, what was expected, what came (never the value)."""
+    """A value that does not fit: its path, and the expected and actual type (never the value)."""
 
     steps: Steps
     problem: str
@@ -29,10 +29,10 @@ class Problem:
 class Validation:
     """What of a JSON object does not fit its shape.
 
-    ``extra`` holds what no column does, by row: the key is the place of the row's object (``()`` the
-    object itself, ``("recentTasks", 2)`` an element with a table of its own, ``("startTask",)``), the
-    value maps the steps inside it to the unknown value, null, {} or []. ``unknown`` names the fields
-    that the shape does not, by their steps from the top.
+    ``extra`` has the values that no column holds, by row: its keys are the path of the row's object
+    (``()`` the object itself, ``("recentTasks", 2)`` an element with a table of its own,
+    ``("startTask",)``); its values map paths inside it to an unknown value, null, {} or [].
+    ``unknown`` lists the paths of unknown fields from the top.
     """
 
     extra: dict[Steps, dict[Steps, object]] = field(default_factory=dict)
@@ -40,12 +40,12 @@ class Validation:
     problems: list[Problem] = field(default_factory=list)
 
 
-#: How deep an unknown value may be nested: what is deeper is refused, for every reader recurses.
+#: The greatest depth of an unknown value: deeper ones are refused, because readers recurse.
 MAX_DEPTH = 100
 
 
 def flaw(value: object, depth: int = MAX_DEPTH) -> str | None:
-    """What of a value that no column holds cannot be kept as it is, or None."""
+    """Why a value cannot be stored in extra_json, or None."""
     if isinstance(value, float) and not math.isfinite(value):
         return "a number that is not finite"
     if not isinstance(value, dict | list):
@@ -59,14 +59,14 @@ def flaw(value: object, depth: int = MAX_DEPTH) -> str | None:
 
 
 class _JsonPath(NamedTuple):
-    """Where an object stands; its steps are worked out only where something is wrong."""
+    """The path of an object; its steps are computed only for problems."""
 
     parent: _JsonPath | None
     step: str | int
     row: Steps
 
     def steps(self, *more: str | int) -> Steps:
-        """The steps that lead there from the top, and ``more`` from there."""
+        """The steps from the top to the object, and ``more`` from there."""
         steps = [*more[::-1]]
         place: _JsonPath | None = self
         while place is not None and place.parent is not None:
@@ -79,7 +79,7 @@ _TOP = _JsonPath(None, "", ())
 
 
 class Validator:
-    """Takes JSON objects apart: what is unknown, what is of the wrong type, what Arrow would not notice.
+    """Finds unknown values and values of a wrong type in JSON objects, also those that Arrow accepts.
 
     ``ignored`` names members of the top object that are neither columns nor unknown.
     """
@@ -89,7 +89,7 @@ class Validator:
         self.ignored = frozenset(ignored)
 
     def validate(self, value: dict[str, object]) -> Validation:
-        """What of ``value`` does not fit; all else is what the shape's Arrow type takes of it."""
+        """What of ``value`` does not fit; Arrow reads the rest."""
         validation = Validation()
         self._object(value, self.shape, validation, _TOP)
         return validation
@@ -107,7 +107,7 @@ class Validator:
                     self._beside(name, x, member, validation, at)
             elif isinstance(member, shape.Leaf):
                 if type(x) is str and member.is_text and x.isascii():
-                    continue  # most values are
+                    continue  # most values are like this
                 if (problem := member.misfit(x)) is not None:
                     validation.problems.append(Problem(at.steps(name), problem))
             elif isinstance(member, shape.Elements):
@@ -148,7 +148,7 @@ class Validator:
         validation: Validation,
         at: _JsonPath,
     ) -> None:
-        """An explicit null, or a member that the shape does not name."""
+        """Keeps an explicit null, or a member that the shape does not name."""
         self._keep(name, x, validation, at)
         if member is None:
             validation.unknown.append(at.steps(name))

@@ -1,4 +1,4 @@
-"""Builds the facts of one day by the SQL in ``sql/history``, from the rows that a connection sees."""
+"""Builds the facts of one day with the SQL in ``sql/history``, from the rows of a connection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.query.sql_files import quoted
 from pipeline.schema import facts
 from pipeline.schema.facts import Fact
 
-#: What others are made from: a day's are kept while it is built.
+#: Intermediate tables of a day, stored while it is built.
 _KEPT = (
     "seen_states",
     "day_edges",
@@ -52,7 +52,7 @@ _builds = itertools.count()
 
 @contextmanager
 def _building(connection: Connection, account: str, days: str) -> Iterator[_Build]:
-    """A place of its own for the tables of a build, in which the steps find what they name."""
+    """A database of its own for the tables of a build, first in the search path."""
     cursor = connection.cursor()
     (home,) = cursor.execute("select current_database()").fetchone() or ("memory",)
     place = f"building_{next(_builds)}"
@@ -84,18 +84,18 @@ class _Build:
         self.account = account
 
     def keep(self, definition: str) -> None:
-        """Makes a table of this build: ``name as query``."""
+        """Creates a table of this build: ``name as query``."""
         self.cursor.execute(f"create table {self.place}.main.{definition}")
 
     def narrow(self, table: str, dates: str = "true") -> None:
-        """Shows the build only this account's rows of a table, and only some dates of those."""
+        """Limits the rows of a table to this account and to some dates."""
         self.cursor.execute(
             f"create or replace view {self.place}.main.{table} as from {self.home}.main.{table} "
             f"where account = '{quoted(self.account)}' and {dates}"
         )
 
     def reader(self, fact: Fact) -> pa.RecordBatchReader:
-        """A fact's rows of the only wanted day, sorted by key, under its schema."""
+        """A fact's rows of the day, sorted by key, with its schema."""
         name = f"made_{fact.name}"
         made = name if fact.name in _KEPT else f"({source(fact.name)})"
         rows = self.cursor.sql(
@@ -108,7 +108,7 @@ class _Build:
 def build_day(
     connection: Connection, account: str, day: date
 ) -> Iterator[tuple[str, pa.RecordBatchReader]]:
-    """Makes the facts of one account-day from the rows the connection sees.
+    """Builds the facts of one account-day from the rows of a connection.
 
     The listings are those from each pool's last complete one before the day to its second complete
     one after it. Memory is DuckDB's, within its ``memory_limit``.
@@ -125,7 +125,7 @@ def build_day(
         for table in NARROWED:
             b.narrow(table, f"date in ({listed})")
         b.keep(f"made_unallocated as {source('unallocated')}")
-        b.narrow("nodes")  # a row's allocation may be anywhere in the record
+        b.narrow("nodes")  # a row may get its allocation from any day
         b.keep(f"made_allocations as {source('allocations')}")
         b.narrow("nodes", f"date in ({listed})")
         b.cursor.execute(
@@ -139,7 +139,7 @@ def build_day(
 
 
 def windows(connection: Connection, account: str) -> dict[date, frozenset[str]]:
-    """For each day of the record, in order, the snapshots its facts are made from."""
+    """For each day of the record, in order, the snapshots behind its facts."""
     with _building(connection, account, record.RECORD_DAYS) as build:
         build.narrow("nodes")
         for step in ("unallocated", "allocations"):

@@ -1,6 +1,6 @@
-"""Closes days: day files, late files, history, and the sweeping of what they replace.
+"""Compaction: writes day files and late files, builds history, sweeps what they replace.
 
-Every step leaves a lake that reads the same; what a killed compaction left undone the next one does.
+After every step the lake reads the same; the next compaction completes a killed one.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def compact(
 def _waiting(
     lake: Lake, view: View, is_closed: Callable[[date], bool]
 ) -> tuple[dict[AccountDay, list[str]], dict[date, str]]:
-    """The snapshots that wait for compaction, and the days with a ledger file no one can read."""
+    """The snapshots that wait for compaction, and the days with an unreadable ledger file."""
     waiting: dict[AccountDay, list[str]] = defaultdict(list)
     unreadable: dict[date, str] = {}
     for snapshot_id in view.waiting:
@@ -101,7 +101,7 @@ def _waiting(
 
 @dataclass
 class _Account:
-    """Closes the days of one account, whose compaction lock it has."""
+    """Closes the days of one account while it holds the compaction lock."""
 
     lake: Lake
     account: str
@@ -109,7 +109,7 @@ class _Account:
     report: Report
 
     def close_days(self, is_closed: Callable[[date], bool]) -> None:
-        """Commits a day file for each day that is over, a late file for what came after."""
+        """Commits a day file for each day that is over, and late files for later snapshots."""
         view = self.lake.view()
         closed = {file.key for files in view.closed.values() for file in files}
         for file in view.broken.values():
@@ -134,31 +134,33 @@ class _Account:
                 self.report.days += not is_late
 
     def _commit(self, day: date, stem: str, ids: list[str]) -> None:
-        """Writes the files of a day, checks them, and commits them by the ledger's file, last."""
+        """Writes and checks the files of a day; the ledger's file, written last, commits them."""
         rows = {id_: self.lake.ledger_row(id_).rows for id_ in ids}
         commit = compacted_key("snapshots", day, stem)
         if self.lake.storage.find(commit):
-            # a file system that ignores case takes "Acc" for "acc"
+            # to a file system that ignores case "Acc" is "acc"
             url = self.lake.storage.url(commit)
-            raise Damaged(f"{url}: is there already, of an account of that name in another case")
+            raise Damaged(
+                f"{url}: exists already, for an account with the same name in another case"
+            )
         written: dict[str, Entry] = {}
         for table in schema.DATA_TABLES:
             counts = {landing_key(table.name, id_): row[table.name] for id_, row in rows.items()}
-            # where the ledger is older than the table, the file decides
+            # a ledger row may be older than the table: then the file decides
             found = self.lake.storage.find
             files = [(k, n) for k, n in counts.items() if n or (n is None and found(k))]
             entry = self._write(table, compacted_key(table.name, day, stem), files)
             if entry:
                 written[table.name] = entry
-        # A rival whose lock we lost, or who lost ours, must not have put its own beneath our commit.
+        # If a lock was lost, another run may have replaced our files before this commit.
         self.lock.check()
         for entry in written.values():
             there = self.lake.storage.find(entry.key)
             if there is None or there.etag != entry.etag:
                 url = self.lake.storage.url(entry.key)
-                raise Changed(f"{url}: written by another run meanwhile: run the command again")
+                raise Changed(f"{url}: another run has written it: run the command again")
         ledgers = [(landing_key("snapshots", id_), 1) for id_ in ids]
-        # It may do so after our check: the ledger file names the bytes that it commits.
+        # It may still do so after this check: the ledger file names the bytes that it commits.
         data = {name: entry.size for name, entry in written.items()}
         self._write(schema.SNAPSHOTS, commit, ledgers, commits=data)
 
@@ -170,7 +172,7 @@ class _Account:
         *,
         commits: Mapping[str, int] | None = None,
     ) -> Entry | None:
-        """One sorted file from many, put over what a killed compaction left there, if anything."""
+        """Writes one sorted file from many; replaces the file of a killed compaction."""
         there = None if commits is not None else self.lake.storage.find(key)
         if not files:
             if there:

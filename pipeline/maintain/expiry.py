@@ -1,4 +1,4 @@
-"""Gives up old days: their rows below a watermark that never goes back, later their history."""
+"""Expiry: deletes the rows of old days, below a watermark that only rises, later their history."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def expire(
     history_days: int | None = None,
     history: FactBuilder | None = None,
 ) -> Expired:
-    """Gives up old days: their rows, and later their history.
+    """Deletes the rows of old days, and later their history.
 
     Args:
         lake: the lake.
@@ -60,7 +60,7 @@ def expire(
                 watermark, _ = read_watermark(lake.storage, account)
                 delete_expired(
                     lake, account, lock, watermark.expired_through
-                )  # a killed one left it
+                )  # a killed run left it
                 if compacted_days is not None:
                     _expire_rows(build, today - timedelta(days=compacted_days), report)
                 if history_days is not None:
@@ -72,7 +72,7 @@ def expire(
 
 
 def _expire_rows(build: HistoryBuild, limit: date, report: Expired) -> None:
-    """Raises the seal, finds snapshots that came before, makes history final, raises the date."""
+    """Raises the seal, looks for snapshots below it, checks that history is final, raises the date."""
     lake, account, lock = build.lake, build.account, build.lock
     try:
         with connect(lake) as connection:
@@ -109,7 +109,7 @@ def _expire_rows(build: HistoryBuild, limit: date, report: Expired) -> None:
 
 
 def _depending(view: View, account: str, through: date) -> list[Versioned]:
-    """The manifests of history that could not be built again once rows up to a day are gone."""
+    """The manifests of history that cannot be rebuilt without the rows up to a day."""
     return [
         each
         for (who, day), each in sorted(view.manifests.items())
@@ -121,11 +121,11 @@ def _depending(view: View, account: str, through: date) -> list[Versioned]:
 def _stale(
     build: HistoryBuild, connection: Connection, needed: set[date], through: date, seal: datetime
 ) -> str | None:
-    """Why rows cannot go yet: history that depends on them, or is below the seal, is not current."""
+    """Why rows have to stay: history that depends on them, or is below the seal, is not current."""
     current = {day for who, day in connection.view.history_days if who == build.account}
     wrong = needed - current
     wrong |= {each.day for each in build.stale(connection) if end_of(each.day) <= seal}
-    for day, ids in build.windows.items():  # of open days too
+    for day, ids in build.windows.items():  # open days included
         if day not in current and any(date_of(id_) <= through for id_ in ids):
             wrong.add(day)
     if wrong:
@@ -134,7 +134,7 @@ def _stale(
 
 
 def _landed(build: HistoryBuild, seal: datetime, view: View) -> str | None:
-    """Why rows cannot go yet: landing holds a snapshot of the account at or below the seal."""
+    """Why rows have to stay: landing has a snapshot of the account at or below the seal."""
     for snapshot_id in sorted(build.lake.landed("snapshots").keys() - view.refused):
         row = build.lake.catalog.landed_row(snapshot_id)
         if row and row.account == build.account and row.earliest(snapshot_id) <= seal:
@@ -143,14 +143,16 @@ def _landed(build: HistoryBuild, seal: datetime, view: View) -> str | None:
 
 
 def _expire_history(build: HistoryBuild, limit: date, report: Expired) -> None:
-    """Only of days whose rows are gone: from rows the next compaction would build it again."""
+    """Deletes history of days whose rows are deleted: compaction would rebuild others."""
     storage, account = build.storage, build.account
     watermark, _ = read_watermark(storage, account)
     files = [*list_files(storage, "history/manifests", ".json"), *list_files(storage, "history")]
     old = [file for file in files if file.stem == account and file.day < limit]
     for day in sorted({file.day for file in old}):
         if not watermark.has_expired(day):
-            report.kept.append(f"{day} of {account}: its rows are there: --compacted them first")
+            report.kept.append(
+                f"{day} of {account}: its rows are not deleted yet: give --compacted too"
+            )
             continue
         for file in (file for file in old if file.day == day):  # the manifest first
             build.lock.check()

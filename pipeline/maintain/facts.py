@@ -1,4 +1,4 @@
-"""How maintenance has facts built: by which builder, on a connection of bounded memory."""
+"""The interface of fact builders, and their connection of bounded memory."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pipeline.lake import Lake, date_of
 if TYPE_CHECKING:
     from pipeline.query import Connection
 
-#: What DuckDB may take while it builds history; more goes to temporary files.
+#: The memory limit of DuckDB while it builds history; beyond it uses temporary files.
 MEMORY = "2GB"
 MEMORY_ADVICE = (
     "not enough memory: give the process 3 GB (ulimit -v, the container's limit), and run again"
 )
 
-# When the first and the last listing of some snapshots ended: of the account, and of its pools.
+# When the first and the last listing of some snapshots ended, of the account or its pools.
 _LISTED = """
 select min(ended_at), max(ended_at) from (
     select pool_listing_finished_at as ended_at, snapshot_id, account, date from snapshots
@@ -57,11 +57,11 @@ def default_builder() -> FactBuilder:
 
 
 def connect(lake: Lake) -> closing[Connection]:
-    """A connection of bounded memory; what is more goes to temporary files."""
+    """A connection of bounded memory, beyond which it uses temporary files."""
     from pipeline import query
 
     connection = query.connect(lake)
-    # DuckDB would take four fifths of the machine, and spill into the working directory.
+    # By default DuckDB uses 80 % of the memory, and spills into the working directory.
     connection.sql(f"set memory_limit = '{MEMORY}'")
     spill = f"{tempfile.gettempdir()}/nodelake-spill-{os.getpid()}"
     connection.sql(f"set temp_directory = '{spill}'")
@@ -74,7 +74,8 @@ def listed(
     """When the first and the last listing of these snapshots ended."""
     if not ids:
         return None, None
-    days = ", ".join(f"date '{day}'" for day in sorted({*map(date_of, ids)}))  # only their files
+    # skips files of other dates
+    days = ", ".join(f"date '{day}'" for day in sorted({*map(date_of, ids)}))
     given = {"account": account, "ids": [*ids]}
     with closing(connection.cursor()) as cursor:
         first, last = cursor.execute(_LISTED.format(days=days), given).fetchone() or (None, None)

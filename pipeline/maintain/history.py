@@ -1,4 +1,4 @@
-"""Builds the history of closed days: which need it, and how it is put so that none is ever stale."""
+"""Builds the history of closed days: finds stale days, and replaces their files safely."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ log = logging.getLogger("nodelake.compact")
 
 
 class Stale(NamedTuple):
-    """A day whose manifest does not name what a reader sees now."""
+    """A day whose manifest does not match the files that a reader sees."""
 
     day: date
     ids: frozenset[str]
-    """The snapshots of its window, and its own."""
+    """The snapshots of its window, and those of the day."""
     ledger_files: tuple[str, ...]
     old: Versioned | None
     is_renamed: bool
-    """The snapshots are those that its history was built from, in other files."""
+    """The snapshots are the same, but in other files."""
 
 
 class HistoryBuild:
-    """Builds the history of one account, whose compaction lock it has.
+    """Builds the history of one account while it holds the compaction lock.
 
-    ``built`` counts the days that were built; ``waits`` says why history waits, if it does.
+    ``built`` counts the rebuilt days; ``waits`` is the reason where history has to wait.
     """
 
     def __init__(
@@ -54,16 +54,16 @@ class HistoryBuild:
         self.waits: list[str] = []
 
     def run(self, is_closed: Callable[[date], bool], tries: int = 3) -> None:
-        """Builds every closed day whose history is not of what is there now.
+        """Builds every closed day whose history is stale.
 
-        A day within a gap of the record has history too, and no snapshot of its own. ``tries``: how
-        often it is begun, where files are replaced meanwhile.
+        A day in a gap of the record has history too, but no snapshots. ``tries``: how often the build
+        starts again where files are replaced meanwhile.
         """
         missed = self.storage.missed
         try:
             with connect(self.lake) as connection:
                 stale = [each for each in self.stale(connection) if is_closed(each.day)]
-                # All before the first: no day may be current again while a neighbour's is stale.
+                # All manifests before the first build: no day may be current while a neighbour is stale.
                 begun = [self._begin(connection, each) for each in stale]
                 missing = [*self.lake.missing(connection.view, {"snapshots", *FACTS_FROM})]
                 for each, over in zip(stale, begun, strict=True):
@@ -74,16 +74,16 @@ class HistoryBuild:
         except duckdb.OutOfMemoryException:
             self._wait(MEMORY_ADVICE)
         except duckdb.Error as error:
-            # a rewritten import has the same rows under another version
+            # a rewritten import has the same rows in another version
             if self.storage.missed > missed and tries > 1:
                 self.run(is_closed, tries - 1)
             else:
                 self._wait(str(error))
         except LakeError as error:
-            self._wait(str(error))  # a damaged file: the days it touches are unknown
+            self._wait(str(error))  # a damaged file: the days that depend on it are unknown
 
     def stale(self, connection: Connection) -> list[Stale]:
-        """The days whose history is not of what is there now, sorted; none that is final."""
+        """The days with stale history, sorted, without final ones."""
         view = connection.view
         windows = self.windows = self.builder.windows(connection, self.account)
         closed = {day for who, day in view.closed if who == self.account and self.builder.FACTS}
@@ -95,7 +95,7 @@ class HistoryBuild:
             if old and old.manifest.is_final:
                 continue
             if day not in closed and any(date_of(id_) == day for id_ in ids):
-                continue  # its rows are in landing only
+                continue  # its rows are only in landing
             if old is None and watermark.is_final(end_of(day)):
                 key = manifest_key(day, self.account)
                 self._wait(
@@ -120,9 +120,9 @@ class HistoryBuild:
         return found
 
     def _begin(self, connection: Connection, stale: Stale) -> Over:
-        """Renews a manifest whose files were renamed; of any other day it says "being rebuilt".
+        """Updates a manifest whose files only moved; marks other days "being rebuilt".
 
-        Returns what the manifest of the rebuilt day is put over.
+        Returns the version that the manifest of the rebuilt day replaces.
         """
         if stale.old is None:
             return "nothing"
@@ -135,12 +135,12 @@ class HistoryBuild:
     def _build(
         self, connection: Connection, stale: Stale, begun: Over, missing: Iterable[str]
     ) -> None:
-        """Puts the files of a day's facts, then the manifest that names them."""
+        """Writes the files of a day's facts, then the manifest that names them."""
         day = stale.day
         days = {day, *map(date_of, stale.ids)}
         days |= {each + timedelta(step) for each in (min(days), max(days)) for step in (-1, 1)}
         names = {f"date={each}/{self.account}{end}" for each in days for end in (".", "-late-")}
-        for url in missing:  # from less rows the facts would say less
+        for url in missing:  # with fewer rows the facts would be incomplete
             if any(name in url for name in names) or url.rpartition("/")[2][:-8] in stale.ids:
                 self._wait(f"{day}: {url}: the file is missing: restore it from a backup")
                 return

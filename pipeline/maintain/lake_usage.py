@@ -1,4 +1,4 @@
-"""What a lake has of each account: files and bytes by zone, and the days that wait for compaction."""
+"""The usage of a lake by account: files and bytes by zone, and days that wait for compaction."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ZONES = ("landing", "compacted", "history")
 
 @dataclass
 class LakeUsage:
-    """One account's part of a lake."""
+    """The usage of one account."""
 
     files: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ZONES, 0))
     bytes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ZONES, 0))
     open_days: set[date] = field(default_factory=set)
-    """Days that are over and not compacted yet."""
+    """Days that are over and not compacted."""
 
 
 def lake_usage(

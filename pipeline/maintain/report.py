@@ -1,4 +1,4 @@
-"""What a run of maintenance did, for its closing line and its exit code."""
+"""Results of maintenance, for the closing line and the exit code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class _Run:
-    """Which accounts a run was for, and those that another run has locked."""
+    """The accounts of a run, and those that another run has locked."""
 
     accounts: int = 0
     locked: list[str] = field(default_factory=list)
@@ -20,7 +20,7 @@ class _Run:
 
 @dataclass
 class Report(_Run):
-    """What a compaction did."""
+    """Result of a compaction."""
 
     days: int = 0
     late: int = 0
@@ -30,7 +30,7 @@ class Report(_Run):
     swept: int = 0
     orphans: int = 0
     open_days: list[str] = field(default_factory=list)
-    """The account-days that stay open, each with its reason."""
+    """The account-days that stay open, each with the reason."""
 
     @property
     def exit_code(self) -> int:
@@ -40,12 +40,12 @@ class Report(_Run):
 
 @dataclass
 class Expired(_Run):
-    """What an expiry did."""
+    """Result of an expiry."""
 
     days: int = 0
     history_days: int = 0
     kept: list[str] = field(default_factory=list)
-    """What is old enough and was kept, each with its reason."""
+    """Old data that was kept, each with the reason."""
 
     @property
     def exit_code(self) -> int:

@@ -1,4 +1,4 @@
-"""What leaves a lake by itself: landing files that are compacted, expired rows, and orphans."""
+"""Sweeping: deletes compacted landing files, expired rows, and orphans."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DATA = [table.name for table in schema.DATA_TABLES]
 def sweep_account(
     lake: Lake, account: str, lock: Lock, now: datetime, grace: timedelta, report: Report
 ) -> None:
-    """Deletes the landing files of what is compacted past the grace, expired rows, and orphans.
+    """Deletes landing files that were compacted before the grace period, expired rows, and orphans.
 
     Args:
         lake: the lake.
@@ -50,10 +50,10 @@ def sweep_account(
     old: list[Entry] = []
     for id_ in view.refused & landed["snapshots"].keys():
         row = lake.catalog.landed_row(id_)
-        if row and row.account == account:  # its writer died before it could withdraw it
+        if row and row.account == account:  # its writer was killed before it could withdraw it
             old.append(landed["snapshots"][id_].entry)
     keep = {(day, file.stem) for (_, day), files in own.items() for file in files}
-    # where a ledger file was lost, its rows wait for a backup of it
+    # rows of a lost ledger file are kept for its restore
     keep |= {
         (day, s) for (who, day), m in view.manifests.items() if who == account for s in m[0].own
     }
@@ -67,15 +67,17 @@ def sweep_orphans(lake: Lake, file_clock: Callable[[], datetime] | None = None) 
     """Deletes landing data without a ledger file, and staging files, a day after they were written."""
     with contextlib.suppress(Locked), lake.storage.lock("orphans.lock") as lock:
         data = [file for table in _DATA for file in lake.landed(table).values()]
-        committed = lake.landed("snapshots").keys()  # listed after the data: a commit is seen
+        committed = lake.landed(
+            "snapshots"
+        ).keys()  # listed after the data, so that no commit is missed
         orphans = [file.entry for file in data if file.stem not in committed]
         orphans += lake.storage.leftovers()
         return _delete_old(lake, lock, orphans, file_clock() if file_clock else lock.now())
-    return 0  # another run is at it
+    return 0  # another run is writing it
 
 
 def delete_expired(lake: Lake, account: str, lock: Lock, through: date) -> int:
-    """Deletes the compacted files of days up to the watermark: the ledger's first, then the data."""
+    """Deletes compacted files up to the watermark: the ledger's first, then the data."""
     deleted = 0
     for table in ("snapshots", *_DATA):
         files: Iterable[LakeFile] = list_files(lake.storage, f"compacted/{table}")
@@ -89,7 +91,7 @@ def _delete_old(lake: Lake, lock: Lock, orphans: Iterable[Entry], now: datetime)
 
 
 def _delete(lake: Lake, lock: Lock, entries: Iterable[Entry], *, durable: bool = False) -> int:
-    """Deletes just these versions; how many were still there."""
+    """Deletes files in exactly these versions; returns how many existed."""
 
     def delete(entry: Entry) -> bool:
         lock.check()

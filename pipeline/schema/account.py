@@ -1,4 +1,4 @@
-"""Tables of what the service says beside nodes and pools: ``start_task_output``, ``supported_images``."""
+"""The tables ``start_task_output`` and ``supported_images``."""
 
 from __future__ import annotations
 

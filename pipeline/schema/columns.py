@@ -1,4 +1,4 @@
-"""What a table is declared with: types, ``Column`` and ``Table``."""
+"""The vocabulary of table declarations: types, ``Column`` and ``Table``."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from typing import Literal
 
 import pyarrow as pa
 
-#: The version of the columns, written into every file; part of what makes an import's id.
+#: The version of the columns; every file and the id of every import depend on it.
 SCHEMA_VERSION = 2
 
-#: What a masked value reads.
+#: The text of a masked value.
 REDACTED = "[redacted]"
 
 Secret = Literal["no", "text", "mask", "drop"]
-"""Whether a column may hold a secret, and what becomes of it.
+"""Whether a column may hold a secret, and how it is redacted.
 
-``no``: keys, numbers, times, closed vocabularies. ``text``: free text; what looks like a secret
-in it is masked. ``mask``: a secret by its meaning; the whole value is masked. ``drop``: read, so
-that it is known, and never stored.
+``no``: keys, numbers, times, closed vocabularies. ``text``: free text, in which secrets are masked.
+``mask``: always a secret, masked as a whole. ``drop``: a known field that is never stored.
 """
 
 TIME = pa.timestamp("us", tz="UTC")
@@ -35,8 +34,8 @@ TEXT = pa.string()
 class Column:
     """One column: its name, Arrow type, JSON path and meaning.
 
-    ``path`` is relative to the object the table's row is made from (see ``Table.root``); None is a
-    column nodelake makes itself. ``enum`` lists the known values, lower-cased. ``fields`` are the
+    ``path`` is relative to the object of the row (see ``Table.root``); None is a column that nodelake
+    computes. ``enum`` lists the known values, lower-cased. ``fields`` are the
     members of a list<struct> column, their paths relative to the list's element.
     """
 
@@ -50,7 +49,7 @@ class Column:
 
     @property
     def is_stored(self) -> bool:
-        """False for a value that is read but never written."""
+        """Whether the column is written to files."""
         return self.secret != "drop"
 
     @property
@@ -61,11 +60,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the lake: its grain, its columns, and the JSON object a row is made from.
+    """One table of the lake: its grain, its columns, and the JSON object behind a row.
 
-    ``order`` is what a day file is sorted by: equal values lie together, a node's history in one
-    place. ``root`` is where that object stands in a ComputeNode (``""`` the node itself,
-    ``recentTasks[]`` an element of that list), or None where the rows are not made from a node.
+    ``order`` is the sort order of day files, which puts equal values and a node's history together.
+    ``root`` is the path of the object in a ComputeNode (``""`` the node itself, ``recentTasks[]`` an
+    element of that list), or None where rows do not come from a node.
     """
 
     name: str
@@ -82,7 +81,7 @@ class Table:
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """The Arrow schema of every file of this table: fixed, each column's doc in its field."""
+        """The Arrow schema of every file of this table, with docs as field metadata."""
         return pa.schema(
             [column.field for column in self.stored],
             metadata={

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.schema.columns import INT, TEXT, TIME, Column
 
-#: Vocabularies are lower-cased: the service's case differs from its specification.
+#: Vocabularies are lower-cased: the service's case differs from the specification.
 LISTING = ("complete", "partial", "failed")
 RESULT, CATEGORY = ("success", "failure"), ("usererror", "servererror")
 

@@ -106,7 +106,7 @@ NODES = Table("nodes", "snapshot x node", "Every scalar of a compute node, as li
     EXTRA,
 ))
 
-# A node's window of tasks moves on with each that ends: all sightings of one task lie together.
+# Observations of one task are sorted together: a node's window of tasks changes with each task.
 RECENT_TASKS = Table("recent_tasks", "snapshot x node x task", "The sliding window of tasks each node ran lately.", root="recentTasks[]", order=("pool_id", "node_id", "start_time", "job_id", "task_id", "subtask_id", "snapshot_id", "position"), columns=(
     *CHILD_KEYS,
     Column("task_url", TEXT, "taskUrl", "URL of the task.", "text"),

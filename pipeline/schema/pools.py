@@ -71,7 +71,7 @@ POOL_USAGE = Table("pool_usage", "snapshot x pool x vm_size x interval", "Core-h
 ))
 # fmt: on
 
-#: The deeper fields of a pool that have no column of their own: together they are pools.configuration_json.
+#: Fields of a pool without columns of their own, stored together as pools.configuration_json.
 POOL_CONFIGURATION = tuple(
     "virtualMachineConfiguration networkConfiguration startTask "
     "certificateReferences applicationPackageReferences taskSchedulingPolicy userAccounts metadata "

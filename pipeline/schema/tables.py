@@ -1,4 +1,4 @@
-"""Every table of a lake by name, and the ledger, whose counts name the others."""
+"""Every table of a lake by name, and the ledger, which counts the rows of the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.schema.nodes import NODE_ERRORS, NODES, RECENT_TASKS
 from pipeline.schema.pools import POOL_ERRORS, POOL_USAGE, POOLS
 from pipeline.schema.start_tasks import START_TASKS
 
-#: The tables that hold what was read, in the order they are written.
+#: The tables of observations, in the order they are written.
 DATA_TABLES = (
     POOLS,
     NODES,
@@ -68,5 +68,5 @@ SNAPSHOTS = Table("snapshots", "snapshot", "The ledger: one row a run, failed on
 ))
 # fmt: on
 
-#: Every table, the ledger last: its file is the commit of a snapshot.
+#: Every table, the ledger last: its file commits a snapshot.
 TABLES: dict[str, Table] = {table.name: table for table in (*DATA_TABLES, SNAPSHOTS)}

@@ -1,7 +1,6 @@
-"""The lake on Apache Spark: the same views and the same questions, asked of the same files.
+"""The lake on Apache Spark: the same views and questions over the same committed files.
 
-Spark only reads. It is given the committed files that a DuckDB connection would read, and DuckDB's
-views and questions in its own SQL (``translate``). Needs ``nodelake[spark]``.
+Spark only reads; ``translate`` turns DuckDB's SQL into its own. Needs ``nodelake[spark]``.
 """
 
 from __future__ import annotations
@@ -41,10 +40,10 @@ def connect(
     """Opens a lake on Spark; use as a context manager, or ``close()``.
 
     Args:
-        lake: every worker must see its files at the same place as this machine.
+        lake: every worker must see its files at the same path as this machine.
         master: where to start a session: ``local[*]``, or ``spark://host:7077``.
-        session: one that is there already, such as a notebook's ``spark``: used, and left running.
-        options: of Spark's own, for a session that is started here.
+        session: an existing one, such as a notebook's ``spark``; it stays open.
+        options: Spark's options for a new session.
 
     Raises:
         SparkError: pyspark, sqlglot or Java is missing, or the master cannot be reached.
@@ -56,9 +55,9 @@ def connect(
 
 
 class Spark:
-    """A Spark session whose temporary views read the lake as it stood when this was made.
+    """A Spark session with temporary views of the lake at one moment.
 
-    ``session`` has every view that was asked for so far; ``view(name)`` makes one.
+    ``session`` has the views that were requested so far; ``view(name)`` makes one.
     """
 
     def __init__(self, lake: Lake, session: SparkSession, *, is_own: bool) -> None:
@@ -88,7 +87,7 @@ class Spark:
         self.close()
 
     def close(self) -> None:
-        """Lets go of what is kept in the cluster; ends the session if it was started here."""
+        """Frees cached data in the cluster; ends the session if it was started here."""
         self._let_go()
         if self._is_own:
             self.session.stop()
@@ -99,18 +98,18 @@ class Spark:
         self._made.clear()
 
     def refresh(self) -> None:
-        """Takes a new view of the lake."""
+        """Loads the committed files again."""
         self._let_go()
         self.seen = self.lake.view()
         self._views = self._catalogue.catalogue(self.seen)
 
     def add(self, name: str, rows: pa.Table) -> None:
-        """Gives the session a table of its own, such as prices."""
+        """Adds a table to the session, such as prices."""
         self._given[name] = rows
         self._made.discard(name)
 
     def view(self, name: str) -> None:
-        """Makes a temporary view, and all that it reads, so that ``session.sql`` finds it."""
+        """Makes a temporary view, and those that it reads, for ``session.sql``."""
         if name in self._made:
             return
         if name in self._given:
@@ -125,12 +124,12 @@ class Spark:
                 self.view(each)
             frame = self.session.sql(text)
             if name.startswith(self._catalogue.BY_THE_WAY) or name == "wanted_days":
-                # worked out now, once: what is made from it does not carry the way it was made
+                # computed once, now: plans that read it do not repeat it
                 frame = frame.localCheckpoint()
         else:
             found = self._files(name)
             if found is None:
-                return  # not ours: Spark says so
+                return  # not one of ours: Spark reports it
             frame = found
         frame.createOrReplaceTempView(name)
         self._made.add(name)
@@ -158,7 +157,7 @@ class Spark:
         return pa.table(dict(zip(kinds, arrays, strict=True)))
 
     def _files(self, name: str) -> DataFrame | None:
-        """The files of a table or of a fact, under the name that the views know them by."""
+        """The files of a table or fact, under the name that views use."""
         for table in schema.TABLES.values():
             if name == self._catalogue.rows_of(table.name):
                 return self._read(table.schema, self.seen.files[table.name])
@@ -168,7 +167,7 @@ class Spark:
         return None
 
     def _read(self, columns: pa.Schema, files: Iterable[str]) -> DataFrame:
-        """Just these files, their columns as declared, ``date`` from their paths."""
+        """A frame of these files, with declared columns, and ``date`` from their paths."""
         declared = ", ".join([*(f"`{f.name}` {_ddl(f.type)}" for f in columns), "`date` date"])
         folders: dict[str, list[str]] = defaultdict(list)
         for file in files:
@@ -185,7 +184,7 @@ class Spark:
         return whole
 
     def _place(self, file: str) -> str:
-        """A file's name as Hadoop knows it: a blob's is ``abfss://``."""
+        """A file's URI for Hadoop: ``abfss://`` for blobs."""
         if not file.startswith("az://"):
             return file if "://" in file else f"file://{file}"
         address: Any = self.lake.storage
@@ -194,9 +193,9 @@ class Spark:
         return f"abfss://{where.container}@{host}{file.removeprefix('az://' + where.container)}"
 
     def table(self, query: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
-        """The answer to a query in DuckDB's SQL as an Arrow table; ``$name`` is bound, never pasted.
+        """The answer to a query in DuckDB's SQL as an Arrow table; ``$name`` is bound.
 
-        Where history was rebuilt meanwhile, the view is refreshed once and the query asked again.
+        Where history was rebuilt meanwhile, the view is refreshed and the query asked again, once.
 
         Raises:
             SparkError: Spark cannot answer it.
@@ -210,7 +209,7 @@ class Spark:
         raise Outdated
 
     def _table(self, query: str, parameters: Mapping[str, object] | None) -> pa.Table | None:
-        """The answer; None where history was replaced while it was read."""
+        """The answer; None where history files were replaced during the query."""
         from pyspark.errors import PySparkException
 
         try:
@@ -234,7 +233,7 @@ class Spark:
         return self.lake.has_new_history(self.seen, self._facts_read())
 
     def _facts_read(self) -> list[str]:
-        """The facts whose files anything asked so far reads."""
+        """The facts whose files the queries so far have read."""
         return [f for f in facts.FACTS if self._catalogue.history_of(f) in self._made]
 
     def ask(self, name: str, **parameters: object) -> pa.Table:
@@ -248,12 +247,12 @@ class Spark:
 
 
 def typed(asked: Question, values: Mapping[str, object]) -> dict[str, object]:
-    """Values of a question's parameters as DuckDB reads them: text has become times and numbers.
+    """The parameters of a question with DuckDB's types: times and numbers in place of text.
 
-    Where it counts whole days and a range cuts one, the log says which are counted.
+    Where a question counts whole days and the range cuts one, the log names the days.
 
     Raises:
-        QuestionError: a value that does not fit its parameter.
+        QuestionError: a value does not fit its parameter.
     """
     read: dict[str, object] = {}
     with duckdb.connect() as connection:
@@ -272,7 +271,7 @@ def typed(asked: Question, values: Mapping[str, object]) -> dict[str, object]:
 
 
 def _ddl(kind: pa.DataType) -> str:
-    """Spark's name of an Arrow type."""
+    """Spark's name for an Arrow type."""
     if pa.types.is_list(kind):
         return f"array<{_ddl(kind.value_type)}>"
     if pa.types.is_struct(kind):
@@ -289,5 +288,5 @@ def _ddl(kind: pa.DataType) -> str:
 
 
 def _literally(path: str) -> str:
-    """A path in which Hadoop finds no pattern."""
+    """A path in which Hadoop's wildcards are escaped."""
     return re.sub(r"([\\{}\[\]*?])", r"\\\1", path)

@@ -1,7 +1,6 @@
-"""The views of a lake as Spark SQL: what DuckDB is given, parsed and kept by name.
+"""The views of a lake as Spark SQL: DuckDB's statements, parsed, by name.
 
-``query.statements`` is given a token in place of the files of each table and fact; Spark finds the
-files themselves under these names.
+In place of the files of a table or fact the statements have a name, under which Spark has the files.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pipeline.lake import View
 from pipeline.spark import translate
 from pipeline.spark.translate import Macro, Untranslatable
 
-#: What is made from rows by the way, by the start of its name: worked out once, then read by many.
+#: Prefixes of intermediate views, which are computed once and read by several others.
 BY_THE_WAY = "made_"
 
 
@@ -32,27 +31,27 @@ def history_of(fact: str) -> str:
 
 @dataclass
 class Catalogue:
-    """What each view is, by name, as trees of DuckDB's SQL; and the table macros."""
+    """The views by name, as trees of DuckDB's SQL, and the table macros."""
 
     queries: dict[str, exp.Expression] = field(default_factory=dict)
     macros: dict[str, Macro] = field(default_factory=dict)
 
     def spark(self, tree: exp.Expression) -> tuple[str, tuple[str, ...]]:
-        """A query as Spark SQL, and the names of what it reads, in order of their mention."""
+        """A query as Spark SQL, and the names that it reads, in order."""
         whole = translate.expand(tree, self.macros)
         return translate.to_spark(whole), tuple(dict.fromkeys(_sources(whole)))
 
 
 def catalogue(view: View) -> Catalogue:
-    """Every view over these files; nothing is read."""
+    """The catalogue of every view over these files; it reads none of them."""
     found = Catalogue()
     tokens = replace(
         view,
         files={name: (rows_of(name),) for name, files in view.files.items() if files},
         history={name: (history_of(name),) for name, files in view.history.items() if files},
-        history_days=(),  # thousands of rows: Spark is given them as a table
+        history_days=(),  # thousands of rows: Spark gets them as a table
         spans=(),
-        older=frozenset(),  # columns that a file lacks are null to a reader that is given the schema
+        older=frozenset(),  # with a schema, a reader returns null for columns that a file lacks
     )
     for statement in query.statements(tokens):
         if not statement.startswith(("comment on", "set variable")):
@@ -67,8 +66,8 @@ def _take(tree: exp.Expression, found: Catalogue) -> None:
         found.queries[tree.args["actions"][0].this.name] = found.queries.pop(tree.this.name)
         return
     if not isinstance(tree, exp.Create):
-        raise Untranslatable(f"a statement that makes no view: {tree.sql('duckdb')[:80]}")
-    if isinstance(tree.this, exp.Schema):  # a table that others fill: empty until it is given
+        raise Untranslatable(f"a statement that does not create a view:  {tree.sql('duckdb')[:80]}")
+    if isinstance(tree.this, exp.Schema):  # a table that callers fill: empty until then
         found.queries[tree.this.this.name] = _empty(tree.this)
         return
     body = tree.expression.transform(_files)
@@ -88,7 +87,7 @@ def _empty(declared: exp.Schema) -> exp.Expression:
 
 
 def _files(node: exp.Expression) -> exp.Expression:
-    """The name that Spark finds files under, for a ``read_parquet`` of them."""
+    """The name of the files in a ``read_parquet``."""
     if not (isinstance(node, exp.Table) and isinstance(node.this, exp.ReadParquet)):
         return node
     first = node.this.expressions[0]

@@ -1,4 +1,4 @@
-"""A Spark session of our own: started quietly, and what stands in its way said in words."""
+"""Starts a Spark session; errors say what is missing."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ LOCAL = "local[*]"
 _TIMEOUT = 5.0
 _PORT = 7077
 
-#: The settings of our own session. The first three decide what SQL means: a lake's times are UTC, and
-#: what cannot be reckoned is an error, as it is to DuckDB.
+#: The settings of a new session. The first three give SQL the meaning it has in DuckDB: times are UTC,
+#: and failed arithmetic is an error.
 MEANING = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
@@ -42,20 +42,20 @@ _QUIET = {
 
 
 class SparkError(LakeError):
-    """Spark is not there, cannot be reached, or could not answer; says what to do."""
+    """Spark is missing, unreachable, or cannot answer; the message says what to do."""
 
 
 class SparkSettingsError(SparkError, LakeSettingsError):
-    """A master that is not one, or a part that is not installed."""
+    """An invalid master, or a part that is not installed."""
 
 
 def start(master: str, options: Mapping[str, str] | None = None) -> SparkSession:
     """A session on a master: ``local[*]``, or ``spark://host:7077``.
 
-    ``options`` are Spark's own; ``conf/spark-defaults.conf`` and ``PYSPARK_SUBMIT_ARGS`` hold too.
+    ``options`` are Spark's; ``conf/spark-defaults.conf`` and ``PYSPARK_SUBMIT_ARGS`` apply too.
 
     Raises:
-        SparkError: pyspark or Java is missing, or no one answers at the master's address.
+        SparkError: pyspark or Java is missing, or the master does not answer.
     """
     need()
     if not _java():
@@ -76,11 +76,11 @@ def start(master: str, options: Mapping[str, str] | None = None) -> SparkSession
 
 
 def need() -> None:
-    """Looks whether what Python needs for Spark is there. Raises SparkSettingsError."""
+    """Checks that the Python packages are installed. Raises SparkSettingsError."""
     for package in ("pyspark", "sqlglot"):
         if importlib.util.find_spec(package) is None:
             raise SparkSettingsError(f"--engine spark needs {package}: {INSTALL}")
-    # it looks for pandas, which nothing here uses, and warns of a version it does not know
+    # pyspark imports pandas, which we do not use, and warns about unknown versions
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
 
 
@@ -90,7 +90,7 @@ def _java() -> bool:
 
 
 def _reach(master: str) -> None:
-    """Asks for a connection to each host of a standalone master: Spark itself would try a minute."""
+    """Tries to connect to each host of a standalone master: Spark itself would try for a minute."""
     if re.fullmatch(r"local(\[.+\])?|yarn|k8s://.+", master):
         return
     if not master.startswith("spark://"):
@@ -109,6 +109,6 @@ def _reach(master: str) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what Spark says; the rest is its own places and plans."""
+    """The first line of a message of Spark, without code positions and plans."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,7 +1,6 @@
-"""DuckDB's SQL as Spark's, by sqlglot; where the two would answer differently, what is said instead.
+"""Translates DuckDB's SQL to Spark's with sqlglot, with rules where the same SQL has another meaning.
 
-sqlglot knows the grammars. What is here is what the same words mean to each: a test asks both engines
-every question and every fact, and compares rows.
+A test asks both engines every question and every fact, and compares rows.
 """
 
 from __future__ import annotations
@@ -13,28 +12,28 @@ from typing import Any
 import sqlglot
 from sqlglot import exp
 
-#: Spark has no infinite time; no service names a later one than this.
+#: Spark has no infinite timestamp; this is later than any of the service.
 _FOREVER = "9999-12-31 23:59:59.999999+00:00"
 _MICROSECONDS = {"SECOND": 10**6, "MINUTE": 60 * 10**6, "HOUR": 3600 * 10**6}
 
 
 class Untranslatable(Exception):
-    """SQL that Spark has no words for; says which."""
+    """SQL that has no equivalent in Spark; the message names it."""
 
 
 @dataclass(frozen=True)
 class Macro:
-    """A table macro of ``sql/views``: what it is called with, and the query it stands for."""
+    """A table macro of ``sql/views``: its parameters and its query."""
 
     parameters: tuple[str, ...]
     query: exp.Expression
 
 
 def parse(sql: str) -> exp.Expression:
-    """One statement of DuckDB's, as a tree.
+    """One statement of DuckDB's SQL as a tree.
 
     Raises:
-        Untranslatable: it is none.
+        Untranslatable: it is not exactly one statement.
     """
     try:
         (tree,) = sqlglot.parse(sql, read="duckdb")
@@ -70,7 +69,7 @@ def to_spark(tree: exp.Expression) -> str:
     """A query of DuckDB's as Spark SQL; ``$name`` becomes ``:name``.
 
     Raises:
-        Untranslatable: Spark has no words for some of it.
+        Untranslatable: a part has no equivalent in Spark.
     """
     said = _said(tree.copy())
     try:
@@ -96,7 +95,7 @@ def _double(text: str) -> exp.Expression:
 
 
 def _said(tree: exp.Expression) -> exp.Expression:
-    """The tree with every rule applied, from the leaves up: what a rule wraps has been seen to."""
+    """The tree with every rule applied, from the leaves up."""
     nodes: list[Any] = [*tree.dfs()]
     for node in reversed(nodes):
         rule = _RULES.get(type(node))
@@ -119,7 +118,7 @@ def _time_to_unix(node: exp.Expression) -> exp.Expression:
 
 
 def _number(node: exp.Expression) -> exp.Expression:
-    # 0.5 is a decimal to both, but DuckDB reckons on in doubles, Spark in decimals
+    # 0.5 is a decimal in both, but DuckDB calculates in doubles, Spark in decimals
     is_fraction = not node.args.get("is_string") and not node.name.isdigit()
     return _double(node.name) if is_fraction else node
 
@@ -131,13 +130,13 @@ def _infinity(node: exp.Expression) -> exp.Expression:
     whole = ("int", "bigint", "smallint", "tinyint")
     computed = (exp.Div, exp.Mul, exp.Round, exp.Anonymous, exp.Sum, exp.Avg)
     if node.args["to"].is_type(*whole) and isinstance(node.this.unnest(), computed):
-        # DuckDB rounds to whole numbers, halves to the even one; Spark cuts off
+        # DuckDB rounds to integers, halves to even; Spark truncates
         return exp.Cast(this=_call("rint", node.this), to=node.args["to"])
     return node
 
 
 def _round(node: exp.Expression) -> exp.Expression:
-    # DuckDB rounds x * 10^n as a double; Spark the decimal digits that x is printed with
+    # DuckDB rounds x * 10^n as a double; Spark rounds the printed decimal digits of x
     digits = node.args.get("decimals")
     if digits is None:
         return node
@@ -170,9 +169,9 @@ def _is_known(what: exp.Expression) -> exp.Expression:
 
 
 def _extreme(node: exp.Expression) -> exp.Expression:
-    # DuckDB passes over rows whose first argument is null, Spark takes the row as it is
+    # DuckDB ignores rows whose first argument is null, Spark does not
     if isinstance(node.this, exp.Struct) or isinstance(node.parent, exp.Filter):
-        return node  # _filter sees to those
+        return node  # _filter handles those
     return exp.Filter(this=node.copy(), expression=exp.Where(this=_is_known(node.this)))
 
 
@@ -202,7 +201,7 @@ def _list(node: exp.Expression) -> exp.Expression:
 
 
 def _not_in(node: exp.Expression) -> exp.Expression:
-    # of several columns: Spark would compare each row with each
+    # of several columns: Spark would compare every pair of rows
     inner = node.this
     if not (
         isinstance(inner, exp.In) and isinstance(inner.this, exp.Tuple) and inner.args.get("query")
@@ -222,7 +221,7 @@ def _not_in(node: exp.Expression) -> exp.Expression:
 
 
 def _limit(node: exp.Expression) -> exp.Expression:
-    # Spark takes an int, and no longer one
+    # Spark takes int, not bigint
     count = node.args.get("expression")
     if count is None or isinstance(count, exp.Literal):
         return node

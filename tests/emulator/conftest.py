@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipeline.emulator import Emulator, Fleet
-from pipeline.emulator.config import FleetConfig, OddNodes, PoolConfig, Rates, Work
+from pipeline.emulator.config import FaultyNodes, FleetConfig, PoolConfig, Rates, Work
 
 from .client import Client
 
@@ -33,7 +33,7 @@ def busy_config(nodes: int) -> FleetConfig:
                 profile="render",
                 dedicated=nodes - 3 * quarter,
                 rates=rates,
-                odd_nodes=OddNodes(black_hole=1, flapping=1, stuck=1),
+                faulty_nodes=FaultyNodes(black_hole=1, flapping=1, stuck=1),
                 removals_per_day=8.0,
                 work=Work(task_minutes=60.0),
             ),

@@ -12,9 +12,9 @@ from pipeline.emulator import (
     PLANTED_LOG_SECRETS,
     Emulator,
     Fault,
+    FaultyNodes,
     Fleet,
     FleetConfig,
-    OddNodes,
     PoolConfig,
     Rates,
     StartTask,
@@ -50,7 +50,7 @@ def config() -> FleetConfig:
         pools=(
             PoolConfig(
                 id="linux", dedicated=60, spot=20, rates=often, start_task=start,
-                odd_nodes=OddNodes(stuck=1), removals_per_day=30.0,
+                faulty_nodes=FaultyNodes(stuck=1), removals_per_day=30.0,
             ),
             PoolConfig(id="boxes", profile="containers", dedicated=30, rates=often, start_task=start),
             PoolConfig(id="windows", profile="windows", dedicated=20, start_task=start),

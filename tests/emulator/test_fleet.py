@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipeline.emulator import Fleet, FleetConfig
 from pipeline.emulator.config import (
     Autoscale,
-    OddNodes,
+    FaultyNodes,
     PoolConfig,
     Rates,
     Resize,
@@ -222,13 +222,13 @@ def test_counts_pools_and_nodes_are_of_one_moment(lived_fleet: Fleet) -> None:
                 assert sum(node.state == state for node in of_kind) == counts[kind][name]
 
 
-def test_odd_nodes_are_odd() -> None:
+def test_faulty_nodes_misbehave_all_their_life() -> None:
     """A black hole fails all it runs, a flapping node breaks often, a stuck one never starts."""
     fleet = Fleet(busy_config(60), seed=5, start=START)
     fleet.advance(START + timedelta(days=1))
     pool = fleet.pool("STEADY")
     assert pool is not None
-    odd = {node.oddity: node for node in fleet.nodes(pool) if node.oddity}
+    odd = {node.defect: node for node in fleet.nodes(pool) if node.defect}
     assert {"black_hole", "flapping", "stuck"} == odd.keys()
     truth = fleet.truth
     runs = [r for r in truth.task_runs if r.node_id == odd["black_hole"].id and r.is_final]
@@ -414,7 +414,9 @@ def pool_configs() -> st.SearchStrategy[PoolConfig]:
             errors=often,
             agent_upgrades=often,
         ),
-        odd_nodes=st.sampled_from([OddNodes(), OddNodes(black_hole=1, flapping=1, stuck=1)]),
+        faulty_nodes=st.sampled_from(
+            [FaultyNodes(), FaultyNodes(black_hole=1, flapping=1, stuck=1)]
+        ),
         storms=st.sampled_from([(), (Storm(after_hours=2.0),)]),
         resizes=st.sampled_from([(), (Resize(after_hours=3.0, dedicated=2, spot=5),)]),
         removals_per_day=st.sampled_from([0.0, 12.0]),
@@ -454,11 +456,13 @@ def test_any_pool_obeys_the_rules(shared: Path, config: PoolConfig, seed: int) -
 
 def test_stuck_from_the_first() -> None:
     """A stuck node that is allocated while the fleet runs gets to its start task and no further."""
-    pool = PoolConfig(id="p", dedicated=3, odd_nodes=OddNodes(stuck=1), create_after_hours=1.0)
+    pool = PoolConfig(
+        id="p", dedicated=3, faulty_nodes=FaultyNodes(stuck=1), create_after_hours=1.0
+    )
     fleet = Fleet(FleetConfig(pools=(pool,)), start=START)
     fleet.advance(START + timedelta(days=2))
     (made,) = fleet.pools()
-    (stuck,) = [node for node in fleet.nodes(made) if node.oddity == "stuck"]
+    (stuck,) = [node for node in fleet.nodes(made) if node.defect == "stuck"]
     assert "waitingforstarttask" == stuck.state
     assert stuck.start_task_info is not None
     assert stuck.start_task_info.ended_at is None

@@ -64,7 +64,7 @@ def test_example_files_load(file: Path) -> None:
         ("[[pools]]\nid = 'a'\n[[pools]]\nid = 'A'", "two pools share the id 'a'"),
         (
             "[[pools]]\nid = 'a'\n[pools.autoscale]\nmin_spot = 3",
-            "key 'autoscale': a minimum is above its maximum",
+            "key 'autoscale': a minimum exceeds its maximum",
         ),
         (
             "[[pools]]\nid = 'a'\n[pools.autoscale]\ninterval_minutes = 1",

@@ -45,7 +45,7 @@ TABLES = {
     "[pools.work]": config.Work,
     "[pools.start_task]": config.StartTask,
     "[pools.rates]": config.Rates,
-    "[pools.odd_nodes]": config.OddNodes,
+    "[pools.faulty_nodes]": config.FaultyNodes,
     "[[pools.storms]]": config.Storm,
     "[[pools.resizes]]": config.Resize,
     "[[pools.shortages]]": config.Shortage,

@@ -1,4 +1,7 @@
-"""``sql/history/README.md`` has every fact as the schema declares it."""
+"""``sql/history/README.md`` has every fact as the schema declares it.
+
+``python -m tests.history.test_facts_readme`` writes that part.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def generated() -> str:
 
 
 def test_every_fact_is_in_the_readme_as_declared() -> None:
-    """Grain, columns and merge: write ``generated()`` there when one changes."""
+    """Grain, columns and merge."""
     assert generated() in README.read_text("utf-8")
 
 
@@ -55,3 +58,15 @@ def test_there_are_at_most_fifteen_facts_each_with_its_worth() -> None:
     named = re.findall(r"^\| `(\w+)` \|", worth.partition("\n## ")[0], re.MULTILINE)
     assert set(named) == facts.FACTS.keys()
     assert len(facts.FACTS) <= 15
+
+
+def write() -> None:
+    """Puts the facts as they are declared today into the README."""
+    text = README.read_text("utf-8")
+    begin, heading, _ = text.partition("## The facts\n\n")
+    assert heading
+    README.write_text(begin + heading + generated(), "utf-8")
+
+
+if __name__ == "__main__":
+    write()

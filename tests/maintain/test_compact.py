@@ -337,7 +337,7 @@ def test_a_file_that_a_rival_put_beneath_is_not_committed(
             rival.replace(written)
 
     monkeypatch.setattr("pipeline.storage.disk._FileLock.check", replaced)
-    with pytest.raises(Changed, match="written by another run meanwhile"):
+    with pytest.raises(Changed, match="another run has written it"):
         compact(lake)
     assert seen(Lake(lake.root)) == expected(ids)
     assert files(lake, "compacted/snapshots") == []

@@ -308,7 +308,8 @@ def test_history_of_expired_days_goes_when_asked(lake: Lake) -> None:
     report = expiry.expire(lake, clock=lambda: MONDAY + timedelta(days=10), history_days=7)
     assert (report.history_days, report.exit_code) == (2, 3)
     (kept,) = report.kept
-    assert kept == f"{DAY + timedelta(days=2)} of acc: its rows are there: --compacted them first"
+    day = DAY + timedelta(days=2)
+    assert kept == f"{day} of acc: its rows are not deleted yet: give --compacted too"
     assert not any(f"date={DAY}" in key for key in left(lake, "history"))
     view = lake.view()
     assert view.missing == {}

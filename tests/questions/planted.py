@@ -72,7 +72,7 @@ class Planted:
 
     lake: Path
     records: tuple[Record, ...]
-    oddities: dict[Key, str]
+    defects: dict[Key, str]
     """black_hole, flapping or stuck, by incarnation."""
     taken_at: dict[str, datetime]
     """When each snapshot was taken, by its id: the fleet's own time, exact."""
@@ -115,9 +115,9 @@ class Planted:
         """Every time a node showed an error."""
         return self.of(ErrorEpisode)
 
-    def odd(self, oddity: str) -> Key:
+    def odd(self, defect: str) -> Key:
         """The one node that is a black_hole, flapping or stuck."""
-        (found,) = (key for key, name in self.oddities.items() if name == oddity)
+        (found,) = (key for key, name in self.defects.items() if name == defect)
         return found
 
     def listings(self, pool: str) -> list[datetime]:
@@ -193,10 +193,10 @@ def record(into: Path) -> Planted:
     report = compact.compact(lake, clock=lambda: fleet.now, grace=timedelta(0), history=build_facts)
     assert (report.days, report.history_days) == (1, 1), report
     odd = {
-        (pool.id, node.id, node.incarnation[2]): node.oddity
+        (pool.id, node.id, node.incarnation[2]): node.defect
         for pool in fleet.pools()
         for node in fleet.nodes(pool)
-        if node.oddity
+        if node.defect
     }
     return Planted(into, tuple(fleet.truth), odd, taken_at, fleet.now, setups)
 

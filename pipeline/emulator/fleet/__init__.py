@@ -1,1 +1,1 @@
-"""The seeded fleet: pools and nodes that change as a clock is moved. Nothing here knows HTTP."""
+"""The seeded fleet: pools and nodes that change as its clock moves. It does not know HTTP."""

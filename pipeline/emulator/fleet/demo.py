@@ -1,10 +1,10 @@
-"""The demo fleet: three pools and some 300 nodes, for `nodelake demo` and for trying things."""
+"""The demo fleet: three pools and some 300 nodes, for `nodelake demo` and for experiments."""
 
 from ..config import (
     Autoscale,
+    FaultyNodes,
     FleetConfig,
     Image,
-    OddNodes,
     PoolConfig,
     Rates,
     Resize,
@@ -24,7 +24,7 @@ def _demo_pools() -> tuple[PoolConfig, ...]:
             dedicated=96,
             autoscale=Autoscale(min_dedicated=70, max_dedicated=132),
             start_task=StartTask(seconds=50.0, failure_rate=0.06, changes_after_hours=(15.0,)),
-            odd_nodes=OddNodes(black_hole=1, flapping=1, stuck=1),
+            faulty_nodes=FaultyNodes(black_hole=1, flapping=1, stuck=1),
             storms=(Storm(after_hours=9.0, hours=1.5, failure_rate=0.7, reboot_share=0.15),),
             agent_releases_after_hours=(5.0,),
             image_releases_after_hours=(8.0,),
@@ -39,13 +39,13 @@ def _demo_pools() -> tuple[PoolConfig, ...]:
             task_slots=2,
             work=Work(task_minutes=22.0, gang_every_hours=6.0, gang_size=6),
             rates=Rates(preemptions=0.6),
-            # Eight more dedicated nodes are asked for; none come for four hours; the request is undone.
+            # A resize wants eight more nodes; none comes for four hours; another resize undoes it.
             resizes=(
                 Resize(after_hours=14.0, dedicated=16),
                 Resize(after_hours=18.0, dedicated=8),
             ),
             shortages=(Shortage(after_hours=14.0, hours=4.0, dedicated=8),),
-            odd_nodes=OddNodes(flapping=1),
+            faulty_nodes=FaultyNodes(flapping=1),
             preemption_wave_hours=(3.5, 13.25),
             preemption_wave_share=0.25,
             agent_releases_after_hours=(11.0,),
@@ -60,7 +60,7 @@ def _demo_pools() -> tuple[PoolConfig, ...]:
             rates=Rates(
                 reboots=0.15, unusable=0.10, errors=0.10, os_upgrades=0.10, deallocations=0.15
             ),
-            odd_nodes=OddNodes(black_hole=1),
+            faulty_nodes=FaultyNodes(black_hole=1),
             resizes=(Resize(after_hours=10.0, dedicated=84),),
         ),
     )
@@ -79,5 +79,5 @@ _IMAGES = (
 
 
 def demo_fleet() -> FleetConfig:
-    """Return the demo fleet; ``data/fleets/demo.toml`` is the same written out."""
+    """Return the demo fleet; ``data/fleets/demo.toml`` declares the same fleet."""
     return FleetConfig(pools=_demo_pools(), images=_IMAGES)

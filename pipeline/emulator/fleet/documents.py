@@ -1,6 +1,6 @@
 """A node's JSON with the members of every api-version, in the order of the recordings.
 
-What is absent is left out: the service sends no null. ``base`` is the account's URL.
+Absent members are left out: the service sends no null. ``base`` is the account's URL.
 """
 
 from typing import Any
@@ -16,9 +16,9 @@ Json = dict[str, Any]
 
 
 def address(node: Node) -> str:
-    """Return the node's IP address: it belongs to the seat, so a node that follows reuses it."""
+    """Return the node's IP address: it belongs to the seat, so the next node reuses it."""
     block = 20 if node.is_dedicated else 21
-    place = node.seat + 4  # Azure keeps the first four of a subnet
+    place = node.seat + 4  # Azure reserves the first four of a subnet
     return f"10.{block + place // 65536 * 2}.{place // 256 % 256}.{place % 256}"
 
 
@@ -38,7 +38,7 @@ def node_document(node: Node, base: str) -> Json:
         document["lastBootTime"] = service_time(node.booted_at or 0)
     document["allocationTime"] = fine_service_time(node.allocated_at)
     document["ipAddress"] = address(node)
-    if plan.config.profile == "windows":  # absent in every recording, so mostly here too
+    if plan.config.profile == "windows":  # absent in every recording, so mostly absent here
         document["ipv6Address"] = f"fd00:20::{node.seat + 4:x}"
     document["affinityId"] = f"TVM:{node.id}"
     document["vmSize"] = node.vm_size
@@ -78,7 +78,7 @@ def node_document(node: Node, base: str) -> Json:
 
 
 def _public_address(node: Node) -> str:
-    """Return the load balancer's address: some nodes of a pool share one."""
+    """Return the public address, a load balancer's: several nodes of a pool share one."""
     return f"20.44.{node.seat // 1000 % 256}.{node.seat % 16 + 10}"
 
 

@@ -1,6 +1,6 @@
-"""The fleet: pools and nodes made from a seed, and a clock that is moved from outside.
+"""The fleet: pools and nodes made from a seed, and a clock that the caller moves.
 
-The same config, seed and start give the same fleet at a given time, in however many steps.
+The same config, seed and start give the same fleet at a given time, whatever the steps.
 """
 
 import threading
@@ -31,7 +31,7 @@ _USAGE_DELAY = 2 * HOUR
 class Fleet:
     """A Batch account's pools and nodes at one simulated moment.
 
-    It is populated when it is made: nodes have ages, tasks run, some are broken already.
+    A new fleet is populated: nodes have ages, tasks run, some nodes are broken.
     ``truth`` holds what really happened since two hours before ``start``; a fleet of more than
     20,000 nodes keeps none unless asked, and works its nodes out page by page instead.
     Moving the clock is safe between threads; whoever reads while another may move it holds
@@ -68,7 +68,7 @@ class Fleet:
             plan = PoolPlan(pool_config, seed, self._now, self.config.region, self._images)
             self._rosters[pool_config.id.lower()] = Roster(Pool(plan, log), log, cache)
         self._pool_records: dict[str, PoolLife] = {}
-        #: How long the truth log remembers what is over, in hours of fleet time; None for ever.
+        #: Hours of fleet time that the truth log keeps closed records; None: no limit.
         self.truth_hours: float | None = None
         self._dropped_at = self._now
         self.revision = 0
@@ -85,11 +85,11 @@ class Fleet:
         return self._now
 
     def advance(self, to: datetime) -> None:
-        """Move the fleet's time on; ``ValueError`` if ``to`` lies before its now."""
+        """Move the fleet's time forward; ``ValueError`` if ``to`` is in its past."""
         micros = to_micros(to)
         with self.lock:
             if micros < self._now:
-                raise ValueError(f"time does not run backwards: {to} is before {self.now}")
+                raise ValueError(f"time cannot move backwards: {to} is before {self.now}")
             if micros > self._now:
                 self._move(micros)
 
@@ -139,11 +139,11 @@ class Fleet:
         return self._rosters[pool.id.lower()].entries()
 
     def node(self, pool: Pool, entry: Entry) -> Node:
-        """Return the node at a entry, as it is now."""
+        """Return the node of an entry, as it is now."""
         return self._rosters[pool.id.lower()].node(entry)
 
     def node_document(self, node: Node, base: str) -> Json:
-        """Return a ComputeNode; parts of it are shared, so change a copy only."""
+        """Return a ComputeNode; its parts are shared, so modify only a copy."""
         return node_document(node, base)
 
     def nodes(self, pool: Pool) -> Iterator[Node]:
@@ -165,9 +165,9 @@ class Fleet:
         return (self._now - _USAGE_DELAY) // INTERVAL * INTERVAL
 
     def usage(self, started_at: int, ended_at: int) -> list[Json]:
-        """Return PoolUsageMetrics of the half hours within a time, by time and pool.
+        """Return PoolUsageMetrics of the half hours in an interval, by time and pool.
 
-        Pools that are gone are in it for as long as they were there.
+        Deleted pools are included up to their deletion.
         """
         rows: list[tuple[int, str, Json]] = []
         for roster in self._rosters.values():

@@ -1,4 +1,4 @@
-"""Reads a fleet file, and says in words which table and key of it are wrong."""
+"""Reads a fleet file; errors name the table and the key that are wrong."""
 
 import re
 import tomllib
@@ -34,7 +34,7 @@ def load_fleet_config(path: str | Path | None = None) -> FleetConfig:
 
 
 def parse_fleet_config(document: dict[str, Any], name: str) -> FleetConfig:
-    """Turn a decoded fleet file into a config; one that names no pools gets those of the demo.
+    """Turn a decoded fleet file into a config; without pools it gets those of the demo.
 
     ``name`` is the file's, for errors.
     """

@@ -17,7 +17,7 @@ def _image(publisher: str, offer: str, sku: str, agent: str, **rest: Any) -> Ima
     )
 
 
-#: Publishers and offers are real; which are verified and when they end is mostly made up.
+#: Publishers and offers are real; verification and end dates are mostly made up.
 CATALOGUE = (
     _image(_ALMA, "almalinux-x86_64", "8-gen2", "el 8", is_verified=False, ends_at="2029-03-01"),
     _image(_ALMA, "almalinux-x86_64", "9-gen2", "el 9"),

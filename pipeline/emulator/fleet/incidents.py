@@ -1,4 +1,4 @@
-"""What happens to a node: each incident is a process that ends with the node at work again."""
+"""Incidents of a node: each is a process that ends with the node at work again."""
 
 from collections.abc import Callable
 
@@ -38,13 +38,13 @@ _UNUSABLE_ERRORS = (
 
 
 def unusable(node: Node, at: int) -> Process:
-    """The node breaks, with errors or out of reach, and heals or is rebooted."""
+    """The node becomes unusable, with errors or unreachable, and recovers or is rebooted."""
     node.interrupt(at)
     node.enter("unusable", at)
-    is_flapping = node.oddity == "flapping"
+    is_flapping = node.defect == "flapping"
     lasts = span(node, 120, 900) if is_flapping else 5 * MINUTE + mean(node, 2 * HOUR)
     node.heal(at)
-    # Without errors the service cannot reach the machine at all.
+    # Without errors: the service cannot reach the machine.
     if node.rng.random() < 0.6:
         found = node.rng.choice(_UNUSABLE_ERRORS)
         node.err(at, NodeError(found.code, found.message, found.details), at + lasts)
@@ -57,7 +57,7 @@ def unusable(node: Node, at: int) -> Process:
 
 
 def unknown(node: Node, at: int) -> Process:
-    """The service loses sight of the node for a while; its tasks go on."""
+    """The service loses contact with the node for a while; its tasks continue."""
     return (yield from down(node, at, "unknown", 60, 900))
 
 
@@ -75,7 +75,7 @@ def preempt(node: Node, at: int) -> Process:
     """Spot capacity is reclaimed; the node stays listed and returns under its id."""
     node.interrupt(at)
     node.enter("preempted", at)
-    yield (at := at + 4 * MINUTE + mean(node, HOUR))  # until there is capacity again
+    yield (at := at + 4 * MINUTE + mean(node, HOUR))  # until capacity returns
     node.heal(at)
     node.image_release = node.plan.image_release(at)
     return (yield from allocate(node, at))
@@ -106,7 +106,7 @@ def upgrade_os(node: Node, at: int) -> Process:
 
 
 def deallocate(node: Node, at: int) -> Process:
-    """The machine is given back and started again hours later."""
+    """The machine is deallocated and started again hours later."""
     at = yield from drain(node, at)
     at = yield from down(node, at, "deallocating", 40, 180)
     node.enter("deallocated", at)
@@ -115,7 +115,7 @@ def deallocate(node: Node, at: int) -> Process:
 
 
 def error(node: Node, at: int) -> Process:
-    """An error that leaves the node at work."""
+    """An error that does not stop the node from working."""
     error = NodeError(
         "ApplicationPackageError",
         "An application package could not be downloaded to the node",
@@ -131,7 +131,7 @@ def error(node: Node, at: int) -> Process:
 
 
 def heal(node: Node, at: int) -> Process:
-    """What was wrong is no longer."""
+    """The errors end."""
     node.heal(at)
     yield at
     return at

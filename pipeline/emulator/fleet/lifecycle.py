@@ -1,6 +1,6 @@
-"""The life cycle of a node as a simulation process: a generator that yields when it next wakes.
+"""The life cycle of a node as a simulation process: a generator that yields its next wake-up time.
 
-``at`` is the node's own now; ``Node.advance`` resumes the process at the right time.
+``at`` is the node's own time; ``Node.advance`` resumes the process when it is reached.
 """
 
 from collections.abc import Iterator
@@ -22,15 +22,15 @@ _FLAPS_PER_DAY = 40.0
 def lifecycle(node: Node, settled_at: int | None) -> Iterator[int]:
     """Yield a node's whole life.
 
-    A node that was there long before the fleet's start begins settled, at ``settled_at``;
-    any other (None) begins with its allocation.
+    A node older than the fleet's start begins settled, at ``settled_at``; any other (None)
+    begins with its allocation.
     """
     at = node.allocated_at
     if settled_at is None:
         at = yield from allocate(node, at)
     else:
         at = _settle(node, settled_at)
-        if node.oddity == "stuck":
+        if node.defect == "stuck":
             yield NEVER
         at = yield from _trouble(node, at)
     while True:
@@ -40,25 +40,25 @@ def lifecycle(node: Node, settled_at: int | None) -> Iterator[int]:
 
 
 def _trouble(node: Node, at: int) -> Process:
-    """Some nodes are broken already when the fleet starts, as in any real one."""
+    """Break some nodes before the fleet starts, as in any real fleet."""
     drawn = node.rng.random()
-    if node.oddity is None and drawn < 0.03:
+    if node.defect is None and drawn < 0.03:
         return (yield from incidents.unusable(node, at))
-    if node.oddity is None and drawn < 0.06 and node.plan.config.start_task.is_present:
+    if node.defect is None and drawn < 0.06 and node.plan.config.start_task.is_present:
         at = yield from down(node, at, "rebooting", 40, 180)
         return (yield from start(node, at, is_doomed=True))
     return at
 
 
 def _settle(node: Node, at: int) -> int:
-    """The node has long been up: fill in what its past would have left."""
+    """Fill in the traces of the past of a node that has been up for long."""
     booted = node.allocated_at + span(node, 120, 420)
-    if node.rng.random() < 0.3:  # it was rebooted at some time since
+    if node.rng.random() < 0.3:  # it was rebooted at some time in between
         booted += int((at - booted) * node.rng.random() * 0.8)
     node.boot(booted)
     if node.rng.random() < 0.2:
-        node.agent_version = "1.12.6"  # an agent that missed the last release
-    if node.oddity == "stuck":
+        node.agent_version = "1.12.6"  # an agent that is one release behind
+    if node.defect == "stuck":
         node.enter("waitingforstarttask", booted)
         node.begin_start_task(booted)
         return at
@@ -70,17 +70,17 @@ def _settle(node: Node, at: int) -> int:
     cycle = (work.task_minutes + work.idle_minutes) * MINUTE
     node.tasks_run = int((at - booted) / cycle * node.plan.work_slots)
     node.tasks_succeeded = node.tasks_run - int(node.tasks_run * work.failure_rate)
-    if node.oddity == "black_hole":
+    if node.defect == "black_hole":
         node.tasks_succeeded = node.tasks_run // 50
     node.enter("idle", at)
     return at
 
 
 def _next_incident(node: Node, at: int) -> tuple[int, Incident]:
-    """Draw what happens next, and when: a random incident, or what the pool has planned before it."""
+    """Draw the next incident and its time: a random one, or an earlier planned one of the pool."""
     plan = node.plan
     chances, total = _chances(
-        plan.config.rates, node.is_dedicated, node.oddity == "flapping", bool(node.errors)
+        plan.config.rates, node.is_dedicated, node.defect == "flapping", bool(node.errors)
     )
     when = at + int(node.rng.expovariate(total) * DAY) + 1 if total else NEVER
     incident = _pick(node, chances, total)
@@ -100,7 +100,7 @@ def _next_incident(node: Node, at: int) -> tuple[int, Incident]:
 def _chances(
     rates: Rates, is_dedicated: bool, is_flapping: bool, has_errors: bool
 ) -> tuple[Chances, float]:
-    """Return what can happen to such a node, each with its rate a day, and their sum."""
+    """Return the incidents that such a node can have, each with its daily rate, and their sum."""
     chances = (
         (incidents.reboot, rates.reboots),
         (incidents.reimage, rates.reimages),

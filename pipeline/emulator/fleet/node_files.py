@@ -1,4 +1,4 @@
-"""The files on a node: the root's directories, and what the start task left in its own."""
+"""The files on a node: the root's directories, and those of the start task."""
 
 from dataclasses import dataclass
 

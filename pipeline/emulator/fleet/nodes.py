@@ -1,6 +1,6 @@
 """A compute node: its state, its tasks, and the records it writes to the truth log.
 
-When something happens is decided in ``lifecycle``. All times are microseconds since 1970.
+``lifecycle`` decides when something happens. All times are microseconds since 1970.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from .plan import PoolPlan
 from .tasks import Failure, Task
 from .usage import Usage
 
-RECENT_TASKS = 4  # the most seen in recordings; the service documents no limit
+RECENT_TASKS = 4  # the highest in recordings; the service documents no limit
 
 
 @dataclass(slots=True)
@@ -63,8 +63,8 @@ class Node:
 
     __slots__ = (
         "agenda", "agent_updated_at", "agent_version", "allocated_at", "booted_at", "changes",
-        "counter", "errors", "gone_at", "heal_at", "id", "image_release", "is_dedicated",
-        "is_scheduling", "leaving_at", "life", "log", "membership", "next_at", "oddity",
+        "counter", "defect", "errors", "gone_at", "heal_at", "id", "image_release", "is_dedicated",
+        "is_scheduling", "leaving_at", "life", "log", "membership", "next_at",
         "plan", "recent", "requeued", "rng", "running", "seat", "start_task_info",
         "start_task_key", "state", "state_record", "state_since", "tasks_run", "tasks_succeeded",
         "usage",
@@ -92,7 +92,7 @@ class Node:
         self.counter = tenancy * 100_000
         self.log = log
         self.usage = usage
-        self.oddity = plan.oddity(is_dedicated, seat)
+        self.defect = plan.defect(is_dedicated, seat)
         self.state: NodeState = "creating"
         self.state_since = allocated_at
         self.state_record: StateInterval | None = None
@@ -125,7 +125,7 @@ class Node:
             log.add(self.membership)
 
     def advance(self, to: int) -> None:
-        """Let everything happen that happens by ``to``."""
+        """Run every event up to ``to``."""
         while self.next_at <= to and self.next_at < self.leaving_at:
             self.changes += 1
             self.next_at = next(self.life)
@@ -137,7 +137,7 @@ class Node:
             self._close(self.gone_at)
 
     def leave(self, leaving_at: int, gone_at: int, ended_by: EndedBy) -> None:
-        """Set when the node starts to leave its pool, and from when it is no longer listed."""
+        """Set when the node starts to leave its pool, and when its listing ends."""
         self.leaving_at = leaving_at
         self.gone_at = gone_at
         if self.membership is not None:
@@ -158,7 +158,7 @@ class Node:
             self.usage.add(self.state_since, until)
 
     def enter(self, state: NodeState, at: int) -> None:
-        """Move to a state; nothing happens if the node is in it."""
+        """Move to a state; does nothing if the node is in it."""
         if state == self.state and self.state_record is not None:
             return
         if self.log is not None:
@@ -186,7 +186,7 @@ class Node:
         self.booted_at = at
         version = self.plan.agent_version(at)
         if version != self.agent_version and self.agent_version and self.rng.random() < 0.15:
-            version = self.agent_version  # some machines come up with the agent they had
+            version = self.agent_version  # some machines boot with the agent they had
         if version != self.agent_version:
             self.agent_version = version
             self.agent_updated_at = at
@@ -251,7 +251,7 @@ class Node:
         return self.plan.config.task_slots if slot < 0 else self.plan.config.work.slots_per_task
 
     def _drop_one(self) -> None:
-        # The window slides over what is finished first: what runs is always to be seen.
+        # The window drops finished tasks first: running tasks are always in it.
         for position, task in enumerate(self.recent):
             if task.is_completed:
                 del self.recent[position]
@@ -279,13 +279,13 @@ class Node:
         self.tasks_succeeded += failure is None
 
     def interrupt(self, at: int) -> None:
-        """The node is taken from under its tasks: they go back to the queue."""
+        """Interrupt the running tasks: they return to the queue."""
         for task in self.running.values():
             if task.record is not None:
                 task.record.ended_at = to_datetime(at)
                 task.record.outcome = "requeued"
                 task.record = None
-            if task in self.recent:  # more slots than the window is long
+            if task in self.recent:  # more slots than the window has entries
                 self.recent.remove(task)
             if task.subtask_id is None:
                 self.requeued.append(task)
@@ -297,7 +297,7 @@ class Node:
             info.record.outcome = "interrupted"
 
     def err(self, at: int, error: NodeError, heal_at: int) -> None:
-        """An error appears, and will be gone at ``heal_at``."""
+        """Add an error, which ends at ``heal_at``."""
         if self.log is not None:
             error.record = ErrorEpisode(*self.incarnation, to_datetime(at), error.code)
             self.log.add(error.record)
@@ -305,7 +305,7 @@ class Node:
         self.heal_at = heal_at
 
     def heal(self, at: int) -> None:
-        """Every error is gone."""
+        """End every error."""
         for error in self.errors:
             if error.record is not None:
                 error.record.ended_at = to_datetime(at)

@@ -1,4 +1,4 @@
-"""What is true of a pool at a given time, whatever its nodes do: releases, storms, waves, gangs.
+"""The plan of a pool, independent of its nodes: releases, storms, waves, multi-instance tasks.
 
 Everything here is a pure function of the fleet file, the seed and the time, so a node can be
 followed on its own, in any steps, and come out the same.
@@ -73,13 +73,13 @@ class PoolPlan:
             settings = self.config.start_task
             found["maxTaskRetryCount"] = settings.retry_limit
             found["waitForSuccess"] = settings.wait_for_success
-            if len(self._start_tasks) > 64:  # a fleet that lives for months renews its links
+            if len(self._start_tasks) > 64:  # a fleet that runs for months renews its links
                 self._start_tasks.clear()
             self._start_tasks[key] = found
         return found
 
     def start_task_failure_rate(self, at: int) -> float:
-        """Return how likely a start task fails that begins now."""
+        """Return the probability that a start task that begins now fails."""
         for begins, ends, storm in self._storms:
             if begins <= at < ends:
                 return storm.failure_rate
@@ -110,19 +110,19 @@ class PoolPlan:
         return {**names, "version": "latest", "exactVersion": exact}
 
     def vm_size(self, seat: int) -> str:
-        """Return the size of the machine in a seat: a pool of mixed sizes has one or another."""
+        """Return the VM size of a seat: a pool may mix sizes."""
         mix = self.config.vm_size_mix
         return mix[seat % len(mix)] if mix else self.config.vm_size
 
     def next_wave(self, after: int) -> int:
-        """Return when spot capacity is next reclaimed on a large scale; NEVER if it is not."""
+        """Return the time of the next preemption wave; NEVER if there is none."""
         hours = self.config.preemption_wave_hours
         midnight = after // DAY * DAY
         times = (midnight + d * DAY + int(h * HOUR) for h in hours for d in (0, 1))
         return min((t for t in times if t > after), default=NEVER)
 
     def next_gang(self, after: int) -> int:
-        """Return when the next multi-instance task starts; NEVER if there are none."""
+        """Return when the next multi-instance task starts; NEVER if there is none."""
         period = int(self.config.work.gang_every_hours * HOUR)
         return (after // period + 1) * period if period else NEVER
 
@@ -131,17 +131,19 @@ class PoolPlan:
         share = stream(self.seed, self.config.id, "gang", at).uniform(0.5, 1.5)
         return int(share * self.config.work.gang_minutes * MINUTE)
 
-    def oddity(self, is_dedicated: bool, seat: int) -> str | None:
+    def defect(self, is_dedicated: bool, seat: int) -> str | None:
         """Return how the node in this seat misbehaves all its life, if it does.
 
-        The odd ones sit in the lowest seats of the kind the pool has more of: those are never
-        given up when the pool shrinks.
+        Faulty nodes have the lowest seats of the pool's main kind: a pool that shrinks keeps
+        them.
         """
         if is_dedicated != self.is_mainly_dedicated:
             return None
-        odd = self.config.odd_nodes
+        counts = self.config.faulty_nodes
         for name, count in (
-            ("black_hole", odd.black_hole), ("flapping", odd.flapping), ("stuck", odd.stuck),
+            ("black_hole", counts.black_hole),
+            ("flapping", counts.flapping),
+            ("stuck", counts.stuck),
         ):  # fmt: skip
             if seat < count:
                 return name

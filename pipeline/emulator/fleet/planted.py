@@ -1,4 +1,4 @@
-"""Made-up secrets in what nodes and pools say; tests look for them by these values."""
+"""Made-up secrets in the answers about nodes and pools; tests search for these values."""
 
 #: In the output of start tasks, each in a form in which real ones leak.
 PLANTED_LOG_SECRETS = (

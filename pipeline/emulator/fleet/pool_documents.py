@@ -11,7 +11,7 @@ from .usage import Usage
 
 Json = dict[str, Any]
 
-#: The order of the recordings; names that none of them has stand where the contract has them.
+#: The order of the recordings; names that no recording has follow the contract's order.
 _ORDER = (
     "id", "displayName", "url", "eTag", "lastModified", "creationTime", "state",
     "stateTransitionTime", "allocationState", "allocationStateTransitionTime", "vmSize",

@@ -1,4 +1,4 @@
-"""A pool: its seats, which nodes take them, and how its size changes by autoscale and by hand.
+"""A pool: its seats, the nodes in them, and how autoscale and manual resizes change its size.
 
 A pool knows its nodes' ids and times (microseconds since 1970) without simulating any of them.
 """
@@ -18,7 +18,7 @@ from .troubles import EvaluationError, PoolTroubles, ResizeProblem
 
 
 class Seats:
-    """The places of one kind, dedicated or spot, in compact arrays: a seat costs 12 bytes."""
+    """The seats of one kind, dedicated or spot, in compact arrays of 12 bytes a seat."""
 
     def __init__(self, plan: PoolPlan, capacity: int, *, is_dedicated: bool) -> None:
         """Make ``capacity`` vacant seats."""
@@ -26,13 +26,13 @@ class Seats:
         self.is_dedicated = is_dedicated
         self.allocated_at = array("q", bytes(8 * capacity))  # 0: vacant
         self.tenancy = array("H", bytes(2 * capacity))  # nodes that had the seat before
-        self.identity = array("H", bytes(2 * capacity))  # stays when an id is reused
+        self.identity = array("H", bytes(2 * capacity))  # unchanged when an id is reused
         self.leaving: dict[int, tuple[int, int, EndedBy]] = {}
-        self.vacant = list(range(capacity))  # a heap: the lowest is taken first
+        self.vacant = list(range(capacity))  # a heap: the lowest seat is taken first
         self.capacity = capacity
 
     def __len__(self) -> int:
-        """Return how many nodes there are, those that are leaving included."""
+        """Return how many nodes there are, leaving ones included."""
         return self.capacity - len(self.vacant)
 
     @property
@@ -81,7 +81,7 @@ class Pool:
         self._is_created = False
         self.is_gone = False
         self.gone_at: int | None = None
-        self.membership = 0  # grows whenever a node comes or goes
+        self.membership = 0  # grows with each node that joins or leaves
         self.on_join: list[Callable[[Seats, int], None]] = []
         self.on_leave: list[Callable[[Seats, int], None]] = []
         self._agenda: list[tuple[int, int, Callable[[int], None]]] = []
@@ -114,7 +114,7 @@ class Pool:
         return not self.is_gone and self._is_created
 
     def advance(self, to: int) -> None:
-        """Let everything happen to the pool that happens by ``to``."""
+        """Run every event of the pool up to ``to``."""
         while self._agenda and self._agenda[0][0] <= to:
             at, _, action = heapq.heappop(self._agenda)
             if not self.is_gone:
@@ -125,7 +125,7 @@ class Pool:
         heapq.heappush(self._agenda, (when, self._order, action))
 
     def _populate(self) -> None:
-        """Fill the seats with nodes of many ages: the pool has lived for a while."""
+        """Fill the seats with nodes of many ages, as in a pool that has run for a while."""
         self._is_created = True
         config, start = self.plan.config, self.plan.start
         self.target_dedicated, self.target_spot = config.dedicated, config.spot
@@ -141,7 +141,7 @@ class Pool:
             seats.vacant = list(range(target, seats.capacity))
 
     def _have(self) -> int:
-        """Return how many spot nodes of the target there are to be had, shortages aside."""
+        """Return how many spot nodes of the target can be allocated, shortages aside."""
         capacity = self.plan.config.spot_capacity
         return self.target_spot if capacity is None else min(capacity, self.target_spot)
 
@@ -192,7 +192,7 @@ class Pool:
             self.resize(at, dedicated, spot)
 
     def resize(self, at: int, dedicated: int | None, spot: int | None) -> None:
-        """Set new targets; nodes come and go over the next minutes."""
+        """Set new targets; nodes join and leave over the next minutes."""
         if self.state != "active":
             return
         old = (self.target_dedicated, self.target_spot)
@@ -205,7 +205,7 @@ class Pool:
             self._allocate(at)
 
     def _allocate(self, at: int) -> None:
-        """Bring the number of nodes to the targets, as far as there are any to be had."""
+        """Bring the number of nodes to the targets, within the limits."""
         self.allocation_state = "resizing"
         self.allocation_since = at
         self.troubles.begin_resize(at)
@@ -241,7 +241,7 @@ class Pool:
         return short[0], short[1]
 
     def _retry(self, at: int) -> None:
-        """A shortage is over: resize the pool to its targets again."""
+        """Resize the pool to its targets again once a shortage is over."""
         if self.state != "active" or not self.troubles.is_short:
             return
         if self.allocation_state != "steady":
@@ -257,11 +257,11 @@ class Pool:
             self.troubles.settle(at, self.created_at)
 
     def _newest(self, seats: Seats, count: int) -> list[int]:
-        """Return the seats to give up: mostly the highest, some by chance."""
+        """Return the seats to release: mostly the highest, some by chance."""
         staying = [seat for seat in seats if seat not in seats.leaving]
         spared = sum(
-            (self.plan.config.odd_nodes.black_hole, self.plan.config.odd_nodes.flapping,
-             self.plan.config.odd_nodes.stuck)
+            (self.plan.config.faulty_nodes.black_hole, self.plan.config.faulty_nodes.flapping,
+             self.plan.config.faulty_nodes.stuck)
         )  # fmt: skip
         by_chance = [s for s in staying[spared:-count] if self.rng.random() < 0.02][: count // 4]
         return by_chance + staying[len(staying) - (count - len(by_chance)) :]
@@ -297,7 +297,7 @@ class Pool:
         return MINUTE + int(self.rng.expovariate(self.plan.config.removals_per_day) * DAY)
 
     def _remove_one(self, at: int) -> None:
-        """Remove one node by hand and replace it with another one."""
+        """Remove one node manually and replace it."""
         self._at(at + self._until_removal(), self._remove_one)
         seats = self.dedicated if self.plan.is_mainly_dedicated else self.spot
         if self.allocation_state != "steady" or self.state != "active" or len(seats) < 8:

@@ -1,6 +1,6 @@
-"""The nodes of a pool: all simulated as time moves, or each one computed when it is asked for.
+"""The nodes of a pool: all simulated as time moves, or each computed on demand.
 
-The truth log needs the first; the second lets a fleet of a million nodes fit into memory.
+The truth log needs the first; with the second a million nodes fit into memory.
 """
 
 from array import array
@@ -14,7 +14,7 @@ from .nodes import Node
 from .pools import Pool, Seats
 from .usage import INTERVAL, Usage
 
-WARM_UP = 2 * HOUR  # how long before the start a followed node begins to be simulated
+WARM_UP = 2 * HOUR  # how long before the fleet's start the simulation of a node begins
 _SHORT_WARM_UP = 40 * MINUTE
 _NUMBER = {state: number for number, state in enumerate(STATES, start=1)}
 
@@ -28,7 +28,7 @@ class NodeCache:
     """
 
     def __init__(self, most_nodes: int = 8_000, most_entries: int = 100_000) -> None:
-        """Keep no more nodes than this, and the entries of pools of no more nodes than that."""
+        """Cache at most this many nodes, and entries of pools with at most that many nodes."""
         self._most_nodes = most_nodes
         self._most_entries = most_entries
         self._nodes: OrderedDict[tuple[str, bool, int], Node] = OrderedDict()
@@ -67,14 +67,14 @@ class Roster:
     """The nodes of one pool at the fleet's now."""
 
     def __init__(self, pool: Pool, log: TruthLog | None, cache: NodeCache) -> None:
-        """Simulate every node all the time if there is a log, else none."""
+        """Simulate every node if there is a log, else none."""
         self.pool = pool
         self._log = log
         self._cache = cache
         self._now = pool.plan.start
         self._nodes: dict[tuple[bool, int], Node] = {}
         self._entries_of = -1
-        # Unfollowed nodes' states at this moment, as far as they are known: 0 is unknown.
+        # States of nodes that are not simulated, where known: 0 is unknown.
         self._states = {
             seats.is_dedicated: array("B", bytes(seats.capacity)) for seats in pool.kinds
         }
@@ -112,7 +112,7 @@ class Roster:
 
     def _join(self, seats: Seats, seat: int) -> None:
         before = self._nodes.pop((seats.is_dedicated, seat), None)
-        if before is not None:  # it left and was followed by another within one step
+        if before is not None:  # it left and another took its seat within one step
             before.advance(before.gone_at)
         self._nodes[seats.is_dedicated, seat] = self._make(seats, seat)
 
@@ -186,8 +186,8 @@ class Roster:
     def usage(self) -> Usage:
         """Return the pool's machine time until now.
 
-        Followed pools are counted exactly; an unfollowed one as if it had held today's number
-        of nodes for the last day.
+        Simulated pools are counted exactly; for others the present number of nodes is taken
+        for the whole last day.
         """
         usage = self._usage.copy()
         if self._log is None:

@@ -1,6 +1,6 @@
-"""What a start task wrote to stdout and stderr, made from the seed, the node and the attempt.
+"""The output of a start task, stdout and stderr, made from the seed, the node and the attempt.
 
-The text explains the outcome that startTaskInfo shows; a new attempt replaces it.
+It explains the outcome that startTaskInfo shows; a new attempt replaces it.
 """
 
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def start_task_logs(node: Node, now: int) -> tuple[bytes, bytes] | None:
     if info is None or not node.plan.config.start_task.is_present:
         return None
     if info.ended_at is not None and info.exit_code is None:
-        return None  # a resource file or an image could not be had
+        return None  # a resource file or an image could not be fetched
     until = now if info.ended_at is None else info.ended_at
     stdout = "".join(f"{line}\n" for line in _stdout(node, info, until))
     stderr = "".join(f"{line}\n" for line in _stderr(node, info, until))

@@ -1,6 +1,6 @@
 """How a node starts: allocation, boot, and its start task until that succeeds.
 
-These are parts of a node's process (``lifecycle``); ``at`` is the node's own now.
+These are parts of a node's process (``lifecycle``); ``at`` is the node's own time.
 """
 
 from collections.abc import Generator
@@ -19,7 +19,7 @@ def span(node: Node, low: float, high: float) -> int:
 
 
 def mean(node: Node, mean: float) -> int:
-    """Draw from an exponential distribution, its longest tail cut off."""
+    """Draw from an exponential distribution with its tail cut off."""
     return int(min(node.rng.expovariate(1.0), 6.0) * mean)
 
 
@@ -31,7 +31,7 @@ def down(node: Node, at: int, state: NodeState, low: float, high: float) -> Proc
 
 
 def allocate(node: Node, at: int) -> Process:
-    """Get a machine, and come up on it."""
+    """Allocate a machine, and start it."""
     node.enter("creating", at)
     yield (at := at + span(node, 15, 90))
     return (yield from start(node, at))
@@ -61,7 +61,7 @@ def start(node: Node, at: int, *, is_doomed: bool = False) -> Process:
 
 
 def _start_task(node: Node, at: int, *, is_doomed: bool) -> Generator[int, None, tuple[bool, int]]:
-    """Run the start task with its retries; return whether the node is ready, and its now."""
+    """Run the start task with its retries; return whether the node is ready, and its time."""
     settings = node.plan.config.start_task
     if not settings.is_present:
         node.enter("idle", at)
@@ -69,7 +69,7 @@ def _start_task(node: Node, at: int, *, is_doomed: bool) -> Generator[int, None,
     node.enter("waitingforstarttask" if settings.wait_for_success else "idle", at)
     at += span(node, 0.1, 1.5)
     yield at
-    if node.oddity == "stuck":
+    if node.defect == "stuck":
         node.begin_start_task(at)
         yield NEVER
     while True:
@@ -82,7 +82,7 @@ def _start_task(node: Node, at: int, *, is_doomed: bool) -> Generator[int, None,
             is_container = node.plan.profile.is_container
             failure = start_task_failure(node.rng, is_container=is_container, blob=blob)
             if failure.exit_code is None:
-                seconds = 4.0  # it ends before the command is ever run
+                seconds = 4.0  # it fails before the command runs
             elif failure.exit_code == 124:
                 seconds *= 4
         yield (at := at + int(seconds * node.rng.uniform(0.6, 1.6) * SECOND))

@@ -8,7 +8,7 @@ from ..truth import TaskRun
 
 
 class Failure(NamedTuple):
-    """Why a task or start task failed, as its failureInfo says it."""
+    """Why a task or start task failed: its failureInfo."""
 
     category: str
     code: str
@@ -16,7 +16,7 @@ class Failure(NamedTuple):
     details: tuple[tuple[str, str], ...] = ()
     exit_code: int | None = None
     container_error: str | None = None
-    is_retried: bool = False  # only a non-zero exit code is retried; what comes before is not
+    is_retried: bool = False  # only a non-zero exit code is retried
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +45,7 @@ class Task:
 
 
 def exit_code_failure(code: int) -> Failure:
-    """Return the failure of a process that ended with this code; words as recorded."""
+    """Return the failure of a process that ended with this code; its text is from recordings."""
     message = "The task exited with an exit code representing a failure"
     return Failure(
         "UserError", "FailureExitCode", message, (("Message", message),), code, is_retried=True
@@ -53,7 +53,7 @@ def exit_code_failure(code: int) -> Failure:
 
 
 def task_failure(rng: random.Random, *, is_container: bool) -> Failure:
-    """Return a failure as tasks have them: mostly exit codes, at times the node's fault."""
+    """Return a failure of a task: mostly exit codes, at times a fault of the node."""
     if rng.random() < 0.9:
         return exit_code_failure(rng.choice((1, 1, 1, 2, 127, 137, 139)))
     return Failure(
@@ -66,7 +66,7 @@ def task_failure(rng: random.Random, *, is_container: bool) -> Failure:
 
 
 def start_task_failure(rng: random.Random, *, is_container: bool, blob: str) -> Failure:
-    """Return a failure as start tasks have them.
+    """Return a failure of a start task.
 
     Exit codes (124 is a command that ran out of time), a resource file that cannot be fetched,
     or a container image that cannot be pulled. ``blob`` is the URL in the message.

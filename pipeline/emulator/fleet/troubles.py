@@ -12,7 +12,7 @@ from .planted import PLANTED_POOL_SECRETS
 
 RESIZE_TIMEOUT = 15 * MINUTE
 
-#: code → message, as far as real cases show them; N nodes of a kind are missing.
+#: Code → message, from real cases where there are any.
 _MESSAGES = {
     "AccountCoreQuotaReached": "The specified account has reached core quota",
     "AccountLowPriorityCoreQuotaReached": "The specified account has reached low priority core"
@@ -62,7 +62,7 @@ class PoolTroubles:
     """The resize errors and formula errors of one pool, and their records in the truth log."""
 
     def __init__(self, plan: PoolPlan, log: TruthLog | None) -> None:
-        """Begin without an error; ``log`` takes a record of each one that shows."""
+        """Begin without an error; ``log`` gets a record of each one that shows."""
         self._plan = plan
         self._log = log
         self._found: list[ResizeProblem] = []
@@ -91,7 +91,7 @@ class PoolTroubles:
         return (None, None) if shortage is None else (shortage.dedicated, shortage.spot)
 
     def begin_resize(self, at: int) -> None:
-        """A resize begins: the errors of the one before are no longer shown."""
+        """Begin a resize, which hides the errors of the one before."""
         for record in self._records:
             record.ended_at = to_datetime(at)
         self._records = []
@@ -116,9 +116,9 @@ class PoolTroubles:
         return at + RESIZE_TIMEOUT if timed_out else at
 
     def _values(self, code: str, kind: str, missing: int, at: int) -> tuple[tuple[str, str], ...]:
-        """Return details as the service relays them: none, a sentence, or a provider's JSON.
+        """Return error details as the service sends them: none, a sentence, or a provider's JSON.
 
-        Every fourth JSON is cut short, as the service cuts long ones.
+        Every fourth JSON text is truncated, as the service truncates long ones.
         """
         if code == "AllocationTimedout":
             return ()
@@ -147,7 +147,7 @@ class PoolTroubles:
         )
 
     def settle(self, at: int, created_at: int) -> None:
-        """The allocation state is steady: what the last resize lacked is shown."""
+        """Show the errors of the last resize: the allocation state is steady."""
         self.shown = list(self._found)
         if self._log is None:
             return
@@ -190,7 +190,7 @@ class PoolTroubles:
         return True
 
     def close(self, at: int) -> None:
-        """The pool is gone, and its errors with it."""
+        """End every error: the pool is gone."""
         self.begin_resize(at)
         if self._evaluation_record is not None:
             self._evaluation_record.ended_at = to_datetime(at)

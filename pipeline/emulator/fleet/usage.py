@@ -1,6 +1,6 @@
 """Core-hours of a pool in half hours, as ``/poolusagemetrics`` gives them.
 
-A node counts while a machine is held for it: in every state but preempted and deallocated.
+A node counts while it has a machine: in every state but preempted and deallocated.
 """
 
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ class Usage:
     """Machine time of one pool, in microseconds per half hour (by its start)."""
 
     def __init__(self, oldest: int) -> None:
-        """Count nothing that lies before ``oldest``."""
+        """Count nothing before ``oldest``."""
         self.total = 0
         self._oldest = oldest
         self._intervals: dict[int, int] = {}
 
     def add(self, started_at: int, ended_at: int, machines: int = 1) -> None:
-        """Count machines that were held from one time to another."""
+        """Count machines in use from one time to another."""
         at = max(started_at, self._oldest)
         while at < ended_at:
             interval = at // INTERVAL * INTERVAL
@@ -32,18 +32,18 @@ class Usage:
             at = until
 
     def drop_before(self, now: int) -> None:
-        """Drop intervals too old to be asked for: a fleet may live for years."""
+        """Drop intervals that are too old to be requested: a fleet may run for years."""
         for interval in [i for i in self._intervals if i < now - _KEPT]:
             del self._intervals[interval]
 
     def between(self, started_at: int, ended_at: int) -> Iterator[tuple[int, int]]:
-        """Yield (start of the half hour, machine time) of the half hours within a time."""
+        """Yield (start of the half hour, machine time) of the half hours in an interval."""
         for interval in sorted(self._intervals):
             if started_at <= interval and interval + INTERVAL <= ended_at:
                 yield interval, self._intervals[interval]
 
     def copy(self) -> "Usage":
-        """Return a copy to which what is still open can be added."""
+        """Return a copy, to which open intervals can be added."""
         twin = Usage(self._oldest)
         twin.total = self.total
         twin._intervals = dict(self._intervals)

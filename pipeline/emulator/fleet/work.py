@@ -1,4 +1,4 @@
-"""What a node does between incidents: tasks in its slots, their retries, multi-instance parts."""
+"""The work of a node between incidents: tasks in its slots, retries, multi-instance tasks."""
 
 from heapq import heapify, heapreplace
 
@@ -15,13 +15,13 @@ def next_gang(node: Node, at: int) -> int:
     is_member = (
         node.seat < plan.config.work.gang_size
         and node.is_dedicated == plan.is_mainly_dedicated
-        and node.oddity is None
+        and node.defect is None
     )
     return plan.next_gang(at) if is_member else NEVER
 
 
 def _duration(node: Node, at: int) -> int:
-    if node.oddity == "black_hole":
+    if node.defect == "black_hole":
         return span(node, 5, 25)
     drawn = max(5 * SECOND, mean(node, node.plan.config.work.task_minutes * MINUTE))
     before_gang = next_gang(node, at) - 5 * SECOND - at
@@ -29,7 +29,7 @@ def _duration(node: Node, at: int) -> int:
 
 
 def _gap(node: Node) -> int:
-    if node.oddity == "black_hole":
+    if node.defect == "black_hole":
         return span(node, 10, 60)
     return SECOND + mean(node, node.plan.config.work.idle_minutes * MINUTE)
 
@@ -46,7 +46,7 @@ def _new_task(node: Node, at: int) -> Task:
     name = f"{node.plan.profile.noun}-{kind}{node.seat:05d}-{node.counter:06d}"
     job = f"{node.plan.config.id}-{hour}"
     jobs = node.plan.config.work.jobs
-    if jobs > 1:  # drawn from the task's own name: the node's random stream stays as it was
+    if jobs > 1:  # drawn from the task's own name, so that the node's random stream is unchanged
         job += f"-{digest(node.plan.seed, node.id, name)[0] % jobs}"
     return Task(job, name)
 
@@ -55,7 +55,7 @@ def _finish(node: Node, slot: int, at: int, *, may_retry: bool) -> bool:
     """End the attempt in a slot; return whether the next attempt has begun there."""
     task = node.running[slot]
     work = node.plan.config.work
-    rate = 1.0 if node.oddity == "black_hole" else work.failure_rate
+    rate = 1.0 if node.defect == "black_hole" else work.failure_rate
     failure = None
     if node.rng.random() < rate:
         failure = task_failure(node.rng, is_container=node.plan.profile.is_container)
@@ -93,7 +93,7 @@ def work(node: Node, at: int, until: int) -> Process:
 
 
 def drain(node: Node, at: int) -> Process:
-    """Let running tasks end and take no new ones."""
+    """Wait for running tasks to end, and start none."""
     for when, slot in sorted(node.agenda):
         if slot in node.running:
             at = max(at, when)
@@ -105,8 +105,8 @@ def drain(node: Node, at: int) -> Process:
 
 
 def gang(node: Node, at: int) -> Process:
-    """Run this node's part of a multi-instance task: all start together, on every slot."""
-    if node.running:  # it was out of reach when it should have made room
+    """Run this node's part of a multi-instance task: all parts start together, on every slot."""
+    if node.running:  # it was unreachable when the task needed its slots
         return at
     job = f"{node.plan.config.id}-gang-{service_time(at)[:13].replace('T', '-')}"
     task = Task(job, "solve", subtask_id=node.seat, state="preparing")

@@ -1,6 +1,6 @@
 """Authentication: Shared Key signatures, bearer tokens, and the endpoint that issues tokens.
 
-Both go by the wall clock, as the real service does, whatever the fleet's own time is. The
+Both use the wall clock, as the real service does, not the fleet's time. The
 signature's rules are those of the Batch documentation ("Authenticate requests").
 """
 
@@ -32,7 +32,7 @@ RESOURCES = (
 
 
 def strings_to_sign(request: Request, account: str) -> Iterator[str]:
-    """Yield what a client may have signed; clients differ over "+" and letter case in queries."""
+    """Yield the texts that a client may have signed: clients differ over "+" and case in queries."""
     lines = [request.method]
     lines += [request.headers.get(name, "") for name in _SIGNED_HEADERS]
     head = "\n".join(lines) + "\n"
@@ -58,7 +58,7 @@ def sign(text: str, key: str) -> str:
 
 
 def check_shared_key(request: Request, account: str, key: str, now: float) -> None:
-    """Raise AuthenticationFailed (403) unless the request is signed, and signed of late.
+    """Raise AuthenticationFailed (403) unless the request has a valid, recent signature.
 
     ``now`` is the service's wall clock in epoch seconds.
     """
@@ -91,10 +91,10 @@ def _refused(detail: str, *, status: int = 403, challenge: str | None = None) ->
 
 
 class Tokens:
-    """Bearer tokens: issued, checked, and revoked when asked."""
+    """Issues, checks and revokes bearer tokens."""
 
     def __init__(self, seed: int, lifetime_seconds: float = 3600.0) -> None:
-        """Issue tokens that live so long; the identity header is made from the seed."""
+        """Issue tokens of this lifetime; the identity header is made from the seed."""
         self.lifetime_seconds = lifetime_seconds
         self.identity_header = fake_secret(seed, "identity")[:32]
         self._seed = seed
@@ -106,7 +106,7 @@ class Tokens:
     def issue(self, resource: str, now: float) -> tuple[str, int]:
         """Return a new token and its expiry in epoch seconds.
 
-        It has a JWT's shape, so that clients that look into tokens are content.
+        It has a JWT's shape, for clients that parse tokens.
         """
         with self._lock:
             self._issued += 1
@@ -123,14 +123,14 @@ class Tokens:
             return token, expires
 
     def revoke(self) -> None:
-        """Take back every token issued so far."""
+        """Revoke every token issued so far."""
         with self._lock:
             self._revoked.update(self._expiry)
 
     def check(self, request: Request, now: float) -> None:
-        """Raise AuthenticationFailed (401) unless the request's bearer token is good.
+        """Raise AuthenticationFailed (401) unless the request's bearer token is valid.
 
-        A revoked token is answered with a claims challenge, which azure-core answers by itself.
+        A revoked token is answered with a claims challenge, which azure-core handles itself.
         """
         token = request.headers.get("authorization", "").partition(" ")[2].strip()
         challenge = (
@@ -155,7 +155,7 @@ class Tokens:
         if request.headers.get("x-identity-header") != self.identity_header:
             problem = (401, "unauthorized_client", "X-Identity-Header is missing or wrong")
         elif request.query.get("api-version") != "2019-08-01":
-            problem = (400, "invalid_request", "api-version 2019-08-01 is the one known here")
+            problem = (400, "invalid_request", "the api-version must be 2019-08-01")
         elif request.query.get("resource", "").rstrip("/") not in RESOURCES:
             problem = (400, "invalid_resource", "the resource is not Azure Batch")
         if problem is not None:
@@ -176,9 +176,9 @@ class Tokens:
 def check_access(
     request: Request, account: str, key: str | None, tokens: Tokens, now: float
 ) -> None:
-    """Raise AuthenticationFailed unless the request carries a good signature or token.
+    """Raise AuthenticationFailed unless the request has a valid signature or token.
 
-    An account without a key takes no signatures, as those in user-subscription mode do.
+    An account without a key takes no signatures, like accounts in user-subscription mode.
     """
     scheme = request.headers.get("authorization", "").partition(" ")[0].lower()
     if scheme == "sharedkey":
@@ -191,7 +191,7 @@ def check_access(
         challenge = (
             'Bearer authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize"'
         )
-        raise _refused("The request has no Authorization.", status=401, challenge=challenge)
+        raise _refused("The request has no Authorization header.", status=401, challenge=challenge)
 
 
 def is_base64(text: str) -> bool:

@@ -1,14 +1,14 @@
-"""The administrative path ``/_emulator/…``: move the clock, order faults, read the truth log.
+"""The administrative path ``/_emulator/…``: move the clock, set faults, read the truth log.
 
-It is no part of the Batch service. It takes no key, so it answers only this machine's own tools:
-loopback clients that name a loopback host, and no web page of another origin.
+It takes no key, so it answers only tools on this machine: loopback clients that name a loopback
+host, and no web page of another origin.
 
 - ``GET /_emulator/``: the fleet's now, its pools and their sizes, the faults in force
 - ``POST /_emulator/advance`` ``{"seconds": 300}`` or ``{"to": "2026-11-02T00:05:00Z"}``;
   ``DELETE /_emulator/advance`` stops one that is under way
 - ``GET | POST | DELETE /_emulator/faults``: list, add one (an object), take all away
-- ``GET | POST /_emulator/versions`` ``{"refused": ["2024-07-01.20.0"]}``: what is refused
-- ``POST /_emulator/tokens/revoke`` ``{}``: no bearer token issued so far is good any more
+- ``GET | POST /_emulator/versions`` ``{"refused": ["2024-07-01.20.0"]}``: api-versions that are refused
+- ``POST /_emulator/tokens/revoke`` ``{}``: revoke all bearer tokens
 - ``GET /_emulator/truth``: the truth log, one JSON object a line
 """
 
@@ -48,7 +48,7 @@ class _Refusal(Exception):
 
 
 def administer(emulator: EmulatedAccount, environ: dict[str, Any], request: Request) -> Reply:
-    """Answer a request on the administrative path; problems come back as {"error": text}."""
+    """Answer a request on the administrative path; errors have the body {"error": text}."""
     try:
         _check_caller(emulator, environ, request)
         path = environ.get("PATH_INFO", "")[len("/_emulator") :].strip("/")
@@ -60,11 +60,11 @@ def administer(emulator: EmulatedAccount, environ: dict[str, Any], request: Requ
 
 
 def _check_caller(emulator: EmulatedAccount, environ: dict[str, Any], request: Request) -> None:
-    """Raise 403 or 415 unless a tool of this machine asks, not a web page in its browser."""
+    """Raise 403 or 415 unless a tool on this machine asks, and no web page in its browser."""
     if not _is_loopback(request.remote):
         raise _Refusal(403, "the administrative path answers loopback clients only")
     if not _is_own_host(emulator, environ, request):
-        # a page whose name was made to resolve to 127.0.0.1 sends its own name as Host
+        # DNS rebinding: a page whose name resolves to 127.0.0.1 sends its own name as Host
         raise _Refusal(403, "the Host header must name the loopback address and port served")
     origin = request.headers.get("origin")
     if origin is not None and origin.lower() != request.base.lower():
@@ -73,7 +73,7 @@ def _check_caller(emulator: EmulatedAccount, environ: dict[str, Any], request: R
         raise _Refusal(403, "cross-site requests are refused")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.method == "POST" and kind != "application/json":
-        # what an HTML form can send needs no permission from the server: JSON does
+        # HTML forms can send other types to any site; JSON needs the permission of the server
         raise _Refusal(415, "a POST needs Content-Type: application/json")
 
 
@@ -187,12 +187,12 @@ def _faults(emulator: EmulatedAccount) -> list[dict[str, Any]]:
 
 
 def _advance(emulator: EmulatedAccount, order: _Advance) -> Reply:
-    """Move the clock in steps; a step that has begun is done whole."""
+    """Move the clock in steps; a step cannot be interrupted."""
     fleet = emulator.fleet
     if (order.seconds is None) == (order.to is None):
-        raise ValueError("either 'seconds' or 'to', one of them")
+        raise ValueError("give 'seconds' or 'to', not both")
     if emulator.speed is not None:
-        raise ValueError("the clock runs by itself; start without a speed to move it")
+        raise ValueError("the clock runs by itself; start with --speed 0 to move it")
     to = fleet.now + timedelta(seconds=order.seconds or 0)
     if order.to is not None:
         when = read_time(order.to)
@@ -200,10 +200,10 @@ def _advance(emulator: EmulatedAccount, order: _Advance) -> Reply:
             raise ValueError(f"not a time: {order.to!r}")
         to = when[0]
     if to - fleet.now > _FARTHEST:
-        raise ValueError("at most a year at once: it takes seconds a month")
+        raise ValueError("at most a year at once: a month takes seconds")
     emulator.interrupted.clear()
     if to < fleet.now:
-        raise ValueError(f"time does not run backwards: {to} is before {fleet.now}")
+        raise ValueError(f"time cannot move backwards: {to} is before {fleet.now}")
     while fleet.now < to:
         if emulator.interrupted.is_set() or emulator.closing.is_set():
             raise _Refusal(503, f"stopped at {fleet.now.isoformat()}")

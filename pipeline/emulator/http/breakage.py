@@ -1,4 +1,4 @@
-"""Applies faults to replies: errors instead of an answer, and broken bytes."""
+"""Applies faults to replies: errors in place of answers, and damaged bytes."""
 
 import functools
 import gzip
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 
 class ConnectionDropped(ConnectionResetError):
-    """The server hangs up in the middle of a body: no error of the program's own."""
+    """A fault closes the connection in the middle of a body."""
 
 
 _CODES = {
@@ -43,7 +43,7 @@ _HTML = b"""<!DOCTYPE html>
 
 
 def answer_instead(fault: Fault, request: Request, now: int, request_id: str) -> Reply:
-    """Return what an error kind answers in the service's place, or raise its ServiceError."""
+    """Return the reply of an error kind, or raise its ServiceError."""
     if fault.kind == "html_page":
         status = fault.status or 502
         return Reply(status, _HTML % status, _retry_after(fault, now), content_type="text/html")
@@ -71,16 +71,16 @@ def _retry_after(fault: Fault, now: int) -> list[tuple[str, str]]:
 
 
 def unpacked(reply: Reply) -> Reply:
-    """Return the reply with its body as it was before compression."""
+    """Return the reply with its body decompressed."""
     if reply.encoding == "gzip" and isinstance(reply.body, bytes):
         return replace(reply, body=gzip.decompress(reply.body), encoding=None)
     return reply
 
 
 def break_body(fault: Fault, reply: Reply) -> Reply:
-    """Return the reply with a wire fault worked into its bytes.
+    """Return the reply with a wire fault applied to its bytes.
 
-    Drops and slow bodies are done by ``in_pieces`` after compression.
+    ``in_pieces`` applies drops and slow bodies, after compression.
     """
     body = reply.body
     if not isinstance(body, bytes):
@@ -106,7 +106,7 @@ _PIECE = 1 << 16
 
 
 def _padded(body: bytes, size: int) -> Iterator[bytes]:
-    """Yield a body made ``size`` bytes long by white space, which JSON allows after "{"."""
+    """Yield a body of ``size`` bytes, padded with white space after "{"."""
     yield body[:1]
     left = max(0, size - len(body))
     while left:
@@ -120,8 +120,8 @@ def _bomb(size: int) -> tuple[bytes, bytes, bytes, int]:
     head, tail = b'{"odata.metadata":"bomb","value":[', b"]}"
     blocks = max(0, size - len(head) - len(tail)) // _BLOCK
     padding = b" " * _BLOCK
-    # A block flushed whole stands on its own, so the same few kilobytes can be sent over and
-    # over in one deflate stream; only the checksum needs the length.
+    # A block after a full flush is independent of those before, so one deflate stream can repeat
+    # the same few kilobytes; only the checksum needs the length.
     raw = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = raw.compress(padding) + raw.flush(zlib.Z_FULL_FLUSH)
     checksum = zlib.crc32(head)
@@ -139,9 +139,9 @@ def _bomb(size: int) -> tuple[bytes, bytes, bytes, int]:
 
 
 def gzip_bomb(size: int) -> Iterator[bytes]:
-    """Yield a gzip body of a few kilobytes a block that unpacks to about ``size`` bytes.
+    """Yield a gzip body, in blocks of a few kilobytes, that decompresses to about ``size`` bytes.
 
-    Unpacked it is a valid page without a node: only its size is wrong.
+    Decompressed it is a valid page without nodes: only its size is wrong.
     """
     begin, block, finish, blocks = _bomb(size)
     yield begin
@@ -153,7 +153,7 @@ def gzip_bomb(size: int) -> Iterator[bytes]:
 def in_pieces(
     body: bytes, faults: list[Fault], sleep: Callable[[float], None] = time.sleep
 ) -> bytes | Iterator[bytes]:
-    """Return the bytes as they go over the wire: at once, slowly, or cut off."""
+    """Return the bytes as they are sent: at once, slowly, or cut off."""
     slow = next((fault for fault in faults if fault.kind == "slow_body"), None)
     drop = next((fault for fault in faults if fault.kind == "drop"), None)
     if slow is None and drop is None:

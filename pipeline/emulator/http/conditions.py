@@ -9,9 +9,9 @@ from .requests import Request
 def check_conditions(
     request: Request, etag: str, modified: int, headers: Headers, *, by_tag: bool = True
 ) -> None:
-    """Raise 412 or 304 unless the conditional headers hold; times count in whole seconds.
+    """Raise 412 or 304 unless the conditional headers hold; times are compared in whole seconds.
 
-    Files take conditions by time only: ``by_tag`` is off for them.
+    ``by_tag`` is false for files, which take only conditions by time.
     """
     second = modified // 1_000_000
     matches = request.headers.get("if-match") if by_tag else None

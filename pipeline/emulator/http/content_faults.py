@@ -1,4 +1,4 @@
-"""Applies faults to a reply's JSON: valid documents that a real service would not send."""
+"""Applies faults to a reply's JSON: valid documents with content that clients do not expect."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class _Page:
-    """Where a page comes from: its request, its number, and the key that signs its links."""
+    """A page: its request, its number, and the key that signs its links."""
 
     request: Request
     number: int
@@ -26,7 +26,7 @@ class _Page:
 def change_content(
     faults: list[Fault], request: Request, reply: Reply, number: int, key: str
 ) -> Reply:
-    """Return the reply with the content faults worked into its JSON.
+    """Return the reply with the content faults applied to its JSON.
 
     ``number`` is the page's, from 1; ``key`` is the account's.
     """
@@ -42,7 +42,7 @@ def change_content(
 
 
 def _change_file(faults: list[Fault], request: Request, reply: Reply) -> Reply:
-    """Return a file's bytes with planted secrets at their end; no other kind is for files."""
+    """Return a file's bytes with planted secrets at their end; other kinds do not apply to files."""
     body = reply.body
     for fault in faults:
         if fault.kind == "planted_secrets" and request.method == "GET" and isinstance(body, bytes):
@@ -51,7 +51,7 @@ def _change_file(faults: list[Fault], request: Request, reply: Reply) -> Reply:
 
 
 def _items(fault: Fault, document: Json) -> list[Json]:
-    """Return the nodes (or other items) of a reply that a fault is for."""
+    """Return the nodes (or other items) of a reply that a fault changes."""
     items: list[Json] = document.get("value", [document])
     if fault.node is not None:
         return [item for item in items if item.get("id") == fault.node]
@@ -59,7 +59,7 @@ def _items(fault: Fault, document: Json) -> list[Json]:
 
 
 def _link_to(fault: Fault, document: Json, page: _Page) -> None:
-    """Lead the next page elsewhere; a last page gets such a link too."""
+    """Replace the next link; a last page gets one too."""
     request = page.request
     parts = urlsplit(request.base)
     link = document.get("odata.nextLink")
@@ -137,7 +137,7 @@ def _empty_containers(fault: Fault, document: Json, page: _Page) -> None:
             }  # fmt: skip
 
 
-#: Made-up secrets in the forms in which real ones leak; tests look for them by these values.
+#: Made-up secrets in the forms in which real ones leak; tests search for these values.
 PLANTED_SECRETS = (
     "cGxhbnRlZC1zYXMtc2lnbmF0dXJlLTAwMDAwMDAwMDA=",
     "cGxhbnRlZC1hY2NvdW50LWtleS0wMDAwMDAwMDAwMDA=",
@@ -186,7 +186,7 @@ def _planted_secrets(fault: Fault, document: Json, page: _Page) -> None:
 
 
 def _duplicate_nodes(fault: Fault, document: Json, page: _Page) -> None:
-    """Repeat nodes: the next page begins with this one's last; a single page repeats its own."""
+    """Repeat nodes: the next page begins with the last of this one; a single page repeats its own."""
     items = document.get("value")
     if not isinstance(items, list) or not items:
         return
@@ -201,7 +201,7 @@ def _duplicate_nodes(fault: Fault, document: Json, page: _Page) -> None:
 
 def _vanishing_nodes(fault: Fault, document: Json, page: _Page) -> None:
     items = document.get("value")
-    if isinstance(items, list) and page.number > 1:  # the first page has been sent before they went
+    if isinstance(items, list) and page.number > 1:  # the first page was sent before they left
         document["value"] = items[fault.count :]
 
 

@@ -1,6 +1,6 @@
 """The emulator: one WSGI app in front of a fleet, used in process or over a socket.
 
-A request passes access, faults, the service and the page cache, in this order.
+A request passes access control, faults, the service and the page cache, in this order.
 """
 
 import gzip
@@ -40,8 +40,8 @@ class Emulator(EmulatedAccount):
     """A made-up Batch account.
 
     ``key`` is the account's Shared Key in base64, made from the fleet's seed if none is given.
-    ``speed`` lets the fleet's clock run by itself, so many simulated seconds to the second;
-    without it the clock stands until it is moved. The truth log of a running clock keeps
+    ``speed`` makes the fleet's clock run by itself, in simulated seconds per second; without it
+    the clock stands until it is moved. The truth log of a running clock keeps
     its last 48 hours only, unless ``fleet.truth_hours`` is set: it would fill the memory.
     ``allows_shared_key`` is off for an account in user-subscription mode, which takes tokens
     only. ``refused_versions`` are api-versions that the service no longer supports, beside those
@@ -65,7 +65,7 @@ class Emulator(EmulatedAccount):
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Put an HTTP face on a fleet; the faults of its file are added to those given."""
+        """Serve a fleet; the faults of its file follow those given."""
         super().__init__(
             fleet,
             account=account,
@@ -87,17 +87,17 @@ class Emulator(EmulatedAccount):
     def serve(
         self, port: int = 0, host: str = "127.0.0.1", *, tls: bool = False, threads: int = 16
     ) -> "AbstractContextManager[Server]":
-        """Serve the app over a socket until the context is left; loopback unless `host` is given.
+        """Serve the app over a socket until the context ends; on loopback unless `host` is given.
 
-        Port 0 takes a free one. With ``tls`` the certificate is made on the spot:
-        ``server.ca_file`` is what clients must trust.
+        Port 0 takes a free one. With ``tls`` the certificate is new: its file for
+        clients is ``server.ca_file``.
         """
         from .server import Server
 
         return Server(self, self.app, port=port, host=host, tls=tls, threads=threads)
 
     def transport(self) -> "httpx.BaseTransport":
-        """Return an httpx transport to the app in process; dropped bodies are its own errors."""
+        """Return an httpx transport to the app in process; dropped bodies raise httpx's errors."""
         from .transport import EmulatorTransport
 
         return EmulatorTransport(self.app)
@@ -114,7 +114,7 @@ class Emulator(EmulatedAccount):
         return self._send(request, reply, request_id, faults, skew, start_response)
 
     def _answer(self, request: Request, request_id: str) -> tuple[Reply, list[Fault], int]:
-        """Return the reply, the faults still to be done to its bytes, and the clock's skew."""
+        """Return the reply, the faults left for its bytes, and the skew of the clock."""
         page = page_number(request, self.key)
         is_bearer = request.headers.get("authorization", "")[:7].lower() == "bearer "
         faults = self.faults.for_request(
@@ -156,15 +156,15 @@ class Emulator(EmulatedAccount):
             if instead.kind == "expired_token":
                 self.tokens.revoke()
             return answer_instead(instead, request, now, request_id)
-        odd = [fault for fault in faults if fault.kind in CONTENT_KINDS]
+        content = [fault for fault in faults if fault.kind in CONTENT_KINDS]
         with self.lock:
             reply = self._cached(request)
-        if not odd:
+        if not content:
             return reply
-        return change_content(odd, request, unpacked(reply), page, self.key)
+        return change_content(content, request, unpacked(reply), page, self.key)
 
     def _cached(self, request: Request) -> Reply:
-        """Return the service's answer; while the clock stands still lists are made once.
+        """Return the service's answer; while the clock stands, a list is made once.
 
         For a client that takes gzip only the compressed bytes are kept: a million nodes then
         fit into the cache.

@@ -1,4 +1,4 @@
-"""Files on nodes: their list, their properties by HEAD, and their bytes, whole or a range."""
+"""Files on nodes: listed, their properties (HEAD), and their bytes, whole or a range."""
 
 import re
 from typing import Any
@@ -17,7 +17,7 @@ from .versions import for_version
 
 Json = dict[str, Any]
 
-#: state → the error of a file request to such a node. Which one the service gives is not recorded.
+#: State → the error of a file request to such a node. No recording shows the real ones.
 _REFUSALS = {
     "creating": "NodeBeingCreated",
     "starting": "NodeBeingStarted",
@@ -34,7 +34,7 @@ _REFUSALS = {
 
 
 def check_reachable(pool: Pool, node: Node) -> None:
-    """Raise the service's 409 unless the node's agent can be asked for files now."""
+    """Raise the service's 409 unless the node's agent can serve files now."""
     if pool.state == "deleting":
         raise ServiceError("PoolBeingDeleted")
     code = _REFUSALS.get(node.state)
@@ -43,7 +43,7 @@ def check_reachable(pool: Pool, node: Node) -> None:
 
 
 def list_files(request: Request, version: str, node: Node, now: int, size: int, key: str) -> Reply:
-    """Return the page of a node's files that a request asks for."""
+    """Return the requested page of a node's files."""
     test = read_filter(request.query.get("$filter"), FILES)
     recursive = request.query.get("recursive", "false").strip().lower()
     if recursive not in ("true", "false"):
@@ -116,7 +116,7 @@ def get_file(request: Request, node: Node, now: int) -> Reply:
 
 
 def _range(request: Request, length: int) -> slice:
-    """Return the bytes that ocp-range asks for, both ends counted; all of them without one."""
+    """Return the bytes of ocp-range, both ends included; all of them without one."""
     text = request.headers.get("ocp-range")
     if text is None:
         return slice(None)

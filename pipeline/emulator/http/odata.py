@@ -1,4 +1,4 @@
-"""``$filter`` and ``$select`` with the grammar that Batch takes, which is a small part of OData.
+"""``$filter`` and ``$select`` in the grammar of Batch, a small part of OData.
 
 Names are case-sensitive, values are not. Which property takes which operator is published per
 list ("OData filters in Azure Batch").
@@ -94,7 +94,7 @@ def _bad(text: str, reason: str) -> ServiceError:
 
 
 class _Parser:
-    """Reads ``or`` over ``and`` over ``not`` over comparisons, brackets first."""
+    """A recursive descent parser: ``or``, ``and``, ``not``, comparisons and parentheses."""
 
     def __init__(self, text: str, grammar: Grammar) -> None:
         self.text = text
@@ -189,7 +189,7 @@ class _Parser:
 
 
 def read_time(text: str) -> tuple[datetime, int] | None:
-    """Read a time of the service: (to the microsecond, hundreds of nanoseconds over it).
+    """Read a time of the service: (microseconds, hundreds of nanoseconds beyond).
 
     A time without a zone is UTC; None if the text is no time.
     """
@@ -220,7 +220,7 @@ def _at(item: Json, path: str) -> Any:
 def _comparison(name: str, operator: str, kind: Type, wanted: Any) -> Test:
     def test(item: Json) -> bool:
         found = _at(item, name)
-        if found is None:  # what is absent equals nothing and orders with nothing
+        if found is None:  # an absent value equals nothing and has no order
             return operator == "ne"
         if kind == "text":
             found = str(found).lower()
@@ -242,7 +242,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def read_filter(text: str | None, grammar: Grammar) -> Test | None:
-    """Return the test that a ``$filter`` means, None for no filter; raises for a bad one."""
+    """Return a ``$filter`` as a predicate, None for no filter; raises for an invalid one."""
     if text is None or not text.strip():
         return None
     if len(text) > 4000:

@@ -1,8 +1,8 @@
-"""Pages: maxresults, and skip tokens that a client can only hand back as they are.
+"""Pages: maxresults, and opaque skip tokens.
 
-A token says after which item to go on, so nodes that come or go between two pages move no
-other. It is scrambled and signed under the account's key, and written into the nextLink partly
-percent-encoded ("^" is, "/", "=" and ":" are not), as recorded ones are.
+A token holds the item to continue after, so nodes that join or leave between two pages move no
+other. It is scrambled, signed with the account's key, and partly percent-encoded in the nextLink
+("^" is, "/", "=" and ":" are not), as in recordings.
 """
 
 import base64
@@ -47,7 +47,7 @@ def _scramble(data: bytes, key: str, path: str) -> bytes:
 
 
 def skip_token(after: str, page: int, key: str, path: str) -> str:
-    """Return the token for the page that starts after an item; ``page`` counts from 1."""
+    """Return the token of the page that starts after an item; ``page`` counts from 1."""
     data = json.dumps([after, page]).encode()
     signature = hmac.new(key.encode(), path.encode() + data, hashlib.sha256).digest()[:12]
     text = base64.b64encode(signature + _scramble(data, key, path)).decode().replace("+", "^")
@@ -55,7 +55,7 @@ def skip_token(after: str, page: int, key: str, path: str) -> str:
 
 
 def read_skip_token(request: Request, key: str) -> tuple[str, int]:
-    """Return (item to go on after, page number) of a request; ("", 1) for the first page."""
+    """Return (item to continue after, page number) of a request; ("", 1) for the first page."""
     token = request.query.get("$skiptoken")
     if token is None:
         return "", 1
@@ -87,7 +87,7 @@ def next_link(request: Request, token: str) -> str:
 
 
 def page_number(request: Request, key: str) -> int:
-    """Return which page of a listing the request is for, counted from 1; 1 for an invalid token."""
+    """Return the page number of a request, from 1; 1 for an invalid token."""
     try:
         return read_skip_token(request, key)[1]
     except ServiceError:
@@ -95,7 +95,7 @@ def page_number(request: Request, key: str) -> int:
 
 
 def envelope(request: Request, kind: str, items: Iterable[bytes], token: str | None) -> Reply:
-    """Return the reply that holds a page of items, already encoded."""
+    """Return the reply for a page of encoded items."""
     head = encode(f"{request.base}/$metadata#{kind}")
     body = b'{"odata.metadata":' + head + b',"value":[' + b",".join(items) + b"]"
     if token is not None:
@@ -106,7 +106,7 @@ def envelope(request: Request, kind: str, items: Iterable[bytes], token: str | N
 def numbered_page(
     request: Request, kind: str, rows: Sequence[dict[str, Any]], size: int, key: str
 ) -> Reply:
-    """Return a page of a list that holds still: its token counts the rows before it."""
+    """Return a page of a list that does not change: its token counts the rows before it."""
     after, page = read_skip_token(request, key)
     skipped = int(after) if after else 0
     token = None

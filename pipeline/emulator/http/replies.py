@@ -1,6 +1,6 @@
-"""What is sent back: replies, the service's error bodies and its headers.
+"""Replies: the service's bodies, errors and headers.
 
-Codes and words are those of the recordings where there is one, else of the published tables
+Codes and texts are from recordings where there is one, else from the published tables
 ("Batch Status and Error Codes").
 """
 
@@ -20,7 +20,7 @@ REASONS = {
     503: "Service Unavailable", 504: "Gateway Timeout",
 }  # fmt: skip
 
-#: code → (status, message)
+#: Code → (status, message).
 ERRORS = {
     "AuthenticationFailed": (
         403,
@@ -86,7 +86,7 @@ ERRORS = {
 
 
 class ServiceError(Exception):
-    """An error that the service answers with; ``values`` are its key-value details."""
+    """An error answer of the service; ``values`` are its key-value details."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class ServiceError(Exception):
 
 
 def bad_parameter(name: str, value: str, reason: str) -> ServiceError:
-    """Return the error for a query parameter that cannot be used; shape as recorded."""
+    """Return the error for an invalid query parameter, in the recorded shape."""
     return ServiceError(
         "InvalidQueryParameterValue",
         ("QueryParameterName", name),
@@ -116,7 +116,7 @@ def bad_parameter(name: str, value: str, reason: str) -> ServiceError:
 
 @dataclass
 class Reply:
-    """A reply before it is put on the wire: the body is whole bytes or comes in pieces.
+    """A reply before it is sent: its body is bytes or an iterator of pieces.
 
     ``encoding`` is the Content-Encoding of a body that is already compressed. With
     ``has_length`` the body comes with its length and uncompressed, else chunked.
@@ -147,7 +147,7 @@ def error_body(base: str, error: ServiceError, request_id: str, time: str) -> by
 
 
 def error_reply(base: str, error: ServiceError, request_id: str, time: str) -> Reply:
-    """Return the reply for an error. Error bodies come with their length, not chunked."""
+    """Return the reply for an error. Error bodies have a length and are not chunked."""
     if error.status == 304:
         return Reply(304, b"", list(error.headers), has_length=True)
     body = error_body(base, error, request_id, time)

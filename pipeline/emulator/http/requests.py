@@ -1,4 +1,4 @@
-"""A request as the emulator reads it out of a WSGI environment."""
+"""A request, read from a WSGI environment."""
 
 import re
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Request:
     """One request. ``query`` holds each parameter's first value by lower-case name."""
 
     method: str
-    base: str  # scheme, host and port, no slash at the end
+    base: str  # scheme, host and port, without a slash at the end
     raw_path: str
     raw_query: str
     route: str | None
@@ -37,7 +37,7 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The decoded path: the same however a client encodes it."""
+        """The decoded path, whatever its encoding."""
         return unquote(self.raw_path)
 
     @property
@@ -67,7 +67,7 @@ def read_request(environ: dict[str, Any]) -> Request:
     raw_query = environ.get("QUERY_STRING", "")
     query: dict[str, str] = {}
     for name, value in parse_qsl(raw_query, keep_blank_values=True):
-        query.setdefault(name.lower(), value)  # the official client says timeOut and startTime
+        query.setdefault(name.lower(), value)  # the official client writes timeOut and startTime
     route, pool_id, node_id, file_path = _route(path)
     return Request(
         method=environ.get("REQUEST_METHOD", "GET"),
@@ -88,7 +88,7 @@ def _route(path: str) -> tuple[str | None, str | None, str | None, str | None]:
     for name, pattern in _ROUTES:
         found = pattern.fullmatch(path)
         if found:
-            # servers leave %2F in the path as it is, so that it is no separator
+            # servers do not decode %2F in the path, so that it is no separator
             names = [unquote(group) for group in found.groups()] + [None] * 3
             return name, names[0], names[1], names[2]
     return None, None, None, None

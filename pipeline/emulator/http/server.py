@@ -11,22 +11,22 @@ from cheroot import wsgi
 
 from .account import EmulatedAccount
 
-#: Addresses that mean "all of this machine's", and how a client here reaches them.
+#: Wildcard addresses, and the address at which a local client reaches each.
 _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
 
 
 class Server:
-    """A running server; leaving its context stops it.
+    """A server that runs until its context ends.
 
     ``endpoint`` is the account's URL, ``settings`` what a Shared Key client reads from its
     environment, ``identity_settings`` what azure-identity does. With TLS the token endpoint has
-    a plain loopback port of its own: azure-identity knows no way to trust another certificate.
+    a plain loopback port of its own: azure-identity cannot be given a certificate to trust.
     """
 
     def __init__(
         self, emulator: EmulatedAccount, app: Any, *, port: int, host: str, tls: bool, threads: int
     ) -> None:
-        """Prepare to serve a WSGI app; nothing is bound before the context is entered."""
+        """Prepare to serve a WSGI app; entering the context binds the port."""
         self.emulator = emulator
         self._app = app
         self.endpoint = ""
@@ -99,7 +99,7 @@ class Server:
 
     def _stop(self) -> None:
         self.emulator.closing.set()
-        with self.emulator.lock:  # a move of the clock ends its step, then sees that it is over
+        with self.emulator.lock:  # a running move of the clock ends after its step
             pass
         for server, thread in self._servers:
             server.stop()
@@ -111,7 +111,7 @@ class Server:
 
 
 def _check_free(host: str, port: int) -> None:
-    """Raise the OSError of a port that is taken: cheroot would leave its socket open."""
+    """Raise the OSError of a port in use: cheroot would leave its socket open."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -120,11 +120,11 @@ def _check_free(host: str, port: int) -> None:
 
 class _QuietServer(wsgi.Server):
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
-        """Log nothing: clients hang up, and faults drop bodies."""
+        """Log nothing: closed connections and dropped bodies are expected."""
 
 
 def _quiet_server(address: tuple[str, int], app: Any, threads: int) -> wsgi.Server:
-    """Return a server that does not log clients that hang up or bodies that faults drop."""
+    """Return a server that does not log closed connections and dropped bodies."""
     return _QuietServer(address, app, numthreads=threads, shutdown_timeout=5)
 
 
@@ -135,7 +135,7 @@ _KEY_USES = (
 
 
 def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
-    """Write a self-signed certificate for loopback and ``host``; return its and its key's path."""
+    """Write a self-signed certificate for loopback and ``host``; return its path and that of its key."""
     import ipaddress
     from datetime import UTC, datetime, timedelta
 
@@ -153,7 +153,7 @@ def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
         except ValueError:
             names.append(x509.DNSName(text))
     now = datetime.now(UTC)
-    # Python from 3.13 on trusts no certificate without these three.
+    # Python 3.13 and later trust no certificate without these three.
     usage = dict.fromkeys(_KEY_USES, False) | {"digital_signature": True, "key_cert_sign": True}
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     certificate = (

@@ -59,9 +59,9 @@ class Service:
     """Answers the read operations from a fleet. Not safe between threads: the caller locks."""
 
     def __init__(self, fleet: Fleet, key: str, page_limit: int | None = None) -> None:
-        """Serve a fleet; ``key`` keeps skip tokens from being made up.
+        """Serve a fleet; ``key`` signs skip tokens.
 
-        No page holds more than ``page_limit`` items, whatever a client asks for.
+        A page has at most ``page_limit`` items, whatever the client asks for.
         """
         self.fleet = fleet
         self._page_limit = page_limit or 1000
@@ -80,7 +80,7 @@ class Service:
         self._fragments: dict[tuple[str, str, str, str], tuple[int, int, bytes]] = {}
 
     def answer(self, request: Request, version: str) -> Reply:
-        """Answer a request in an api-version; raises ``ServiceError`` for what cannot be done."""
+        """Answer a request in an api-version; raises ``ServiceError`` where that is not possible."""
         if request.route not in self._routes or not has_route(request.route, version):
             raise ServiceError("InvalidUri", status=404)
         allowed = ("GET", "HEAD") if request.route == "file" else ("GET",)
@@ -176,7 +176,7 @@ class Service:
     def _node_bytes(
         self, request: Request, version: str, node: Node, paths: list[str] | None
     ) -> bytes:
-        """Return a node's JSON; that of a followed node is kept until the node changes."""
+        """Return a node's JSON; that of a simulated node is cached until the node changes."""
         if paths is not None or not self.fleet.keeps_truth:
             return encode(select(self._node_document(request, version, node), paths))
         key = (node.plan.config.id, node.id, request.base, version)
@@ -184,7 +184,9 @@ class Service:
         if known is not None and known[:2] == (node.allocated_at, node.changes):
             return known[2]
         body = encode(self._node_document(request, version, node))
-        if len(self._fragments) > 30_000:  # nodes that have gone, hosts that asked once
+        if (
+            len(self._fragments) > 30_000
+        ):  # entries of nodes that left, and of hosts that asked once
             self._fragments.clear()
         self._fragments[key] = (node.allocated_at, node.changes, body)
         return body
@@ -255,7 +257,7 @@ def _check_timeout(request: Request) -> None:
     text = request.query.get("timeout")
     if text is None:
         return
-    # A value above 30 is taken for 30: the specification says so, and nothing here is that slow.
+    # The specification reads a value above 30 as 30; nothing here is that slow.
     if not text.isascii() or not text.lstrip("-").isdigit() or int(text) < 1:
         raise bad_parameter("timeout", text, "The timeout must be a number of seconds above 0")
 

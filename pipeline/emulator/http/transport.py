@@ -1,4 +1,4 @@
-"""An httpx transport straight to the emulator's app, without a socket."""
+"""An httpx transport that calls the emulator's app without a socket."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,7 +9,7 @@ from .breakage import ConnectionDropped
 
 
 class _Stream(httpx.SyncByteStream):
-    """A body; where the emulator hangs up, httpx's own error for that is raised."""
+    """A body; where the emulator drops it, httpx's own error is raised."""
 
     def __init__(self, pieces: httpx.SyncByteStream) -> None:
         self._pieces = pieces
@@ -30,7 +30,7 @@ class EmulatorTransport(httpx.BaseTransport):
     """``httpx.Client(transport=emulator.transport(), base_url=emulator.endpoint)``."""
 
     def __init__(self, app: Callable[..., Any]) -> None:
-        """Send every request to this WSGI app, whatever host it names."""
+        """Send every request to this WSGI app, whatever its host."""
         self._app = app
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -38,7 +38,7 @@ class EmulatorTransport(httpx.BaseTransport):
         raw_path = request.url.raw_path.decode("ascii")
 
         def app(environ: dict[str, Any], start_response: Any) -> Any:
-            # WSGI decodes paths, signatures do not: servers hand the raw one on by this name.
+            # WSGI decodes paths, but signatures cover the raw one: servers pass it under this name.
             return self._app({**environ, "REQUEST_URI": raw_path}, start_response)
 
         try:

@@ -1,7 +1,7 @@
-"""The api-versions that are spoken, and in what their documents differ.
+"""The supported api-versions, and how their documents differ.
 
-Documents are made with the members of every version; ``for_version`` takes away what a version
-does not have. The differences were read off the published OpenAPI files.
+Documents are made with the members of every version; ``for_version`` removes those that a version
+does not have. The differences are those of the published OpenAPI files.
 """
 
 import re
@@ -37,7 +37,7 @@ _SINCE = {
     ("pool", "virtualMachineConfiguration.resiliencyPolicy"): _2026,
     ("pool", "vmSkuProfile"): _2026,
 }
-#: (document, path): the first version that has the member no more.
+#: (document, path): the first version without the member.
 _UNTIL = {
     ("node", "certificateReferences"): _2025,
     ("pool", "certificateReferences"): _2025,
@@ -53,7 +53,7 @@ _TEXT_SINCE = {
     ("pool", "stats.resourceStats.diskReadIOps"): _2025,
     ("pool", "stats.resourceStats.diskWriteIOps"): _2025,
 }
-#: Operations that a version no longer has, by route.
+#: Route → the first version without the operation.
 _ROUTES_UNTIL = {"poolusagemetrics": _2026}
 
 _DROP, _TEXT = "drop", "text"
@@ -79,7 +79,7 @@ def _rules(document: str, version: str) -> _Rules:
 
 
 def for_version(document: str, item: Json, version: str) -> Json:
-    """Return a document ("pool", "node", "counts", "file") as a version has it; a copy."""
+    """Return a copy of a document ("pool", "node", "counts", "file") in the shape of a version."""
     found: Json = _apply(_rules(document, version), item)
     return found
 
@@ -103,13 +103,13 @@ def _apply(rules: _Rules, value: Any) -> Any:
 
 @cache
 def names_for(document: str, names: frozenset[str], version: str) -> frozenset[str]:
-    """Return which of a document's members a version has: what ``$select`` may name."""
+    """Return the members of a document in a version: the names that ``$select`` takes."""
     rules = _rules(document, version)
     return frozenset(name for name in names if rules.get(name) != _DROP)
 
 
 def check_version(version: str | None, refused: frozenset[str]) -> str:
-    """Return a request's api-version; raises for one that is missing, unknown or refused."""
+    """Return a request's api-version; raises where it is missing, unknown or refused."""
     if version is None:
         raise ServiceError("MissingRequiredQueryParameter", ("QueryParameterName", "api-version"))
     if version in API_VERSIONS and version not in refused:
@@ -125,5 +125,5 @@ def check_version(version: str | None, refused: frozenset[str]) -> str:
 
 
 def has_route(route: str | None, version: str) -> bool:
-    """Return whether a version still has an operation."""
+    """Return whether a version has an operation."""
     return version < _ROUTES_UNTIL.get(route or "", "9999")

@@ -1,4 +1,4 @@
-"""The history facts, by what they are about; ``FACTS`` has them all, in the order they are made."""
+"""The history facts by subject; ``FACTS`` has them all, in the order they are built."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = [
     "Merge",
 ]
 
-#: Every fact by name, in the order they are made.
+#: Every fact by name, in the order they are built.
 FACTS: dict[str, Fact] = {
     fact.name: fact
     for fact in (

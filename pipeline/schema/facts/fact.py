@@ -1,7 +1,7 @@
-"""What a fact is: its grain, its columns, and how the rows of several days become one.
+"""The declaration of a fact: its grain, its columns, and how rows of several days are merged.
 
-A fact's SQL (``sql/history/<fact>.sql``) makes the rows of a day; a day sees the listings around it
-too, so several days may have rows of one key.
+A fact's SQL (``sql/history/<fact>.sql``) makes the rows of a day. A day uses the listings around it
+too, so several days may have rows with one key.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from pipeline.schema.columns import COUNT, FLAG, SCHEMA_VERSION, TEXT, TIME, Col
 AccountDay = tuple[str, date]
 
 Merge = Literal["key", "first", "last", "known", "min", "max", "carried", "window", "day", "view"]
-"""How the rows of one key become one. ``first`` and ``last`` are those of the earliest and the latest
-observation, ``known`` is the latest value that is not null. ``window`` is stored as the day's listings
-show it, and made by the fact's view from the merged rows; ``day`` is stored, and no part of the view;
-``carried`` neither, but merged as ``last``;
-``view`` is no part of a file, and made by the view."""
+"""How the rows of one key are merged.
+
+``first`` and ``last``: the value of the earliest or latest observation. ``known``: the latest value that
+is not null. ``window``: stored as the day's listings show it; the view computes it from merged rows.
+``day``: stored, but not in the view. ``carried``: the same, merged as ``last``. ``view``: not stored; the
+view computes it."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,12 @@ class FactColumn:
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact: its grain, its columns, and how its files are laid out.
+    """One fact: its grain, its columns, and the layout of its files.
 
-    ``is_daily``: rows belong to their day and add up over days. ``is_island``: rows are joined over
-    days as gaps and islands, by the fact's own view. ``first``: what stands first in a file, before
-    the order of the key; ``rows_per_group``: how many rows make a row group, the unit that a reader
-    can leave out. ``version`` is raised when the SQL answers otherwise: days are built again.
+    ``is_daily``: rows belong to one day and add up over days. ``is_island``: the fact's view merges rows
+    over days as gaps and islands. ``first``: the first sort column of a file, before the key;
+    ``rows_per_group``: rows of a row group, the unit that readers can skip. ``version``: raise it when
+    the SQL changes its answers, and days are rebuilt.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Fact:
     version: int = 1
 
     def named(self, *merges: Merge) -> list[str]:
-        """The names of the columns with one of these merges, in order."""
+        """The names of the columns with these merges, in order."""
         return [each.column.name for each in self.columns if each.merge in merges]
 
     @property
@@ -65,7 +66,7 @@ class Fact:
 
     @property
     def order(self) -> str:
-        """How the rows of a file are sorted, as SQL."""
+        """The sort order of a file, as SQL."""
         return ", ".join([*([self.first] if self.first else []), *self.named("key")])
 
     @cached_property
@@ -82,7 +83,7 @@ class Fact:
 
 
 def column(merge: Merge, name: str, kind: pa.DataType, doc: str) -> FactColumn:
-    """A column, on one line."""
+    """A ``FactColumn``, declared in one line."""
     return FactColumn(merge, Column(name, kind, None, doc))
 
 

@@ -1,4 +1,4 @@
-"""The fact about pools: what kept them from their size."""
+"""The fact about pools: their resize and autoscale errors over time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The facts that add up over days: hours of nodes, hours of pools, outcomes of tasks."""
+"""The additive facts: node hours, pool hours and task outcomes, by day."""
 
 from __future__ import annotations
 

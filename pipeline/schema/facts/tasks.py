@@ -1,4 +1,4 @@
-"""The facts about tasks and start tasks: every run that was seen, and what came and went unseen."""
+"""The facts about tasks and start tasks: every observed run, and counts of unobserved ones."""
 
 from __future__ import annotations
 
