@@ -304,7 +304,8 @@ def test_the_arrow_schema_tells_the_table(table: Table) -> None:
         assert table.schema.field(column.name).metadata == {b"doc": column.doc.encode()}
     assert table.schema.metadata[b"nodelake.table"] == table.name.encode()
     assert table.schema.metadata[b"nodelake.grain"] == table.grain.encode()
-    assert table.schema.metadata[b"nodelake.schema_version"] == b"2"
+    version = str(schema.SCHEMA_VERSION).encode()
+    assert table.schema.metadata[b"nodelake.schema_version"] == version
 
 
 def test_the_members_of_a_list_are_documented_too() -> None:
