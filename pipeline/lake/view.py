@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
 
@@ -63,6 +63,25 @@ class View:
     """Snapshots in landing, by table, that have no file: their ledger rows say whether they should."""
     older: frozenset[str] = frozenset()
     """Tables with files that lack a column of today's schema: read them by name."""
+
+    def since(self, day: date) -> View:
+        """The same without the files of earlier days: a reader sees a record that began then."""
+        first = f"/date={day}/"
+
+        def kept(files: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+            return {
+                name: tuple(file for file in each if file[file.rindex("/date=") :] >= first)
+                for name, each in files.items()
+            }
+
+        return replace(
+            self,
+            files=kept(self.files),
+            history=kept(self.history),
+            history_days=tuple(whose for whose in self.history_days if whose[1] >= day),
+            final_days=tuple(whose for whose in self.final_days if whose[1] >= day),
+            spans=tuple(span for span in self.spans if span[1] >= day),
+        )
 
     @property
     def is_empty(self) -> bool:

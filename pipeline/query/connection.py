@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -82,11 +83,13 @@ class Connection:
 
     ``duckdb`` is the connection itself, for whatever is not offered here. Its time zone is UTC, and it
     neither downloads nor loads extensions. The views of the history facts and of the fleet, and the
-    comments, are made when a query first names one, or asks what there is.
+    comments, are made when a query first names one, or asks what there is. With ``since`` it reads no
+    file of an earlier day.
     """
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: Lake, *, since: date | None = None) -> None:
         self.lake = lake
+        self._since = since
         self._duckdb = duckdb.connect(
             config={
                 "autoinstall_known_extensions": "false",
@@ -189,7 +192,8 @@ class Connection:
 
     def refresh(self) -> None:
         """Reloads the lake: snapshots committed since are in every view from now on."""
-        self.view = self.lake.view()
+        view = self.lake.view()
+        self.view = view if self._since is None else view.since(self._since)
         self._made.clear()
         self._whole.clear()
         self._has_fleet = self._has_comments = self._has_missing_files = self._is_checked = False

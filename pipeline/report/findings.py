@@ -32,7 +32,7 @@ Pool = tuple[str, str]
 _NODES, _POOLS, _CAUSES = 40, 6, 5
 #: Bins of that picture; of the picture of every node, which has so many cells in all: one is a byte.
 _COARSE, _FINE, _MOST_CELLS = 170, 2016, 1_400_000
-#: Of a record of more days than this, so many stories: each is a query of its own.
+#: So many days are read for the stories of all nodes; of older nodes, so many stories.
 _STORY_DAYS, _STORIES = 31, 20
 _STATES = (*palette.stacked(), "other")
 
@@ -247,26 +247,38 @@ def printable(answer: pa.Table) -> pl.DataFrame:
 def _stories(
     connection: Connection, span: Span, pool: str | None, summed: pl.DataFrame
 ) -> pl.DataFrame:
-    """Rows of ``node_story``: of every node, or where the record is long of the most eventful.
+    """Rows of ``node_story``: of every node, or where the record is long of all but old nodes.
 
-    A story is made from the whole record. That of one node reads a small part of it.
+    A story is made from a node's whole life. Of a record of more than ``_STORY_DAYS`` days only the
+    last ones are read, which hold the life of every node that was first seen in them; of the others
+    the most eventful ones have a story, each a query of its own.
     """
-    from pipeline.query import question
+    from pipeline.query import Connection, question
 
     asked = question("node_story")
     given = {"from": span.start, "to": span.end, "pool": pool}
     record = connection.table("select count(distinct date) as days from snapshots")
     if record["days"][0].as_py() <= _STORY_DAYS:
         return printable(connection.table(asked.sql, asked.bind(given)))
-    keys = (
-        summed.select("account", "pool_id", "node_id")
-        .head(_STORIES)
-        .rename({"pool_id": "pool", "node_id": "node"})
+    since = span.end.date() - timedelta(days=_STORY_DAYS)
+    # facts lean on the listings before their day
+    young = "min(first_observed_at) >= $since::date + interval 2 day"
+    known = connection.table(
+        f"select account, pool_id, node_id, {young} as is_young "  # noqa: S608
+        "from node_incarnations group by account, pool_id, node_id",
+        {"since": since},
     )
-    stories = [
-        printable(connection.table(asked.sql, asked.bind({**given, **key})))
-        for key in keys.to_dicts()
-    ]
+    of_nodes = printable(known).filter("is_young").select(nodes.NODE)
+    with Connection(connection.lake, since=since) as recent:
+        stories = [
+            printable(recent.table(asked.sql, asked.bind(given))).join(
+                of_nodes, on=nodes.NODE, how="semi"
+            )
+        ]
+    old = summed.select(nodes.NODE).join(of_nodes, on=nodes.NODE, how="anti").head(_STORIES)
+    for account, pool_id, node_id in old.iter_rows():
+        key = {"account": account, "pool": pool_id, "node": node_id}
+        stories.append(printable(connection.table(asked.sql, asked.bind({**given, **key}))))
     return pl.concat(stories)
 
 

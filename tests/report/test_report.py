@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import threading
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,16 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline import cli
-from pipeline.lake import Lake
-from pipeline.query import connect
-from pipeline.report import nodes
+from pipeline import cli, maintain
+from pipeline.lake import Lake, View
+from pipeline.maintain import build_facts
+from pipeline.query import connect, question
+from pipeline.report import findings, nodes
 from pipeline.report import span as spans
 from pipeline.report.figures import watched
 from pipeline.report.findings import gather
 from pipeline.report.standing_out import standing_out
-from tests.lakes import MONDAY, at, node, put
+from tests.lakes import MONDAY, at, node, put, task
 from tests.report_lake import EVIL, EVIL_NODE, make
 
 
@@ -356,3 +358,49 @@ def test_the_mix_of_a_black_hole_s_exits_is_said(lake: Path) -> None:
     found.answers["black_hole_nodes"] = pl.DataFrame([row | {"exit_code_runs": 996}])
     (line,) = standing_out(found)
     assert "(all exit 1)" in line.text
+
+
+@pytest.mark.parametrize("is_compacted", [True, False])
+def test_stories_of_a_long_record_are_those_of_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_compacted: bool
+) -> None:
+    """Young nodes' stories come from the last days alone, and say what the whole record says."""
+    lake = Lake(tmp_path / "lake")
+    for day in range(12):
+        for hour in (1, 9, 17):
+            now = f"{day} {hour:02}:00"
+            pool = [node("old", "running", f"{day} 00:30", errors=["Disk"] if day > 3 else [])]
+            if day in (2, 10, 11):  # two machines, one id
+                pool.append(node("again", "idle", allocated="2 00:00" if day == 2 else "10 00:00"))
+            if day > 8:
+                begun = f"{day} {hour:02}:10" if hour < 17 else f"{day} 08:10"
+                run = task(f"t{day}", f"{day} 00:40", f"{day} 00:50", exit_code=hour)
+                young = node("young", "unusable", begun, allocated="9 00:10", tasks=[run])
+                pool.append(young | {"_errors": ["Boot"] if hour == 9 else []})
+            put(lake, now, {"p": pool})
+    if is_compacted:
+        maintain.compact(lake, clock=lambda: at("11 12:00"), grace=timedelta(), history=build_facts)
+    monkeypatch.setattr(findings, "_STORY_DAYS", 6)
+    asked, opened = question("node_story"), []
+    since = View.since
+    monkeypatch.setattr(
+        View, "since", lambda view, day: opened.append(since(view, day)) or opened[-1]
+    )
+    with connect(lake) as connection:
+        found = gather(connection, at("8 00:00"), at("12 00:00"))
+        given = {"from": found.span.start, "to": found.span.end}
+        whole = findings.printable(connection.table(asked.sql, asked.bind(given)))
+    assert {"old", "again", "young"} == set(whole["node_id"])
+    assert set(whole.rows()) == set(found.stories.rows())
+    assert whole.height == found.stories.height
+    (view,) = opened
+    names = [
+        file for each in (view.files, view.history) for files in each.values() for file in files
+    ]
+    assert min(re.findall(r"date=(\S{10})", " ".join(names))) == "2026-11-22"
+    assert bool(view.history_days) == is_compacted
+
+    monkeypatch.setattr(findings, "_STORIES", 1)
+    with connect(lake) as connection:
+        few = gather(connection, at("8 00:00"), at("12 00:00")).stories
+    assert {"young"} < set(few["node_id"]) < {"old", "again", "young"}
