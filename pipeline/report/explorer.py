@@ -97,10 +97,10 @@ class _Texts:
         self._numbers: dict[str, int] = {}
         self.size = 0
 
-    def add(self, text: str | None) -> int:
-        """The number of a text, cut where it is very long."""
+    def add(self, text: str | None, *, is_whole: bool = False) -> int:
+        """The number of a text, cut where it is very long unless it is wanted whole."""
         shown = text or ""
-        if len(shown) > _LONGEST:
+        if len(shown) > _LONGEST and not is_whole:
             shown = f"{shown[:_LONGEST]}… ({len(shown):,} letters)"
         if shown not in self._numbers:
             self._numbers[shown] = len(self._numbers)
@@ -170,17 +170,18 @@ class _Details:
             return {"full": True}
         before = self._texts.size
         made = {
-            part: [[self._value(value) for value in row] for row in rows[key]]
+            # why a start task failed stands at the end of what it wrote
+            part: [[self._value(value, is_whole=part == "o") for value in row] for row in rows[key]]
             for part, rows in self._rows.items()
             if key in rows
         }
         self._left -= len(_json(made)) + self._texts.size - before
         return made
 
-    def _value(self, value: Any) -> Any:
+    def _value(self, value: Any, *, is_whole: bool) -> Any:
         if isinstance(value, datetime):
             return round(value.timestamp() - self._start)
-        return self._texts.add(value) if isinstance(value, str) else value
+        return self._texts.add(value, is_whole=is_whole) if isinstance(value, str) else value
 
 
 #: The columns of each part, in the order in which ``page.js`` reads them.

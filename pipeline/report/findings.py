@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -17,7 +17,7 @@ from pipeline.query.sql_files import sql_directory
 from pipeline.report import nodes, palette
 from pipeline.report import span as spans
 from pipeline.report.span import Span
-from pipeline.report.text import plain
+from pipeline.report.text import plain, plain_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -211,7 +211,8 @@ class _Asker:
 
     def __call__(self, name: str, **parameters: object) -> pl.DataFrame:
         """The answer of a file."""
-        return printable(self._connection.table(*self._query(name, parameters)))
+        answer = self._connection.table(*self._query(name, parameters))
+        return printable(answer, plain_lines if name == "output" else plain)
 
     def keep(self, name: str, table: str, **parameters: object) -> None:
         """Keeps the answer of a file as a table of this connection, for files that read it."""
@@ -232,13 +233,13 @@ class _Asker:
         return text.removesuffix(";"), wanted
 
 
-def printable(answer: pa.Table) -> pl.DataFrame:
+def printable(answer: pa.Table, shown_as: Callable[[str], str] = plain) -> pl.DataFrame:
     """An answer as a frame; in its texts what is not printable is made visible."""
     frame = pl.DataFrame(pl.from_arrow(answer))
     for name, kind in frame.schema.items():
         if kind == pl.String:
             texts = frame[name].unique().drop_nulls().to_list()
-            odd = {text: shown for text in texts if (shown := plain(text)) != text}
+            odd = {text: shown for text in texts if (shown := shown_as(text)) != text}
             if odd:
                 frame = frame.with_columns(pl.col(name).replace(odd))
     return frame

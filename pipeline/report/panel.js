@@ -103,7 +103,11 @@ const fill = (node) => {
     const of = `${text(file)} of ${moment(began)}, exit code ${exit ?? 'not known'}`;
     const why = error === null ? '' : `: could not be read, ${text(error)}`;
     panel.append(make('p', { class: 'note' }, `${of}${isCut ? ', its end' : ''}${why}`));
-    if (text(output)) panel.append(make('pre', { tabindex: 0 }, text(output)));
+    if (text(output)) {
+      const wrote = make('pre', { tabindex: 0, role: 'region', 'aria-label': of }, text(output));
+      panel.append(wrote);
+      wrote.scrollTop = wrote.scrollHeight; // why it failed stands at the end
+    }
   }
 };
 

@@ -24,6 +24,12 @@ def plain(text: str) -> str:
     )
 
 
+def plain_lines(text: str) -> str:
+    """The same of a text of several lines, which stay lines; so do the tabs in them."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join("\t".join(map(plain, line.split("\t"))) for line in lines)
+
+
 def cut(text: str, width: int) -> str:
     """At most so many characters, the middle left out: ids differ at either end."""
     if len(text) <= width:

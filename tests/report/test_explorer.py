@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ import polars as pl
 import pytest
 from playwright.sync_api import Browser, Page
 
+from pipeline import cli
+from pipeline.emulator import PLANTED_LOG_SECRETS
+from pipeline.lake import Lake
 from pipeline.report import render
 from pipeline.report.explorer import content, embedded
 from pipeline.report.nodes import NODE
@@ -20,6 +24,7 @@ from tests.conftest import PROJECT
 from tests.report.browser import needs_chromium, opened
 from tests.report.crowd import crowd
 from tests.report_lake import EVIL, EVIL_NODE
+from tests.snapshot.test_start_task_output import failed_service, stored
 
 pytestmark = needs_chromium
 NODES = 48
@@ -299,6 +304,47 @@ def test_hostile_texts_never_run(browser: Browser, file: Path) -> None:
         assert seen.page.locator("#panel h3").inner_text() == EVIL_NODE
 
 
+def test_what_a_start_task_wrote_is_read_in_the_panel(browser: Browser, tmp_path: Path) -> None:
+    """A real capture: line by line, its end in sight; secrets masked, odd bytes and escapes visible."""
+    service, lake = failed_service(), Lake(tmp_path / "lake")
+    service.run(lake, capture_start_task_output=True)
+    file = tmp_path / "page.html"
+    assert cli.run(["report", "-o", str(file), "--lake", str(tmp_path / "lake")]) == 0
+    assert not [secret for secret in PLANTED_LOG_SECRETS if secret in file.read_text("utf-8")]
+    odd = set()
+    with opened(browser, file) as seen:
+        by_node: dict[str, list[dict[str, Any]]] = {}
+        for row in stored(lake):
+            by_node.setdefault(row["node_id"], []).append(row)
+        assert len(by_node) > 4
+        for node_id, captured in by_node.items():
+            seen.page.goto(f"{file.as_uri()}#node={node_id}")
+            panel = seen.page.locator("#panel")
+            assert panel.locator("h3").inner_text() == node_id
+            assert panel.get_by_role("heading", name="What its start tasks wrote").is_visible()
+            texts = [row["text"] for row in captured if row["text"]]
+            shown = [pre.text_content() or "" for pre in panel.locator("pre").all()]
+            assert [len(text.splitlines()) for text in map(_one_break, texts)] == [
+                len(text.splitlines()) for text in shown
+            ]
+            for text, found in zip(texts, shown, strict=True):
+                assert _one_break(text).splitlines()[-1] in found
+                assert not re.search(r"[^\n\t\x20-\x7e\u00a0-\uffff]", found)
+                odd |= {mark for mark in ("\\xe9", "\\x1b[31m", "[redacted]") if mark in found}
+            for pre in panel.locator("pre").all():
+                assert pre.evaluate("e => e.scrollTop + e.clientHeight >= e.scrollHeight - 1")
+            for row in captured:
+                if row["error_code"]:
+                    assert f"could not be read, {row['error_code']}" in panel.inner_text()
+        assert [] == seen.said
+    assert odd == {"\\xe9", "\\x1b[31m", "[redacted]"}
+
+
+def _one_break(text: str) -> str:
+    """A text whose lines end in a line feed alone; a lone carriage return is no line's end."""
+    return text.replace("\r\n", "\n").replace("\r", " ")
+
+
 def test_without_script_all_content_is_there(browser: Browser, page_file: Path) -> None:
     """Pictures and tables; every node with its hours; a link to a node leads to its row."""
     with opened(browser, page_file, java_script_enabled=False) as seen:
@@ -437,6 +483,4 @@ def test_the_data_says_what_the_findings_say() -> None:
 
 
 def _decoded(code: str) -> str:
-    import re
-
     return "".join(letter * int(many or 1) for letter, many in re.findall(r"([^\d])(\d*)", code))
