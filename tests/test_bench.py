@@ -7,6 +7,7 @@ import pytest
 from tests.bench import __main__ as runner
 from tests.bench import bench_pages, figures, made_pages
 from tests.bench.figures import Figure
+from tests.report.browser import needs_chromium
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:azure", "ignore:datetime.datetime.utc")
@@ -44,7 +45,9 @@ def test_benchmarks_are_found_by_name() -> None:
     assert names <= runner.benchmarks().keys()
 
 
-@pytest.mark.parametrize("name", ["import", "snapshot", "bytes", "capture"])
+@pytest.mark.parametrize(
+    "name", ["import", "snapshot", "bytes", "capture", pytest.param("report", marks=needs_chromium)]
+)
 def test_whole_runs_work_on_tiny_fleets(name: str) -> None:
     """They check themselves that no node is missing."""
     figures = runner.benchmarks()[name].run(quick=True)

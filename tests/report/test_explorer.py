@@ -21,6 +21,7 @@ from pipeline.report import render
 from pipeline.report.explorer import content, embedded
 from pipeline.report.nodes import NODE
 from tests.conftest import PROJECT
+from tests.report import speed
 from tests.report.browser import needs_chromium, opened
 from tests.report.crowd import crowd
 from tests.report_lake import EVIL, EVIL_NODE
@@ -401,64 +402,18 @@ def test_axe_finds_nothing_serious(
         assert len(found["passes"]) > 15
 
 
-def test_a_week_of_a_thousand_nodes_is_quick(
-    browser: Browser, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Under 5 MB, usable within a second of its opening, a filter within 100 ms."""
-    file = tmp_path / "week.html"
-    file.write_text(render(crowd(168, 1000)), "utf-8")
-    size = file.stat().st_size
-    assert 1_000_000 < size < 5_000_000
-    ready, filtered, zoomed = [], [], []
-    for _ in range(3):
-        with opened(browser, file) as seen:
-            seen.page.wait_for_function("document.documentElement.dataset.ready")
-            clock = seen.page.context.new_cdp_session(seen.page)
+def test_a_week_of_a_thousand_nodes_is_quick(browser: Browser, tmp_path: Path) -> None:
+    """Under 5 MB, usable within a second of its opening, a filter within 100 ms of processor time.
 
-            def busy(clock: Any = clock) -> float:
-                metrics = clock.send("Performance.getMetrics")["metrics"]
-                return next(1000 * m["value"] for m in metrics if m["name"] == "TaskDuration")
-
-            clock.send("Performance.enable", {"timeDomain": "threadTicks"})
-            seen.page.reload()
-            seen.page.wait_for_function("document.documentElement.dataset.ready")
-            ready.append((busy(), seen.does("Number(document.documentElement.dataset.ready)")))
-            for name, value in (("search", "0a"), ("pool", "3")):
-                before = busy()
-                wall = seen.page.evaluate(_TIMED, [name, value])
-                filtered.append((busy() - before, wall))
-            before = busy()
-            wall = seen.does(_ZOOMED)
-            zoomed.append((busy() - before, wall))
-            assert _count(seen.page).endswith("of 1,000 nodes")
-            assert not _count(seen.page).startswith("1,000")
-    told = [f"{size / 1e6:.1f} MB"]
-    for what, times in (("usable", ready), ("a filter", filtered), ("a zoom", zoomed)):
-        told.append(f"{what} {min(cpu for cpu, _ in times):.0f} ms of processor time")
-        told.append(f"{min(wall for _, wall in times):.0f} ms on the clock")
-    with capsys.disabled():
-        print(f"\n1,000 nodes x 7 days: {', '.join(told)}")
+    ``python -m tests.bench report`` notes what it takes.
+    """
+    file = speed.week(tmp_path)
+    found = speed.measured(browser, file)
+    assert 1_000_000 < file.stat().st_size < 5_000_000
     # processor time: what else runs on this machine does not count
-    assert min(cpu for cpu, _ in ready) < 1000
-    assert max(cpu for cpu, _ in filtered) < 100
-    assert max(cpu for cpu, _ in zoomed) < 100
-
-
-_FRAME = "await new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
-_TIMED = f"""async ([id, value]) => {{
-    const control = document.getElementById(id)
-    const before = performance.now()
-    control.value = value
-    control.dispatchEvent(new Event('input'))
-    {_FRAME}
-    return performance.now() - before
-}}"""
-_ZOOMED = f"""async () => {{
-    const before = performance.now()
-    document.getElementById('nearer').click()
-    {_FRAME}
-    return performance.now() - before
-}}"""
+    assert min(found.ready).busy < 1000
+    assert max(found.filtered).busy < 100
+    assert max(found.zoomed).busy < 100
 
 
 def test_the_data_says_what_the_findings_say() -> None:
