@@ -169,6 +169,9 @@ def _elements(file: SavedFile) -> tuple[list[object], str | None, str | None]:
             value = pages.parse(text)
         except RecursionError:  # what is nested too deeply costs its node only
             value = pages.parse(shallow(text.encode()).decode())
+    except UnicodeDecodeError as error:
+        where = f"not JSON: byte {error.start + 1:,} is no character"
+        raise SavedError(file.name, f"{where}{_advice(file.data, error)}") from None
     except (ValueError, RecursionError) as error:
         raise SavedError(file.name, f"not JSON: {error}{_advice(file.data, error)}") from None
     if isinstance(value, list):

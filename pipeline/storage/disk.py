@@ -60,18 +60,22 @@ class Disk:
         return f"{self._root}/{key}"
 
     def _warn_of_others(self) -> None:
-        """Logs a warning, once, where any user of the machine may add files to the lake."""
+        """Logs a warning, once, where other users of the machine may add files to the lake."""
         if not self._is_checked:
             with contextlib.suppress(OSError):
-                mode = self._root.stat().st_mode
+                found = self._root.stat()
                 self._is_checked = True
-                if mode & stat.S_IWOTH:
-                    log.warning(
-                        "%s: every user of this machine may write here, and so change the record: "
-                        "chmod o-w %s",
-                        self._root,
-                        self._root,
-                    )
+                who = f"every user of the group {found.st_gid}"
+                if found.st_mode & stat.S_IWOTH:
+                    who = "every user of this machine"
+                elif not found.st_mode & stat.S_IWGRP or found.st_gid == found.st_uid:
+                    return  # most systems give a user a group of one, of the same number
+                log.warning(
+                    "%s: %s may write here, and so change the record: chmod go-w %s",
+                    self._root,
+                    who,
+                    self._root,
+                )
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """The finished files below a directory."""

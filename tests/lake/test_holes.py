@@ -447,17 +447,44 @@ def test_a_pipe_in_a_lake_holds_nobody_up(made: Path, tmp_path: Path) -> None:
         answered(root)
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o700])
-def test_a_lake_that_everybody_may_write_to_is_said_to_be(
-    made: Path, tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("mode", "is_own_group", "who"),
+    [
+        (0o777, True, "every user of this machine"),
+        (0o1777, True, "every user of this machine"),
+        (0o775, False, "every user of the group 4321"),
+        (0o770, True, None),
+        (0o755, False, None),
+        (0o700, False, None),
+    ],
+)
+def test_a_lake_that_others_may_write_to_is_said_to_be(
+    made: Path,
+    tmp_path: Path,
+    mode: int,
+    is_own_group: bool,
+    who: str | None,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Once a run, also with the sticky bit: who may add files may add snapshots."""
     root = shutil.copytree(made, tmp_path / "lake")
     root.chmod(mode)
+    real = Path.stat
+
+    def stat(path: Path, **more: bool) -> os.stat_result:
+        found = real(path, **more)
+        if path != root:
+            return found
+        values = [*found]
+        values[5] = found.st_uid if is_own_group else 4321
+        return os.stat_result(values)
+
+    monkeypatch.setattr(Path, "stat", stat)
     answered(root)
-    said = [each for each in caplog.messages if "every user of this machine may write here" in each]
-    assert len(said) == (1 if mode & 0o002 else 0)
-    assert all(f"chmod o-w {root}" in each for each in said)
+    said = [each for each in caplog.messages if "may write here" in each]
+    wanted = f"{root}: {who} may write here, and so change the record: chmod go-w {root}"
+    assert said == ([] if who is None else [wanted])
 
 
 # --- the old layout ---
