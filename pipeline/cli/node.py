@@ -184,7 +184,7 @@ def _live(
 ) -> int:
     from pipeline.extract import BatchClient
     from pipeline.extract.envelope import shallow
-    from pipeline.redact import Redactor
+    from pipeline.redact import DEFAULT
 
     wanted = chosen.require_accounts()
     if len(wanted) > 1:
@@ -192,7 +192,7 @@ def _live(
     names = [name.strip() for name in select.split(",")] if select else []
     with BatchClient(wanted[0]) as client:
         page = client.node(pool, node_id, select=names, timeout=timeout)
-    value: Any = Redactor().json(
+    value: Any = DEFAULT.json(
         # Python reads no integer of thousands of digits: such a one is shown as text
         json.loads(shallow(page.body), parse_int=lambda t: int(t) if len(t) < 400 else t)
     )

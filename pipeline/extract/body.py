@@ -22,7 +22,7 @@ from pipeline.extract.envelope import (
     shallow,
 )
 from pipeline.extract.errors import BadResponse
-from pipeline.redact import Redactor, redact_text
+from pipeline.redact import DEFAULT, redact_text
 
 T = TypeVar("T")
 
@@ -223,7 +223,7 @@ def error_text(body: bytes) -> str:
     if text.lstrip()[:1] in ("{", "["):
         # It may be a page of nodes. Redaction needs whole JSON: names of members show secrets.
         try:
-            text = json.dumps(Redactor().json(json.loads(text)), separators=(",", ":"))
+            text = json.dumps(DEFAULT.json(json.loads(text)), separators=(",", ":"))
         except (ValueError, RecursionError):
             return "JSON that is cut short"
     title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from pipeline.flatten import shape
 from pipeline.flatten.validator import Steps, Validator
-from pipeline.redact import SIGNATURE, Redactor
+from pipeline.redact import DEFAULT, SIGNATURE, Redactor
 from pipeline.schema import REDACTED
 
 # A query string with a signature, masked or not: a renewed SAS is no change of the definition. The
@@ -30,7 +30,6 @@ _PARAMETER = re.compile(
 )
 
 
-_KEEPS_NOTHING = Redactor()
 #: The most start tasks of a pool that are recognised by their bytes.
 _REMEMBERED = 1024
 
@@ -58,7 +57,7 @@ def identify(value: dict[str, object], redactor: Redactor, hash_key: bytes | Non
     assert isinstance(redacted, dict)
     with_nothing_kept: object = redacted
     if redactor.keep_env:
-        with_nothing_kept = shape.lowered(_KEEPS_NOTHING.json(value, "startTask"), shape.START_TASK)
+        with_nothing_kept = shape.lowered(DEFAULT.json(value, "startTask"), shape.START_TASK)
     definition = _definition(with_nothing_kept)
     fingerprint = None
     if hash_key is not None:

@@ -9,6 +9,14 @@ from __future__ import annotations
 from pipeline.redact.gate import GATE
 from pipeline.redact.names import is_secret_name
 from pipeline.redact.patterns import SIGNATURE
-from pipeline.redact.redactor import Redactor, mask_column, redact_text
+from pipeline.redact.redactor import DEFAULT, Redactor, mask_column, redact_text
 
-__all__ = ["GATE", "SIGNATURE", "Redactor", "is_secret_name", "mask_column", "redact_text"]
+__all__ = [
+    "DEFAULT",
+    "GATE",
+    "SIGNATURE",
+    "Redactor",
+    "is_secret_name",
+    "mask_column",
+    "redact_text",
+]

@@ -162,9 +162,10 @@ def _unused(name: str, members: Collection[str]) -> str:
     return unused
 
 
-_DEFAULT = Redactor()
+#: It keeps no setting's value. What it has read it remembers for every run of the process.
+DEFAULT = Redactor()
 
 
 def redact_text(text: str) -> str:
     """Returns ``text`` with every secret in it masked, as before anything is logged or stored."""
-    return _DEFAULT.text(text)
+    return DEFAULT.text(text)

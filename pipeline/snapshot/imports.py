@@ -16,7 +16,7 @@ from pipeline.flatten import NodeFlattener, pool_rows
 from pipeline.flatten.columns import Origin
 from pipeline.flatten.unknown_fields import UnknownFields
 from pipeline.lake import Lake, Refused, SnapshotWriter, new_snapshot_id
-from pipeline.redact import Redactor
+from pipeline.redact import DEFAULT, Redactor
 from pipeline.snapshot.ledger import Ledger, Listing, bare_pool, pool_tables
 from pipeline.snapshot.listing import processors
 from pipeline.snapshot.live import Clock, Outcome, utc_now
@@ -55,7 +55,7 @@ def store(
     labels: Mapping[str, str] | None = None,
     pool: str | None = None,
     complete: bool = False,
-    redactor: Redactor | None = None,
+    redactor: Redactor = DEFAULT,
     hash_key: bytes | None = None,
     clock: Clock = utc_now,
 ) -> Outcome:
@@ -80,7 +80,6 @@ def store(
         SavedError: a file cannot be imported; nothing was stored.
         lake.Refused: that day has expired.
     """
-    redactor = redactor or Redactor()
     started_at = clock()
     contents = read(files, pool)
     labels = labels or {}

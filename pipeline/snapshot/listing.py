@@ -70,7 +70,7 @@ class ListingRun:
         ledger: Ledger,
         client: BatchClient,
         writer: Writer,
-        redactor: Redactor | None,
+        redactor: Redactor,
         hash_key: bytes | None,
         progress: ProgressListener | None,
         failed_runs: FailedRuns | None = None,
@@ -78,7 +78,7 @@ class ListingRun:
         self.ledger = ledger
         self.client = client
         self.writer = writer
-        self.redactor = redactor or Redactor()
+        self.redactor = redactor
         self.hash_key = hash_key
         self.progress = progress or NullListener()
         self.failed_runs = failed_runs

@@ -19,7 +19,7 @@ from pipeline.config import Account
 from pipeline.extract import BatchClient
 from pipeline.flatten.columns import Origin
 from pipeline.lake import Lake, LakeError, SnapshotWriter, date_of, new_snapshot_id
-from pipeline.redact import Redactor, redact_text
+from pipeline.redact import DEFAULT, Redactor, redact_text
 from pipeline.snapshot import images
 from pipeline.snapshot.ledger import Ledger
 from pipeline.snapshot.listing import ListingRun, note_figures
@@ -56,7 +56,7 @@ def run(
     *,
     clock: Clock = utc_now,
     pools: Sequence[str] = (),
-    redactor: Redactor | None = None,
+    redactor: Redactor = DEFAULT,
     hash_key: bytes | None = None,
     dry_run: bool = False,
     watch: ProgressListener | None = None,
@@ -90,7 +90,6 @@ def run(
         ledger = Ledger(origin, started_at, "live", "pools" if pools else "account")
         ledger.batch_url = account.endpoint
         ledger.api_version = ledger.configured_api_version = client.api_version
-        redactor = redactor or Redactor()
         failed_runs = FailedRuns() if capture_start_task_output else None
         try:
             if dry_run:

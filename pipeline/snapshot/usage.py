@@ -15,7 +15,7 @@ from pipeline.flatten import usage_rows
 from pipeline.flatten.columns import Origin
 from pipeline.flatten.pages import BadPage, read_page
 from pipeline.lake import Lake, SnapshotWriter, new_snapshot_id
-from pipeline.redact import Redactor
+from pipeline.redact import DEFAULT, Redactor
 from pipeline.snapshot.failure import Failure, check_link
 from pipeline.snapshot.ledger import Ledger
 from pipeline.snapshot.listing import note_figures
@@ -68,7 +68,7 @@ def fetch(
     days: Days,
     *,
     clock: Clock = utc_now,
-    redactor: Redactor | None = None,
+    redactor: Redactor = DEFAULT,
 ) -> Outcome:
     """Stores the core-hours of days as one snapshot: one listing a day, in order.
 
@@ -86,7 +86,7 @@ def fetch(
     ledger.api_version = ledger.configured_api_version = client.api_version
     try:
         with lake.writer(origin.snapshot_id, account.label) as writer:
-            _read(ledger, client, writer, days, redactor or Redactor())
+            _read(ledger, client, writer, days, redactor)
             note_figures(ledger, client)
             ledger.rows = dict(writer.rows)
             finished_at = clock()
