@@ -548,8 +548,9 @@ summed as (
         is_dedicated,
         used_for,
         job_id,
-        greatest(sum(hours), 0) as hours,
-        greatest(sum(certain_hours), 0) as certain_hours,
+        -- what a sum of differences leaves of nothing is nothing
+        round(greatest(sum(hours), 0), 9) as hours,
+        round(greatest(sum(certain_hours), 0), 9) as certain_hours,
         sum(possible_hours) as possible_hours,
         -- in an uncertain hour a node may have been in any state
         sum(sum(uncertain_hours)) over (

@@ -33,6 +33,7 @@ def test_the_first_snapshot_of_a_day_has_the_images(tmp_path: Path) -> None:
     advance(service, hours=12)
     for _ in range(2):
         service.run(lake)
+        advance(service, minutes=5)
     listed = service.emulator.fleet.supported_images()
     assert stored(lake) == [len(listed), 0, 0, len(listed), 0]
     found = rows(lake, "from supported_images")
