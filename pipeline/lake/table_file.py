@@ -154,6 +154,15 @@ def read(
         Missing: there is no such file.
         LakeError: it is empty, truncated or no Parquet file.
     """
+    try:
+        return _read(storage, key, columns, dictionaries)
+    except Missing:  # or written again since it was listed: two imports of the same files do so
+        return _read(storage, key, columns, dictionaries)
+
+
+def _read(
+    storage: Storage, key: str, columns: Sequence[str] | None, dictionaries: Sequence[str]
+) -> pa.Table:
     with storage.open(key) as source, _read_errors(storage, key):
         footer = pq.read_metadata(source)
         there = {footer.schema.column(i).path for i in range(footer.num_columns)}

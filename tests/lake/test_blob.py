@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import signal
@@ -14,13 +15,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import query
 from pipeline.cli import run
-from pipeline.lake import Lake, LakeError, Locked
+from pipeline.lake import Lake, LakeError, Locked, table_file
 from pipeline.maintain import compaction
-from pipeline.storage import Changed, NoContainer, Storage, blob, open_storage, put, rest
+from pipeline.storage import Changed, Missing, NoContainer, Storage, blob, open_storage, put, rest
 from tests.azurite import KEY, Azurite, azurite
 from tests.days import ACCOUNT, LATER, NOON, expected, seen, store, store_days
 
@@ -219,6 +222,24 @@ def test_a_read_is_of_one_version(storage: Storage) -> None:
         put(storage, "x", b"b" * (3 << 20))
         with pytest.raises(LakeError, match="another one"):
             file.read(10)
+
+
+def test_a_file_that_is_written_again_after_it_was_listed_is_read(
+    uri: str, storage: Storage
+) -> None:
+    """Two imports of the same files at once write the same rows twice; one that is gone is named."""
+    body = io.BytesIO()
+    pq.write_table(pa.table({"n": [1, 2]}), body)
+    put(storage, "landing/nodes.parquet", body.getvalue())
+    (listed,) = storage.list("landing")
+    put(open_storage(uri), "landing/nodes.parquet", body.getvalue())
+
+    assert table_file.read(storage, "landing/nodes.parquet")["n"].to_pylist() == [1, 2]
+    (again,) = storage.list("landing")
+    assert again.etag != listed.etag
+    open_storage(uri).delete(again)
+    with pytest.raises(Missing, match=r"landing/nodes\.parquet"):
+        table_file.read(storage, "landing/nodes.parquet")
 
 
 def test_a_lease_is_held_by_one(storage: Storage) -> None:
