@@ -19,7 +19,14 @@ with ordered as (
             ),
             0
         ) as proofs_before,
-        min(cast(started_at as date)) over (partition by account, pool_id) as record_begins,
+        -- a pool that no account listing lacked before may have been there since the record began
+        case
+            when first_value(is_absence) over (
+                partition by account, pool_id order by finished_at, snapshot_id
+            )
+                then min(cast(started_at as date)) over (partition by account, pool_id)
+            else min(cast(started_at as date)) over (partition by account)
+        end as record_begins,
         max(cast(finished_at as date)) over (partition by account, pool_id) as record_ends,
         case
             when not is_proof

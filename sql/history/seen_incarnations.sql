@@ -6,9 +6,9 @@
 -- caveats: Malformed rows count as present. A node has gone when two consecutive complete listings
 --          lack it; absent_at is when the first of them finished. An account listing without the
 --          pool proves it at once. A listing that began before the node was last seen proves
---          nothing. is_interrupted: no row of the window before the day shows the node's state
---          though it had been allocated by then, or its first row on the day comes too late for the
---          day before. Views merge what the days then store about it.
+--          nothing. is_interrupted: no row of the window before the day shows the node's state (or a
+--          total, or any value) though it had been allocated by then, or the first such row on the
+--          day comes too late for the day before. Views merge what the days then store about it.
 with seen as (
     select
         date,
@@ -43,7 +43,13 @@ with seen as (
         min(observed_at) filter (where is_state_known) as first_known_at,
         min(observed_at) filter (
             where is_state_known and observed_at >= cast(date as timestamptz)
-        ) as known_again_at
+        ) as known_again_at,
+        min(observed_at) filter (
+            where total_tasks_run is not null and observed_at >= cast(date as timestamptz)
+        ) as total_again_at,
+        min(observed_at) filter (
+            where not is_malformed and observed_at >= cast(date as timestamptz)
+        ) as readable_again_at
     from made_observations
     group by date, account, pool_id, node_id, allocation_time
 ),
@@ -130,9 +136,32 @@ select
                 then last_observed_at >= cast(date as timestamptz)
                     and unseen_at is not null
                     and (known_again_at is null or known_again_at > unseen_at)
-            else before_at is not null
-                and (allocation_time is null or allocation_time < before_at + interval 2 seconds)
+            else is_old
+                or (
+                    allocation_time < cast(date as timestamptz)
+                    and coalesce(known_again_at, first_observed_at) > unseen_at
+                )
+        end,
+        false
+    )
+    or coalesce(
+        case
+            when first_total_at < cast(date as timestamptz) then total_again_at > unseen_at
+            else is_old and total_again_at is not null
+        end,
+        false
+    )
+    or coalesce(
+        case
+            when first_readable_at < cast(date as timestamptz) then readable_again_at > unseen_at
+            else is_old and readable_again_at is not null
         end,
         false
     ) as is_interrupted
-from gone
+from (
+    select
+        *,
+        before_at is not null
+            and (allocation_time is null or allocation_time < before_at + interval 2 seconds) as is_old
+    from gone
+) as judged

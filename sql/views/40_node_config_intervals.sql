@@ -26,7 +26,7 @@ marked as (
         case
             when config = lag(config) over (
                 partition by account, pool_id, node_id, allocation_time
-                order by first_observed_at, last_observed_at
+                order by first_observed_at, last_observed_at, date
             ) then 0
             else 1
         end as is_new
@@ -37,7 +37,7 @@ numbered as (
         *,
         sum(is_new) over (
             partition by account, pool_id, node_id, allocation_time
-            order by first_observed_at, last_observed_at
+            order by first_observed_at, last_observed_at, date
             rows between unbounded preceding and current row
         ) as island
     from marked

@@ -12,12 +12,12 @@ with looked as (
         *,
         max(last_observed_at) over (
             partition by account, pool_id, kind, code, resized_at
-            order by first_observed_at, last_observed_at
+            order by first_observed_at, last_observed_at, date
             rows between unbounded preceding and 1 preceding
         ) as shown_until,
         max(ended_before) over (
             partition by account, pool_id, kind, code, resized_at
-            order by first_observed_at, last_observed_at
+            order by first_observed_at, last_observed_at, date
             rows between unbounded preceding and 1 preceding
         ) as not_shown_at
     from daily_pool_error_episodes
@@ -34,7 +34,7 @@ numbered as (
             end
         ) over (
             partition by account, pool_id, kind, code, resized_at
-            order by first_observed_at, last_observed_at
+            order by first_observed_at, last_observed_at, date
             rows between unbounded preceding and current row
         ) as island
     from looked

@@ -194,11 +194,13 @@ class Record:
 
     def days(self, account: str) -> list[date]:
         """The days of the record: those with a listing, and those of a gap of up to a month."""
+        # A listing belongs to the day of each of its observations.
         listed = {
-            listing.finished_at.date()
+            moment.date()
             for (whose, _), listings in self.listings.items()
             for listing in listings
-            if whose == account and not listing.is_absence and listing.finished_at
+            for moment in (listing.started_at, listing.finished_at)
+            if whose == account and not listing.is_absence and moment
         }
         listed |= {
             snapshot.listed_at.date()
