@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
-from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
@@ -111,29 +108,11 @@ def store(lake: Lake, poll: Poll) -> None:
         snapshot.run(account, lake, client, clock=lambda: poll.local_at, pools=poll.wanted)
 
 
-def _called(function: Callable[..., Any], **arguments: Any) -> Any:
-    """Calls with those of the arguments that it takes."""
-    known = inspect.signature(function).parameters
-    return function(**{name: x for name, x in arguments.items() if name in known})
-
-
-def compact(lake: Lake, now: datetime) -> Any:
+def compact(lake: Lake, now: datetime) -> None:
     """Closes the days that are over by then, makes their history, sweeps at once."""
-    return _called(
-        maintain.compact,
-        lake=lake,
-        clock=lambda: now,
-        file_clock=lambda: datetime.now(UTC) + timedelta(days=3),
-        grace=timedelta(0),
-    )
+    maintain.compact(lake, clock=lambda: now, grace=timedelta(0))
 
 
-def expire(lake: Lake, now: datetime, before: date) -> Any:
+def expire(lake: Lake, now: datetime, before: date) -> None:
     """Gives up the rows of the days before this one."""
-    return _called(
-        maintain.expire,
-        lake=lake,
-        clock=lambda: now,
-        today=now.date(),
-        compacted_days=(now.date() - before).days,
-    )
+    maintain.expire(lake, clock=lambda: now, compacted_days=(now.date() - before).days)
