@@ -24,6 +24,7 @@ _KEPT = (
     "seen_states",
     "day_edges",
     "seen_incarnations",
+    "late_nodes",
     "task_runs",
     "start_task_runs",
     "node_boots",

@@ -160,9 +160,11 @@ class Connection:
             if not self._is_checked and "interrupted_nodes" in needed:
                 self._history = self._history.checked(self._duckdb)
                 self._is_checked = True
-            for statement in self._history.views(missing):
-                self._duckdb.execute(statement)
-            self._made.update(missing)
+            for name in history.closure(missing):
+                if name not in self._made:
+                    for statement in (*self._history.view(name), *history.kept(name)):
+                        self._duckdb.execute(statement)
+                    self._made.add(name)
 
     def __enter__(self) -> Connection:
         return self

@@ -95,7 +95,7 @@ class History:
     def views(self, wanted: Iterable[str]) -> Iterator[str]:
         """Makes these views and all they read; every view is bound when it is made."""
         for name in closure(wanted):
-            yield from self._unit(name)
+            yield from self.view(name)
 
     def settled(self, connection: duckdb.DuckDBPyConnection) -> History:
         """Works out, in a connection, which days are answered from rows, for its views."""
@@ -159,8 +159,8 @@ class History:
         yield f"create or replace view history_days as select {columns} from {listed}"  # noqa: S608
         yield f"create or replace table record_days as {record_days}"
 
-    def _unit(self, name: str) -> Iterator[str]:
-        """Makes one view, and comments on it where it is a fact's."""
+    def view(self, name: str) -> Iterator[str]:
+        """Makes one view of others, and comments on it where it is a fact's."""
         kind, _, fact_name = name.partition("_")
         if kind == "daily" and fact_name in facts.FACTS:
             yield f"create or replace view {name} as {self._daily(facts.FACTS[fact_name])}"
@@ -194,6 +194,13 @@ class History:
         if self.wanted is None:
             read += " where (account, date) not in (from wanted_days)"
         return read if self.wanted == frozenset() else f"{made} union all {read}"
+
+
+def kept(view: str) -> Iterator[str]:
+    """Reads the rows of interrupted nodes once for all queries: they are few, many views read them."""
+    if view.startswith("interrupted_") and view != "interrupted_hour_pieces":
+        yield f"create or replace table kept_{view} as from {view}"
+        yield f"create or replace view {view} as from kept_{view}"
 
 
 def _emptied(view: str) -> Iterator[str]:

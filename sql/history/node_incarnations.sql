@@ -65,8 +65,15 @@ started as (
             or up.up_observed_at is null
             or up.up_observed_at > seen.first_observed_at
             or runs.succeeded_at is null
-            or runs.succeeded_at > seen.first_observed_at as is_starting
+            or runs.succeeded_at > seen.first_observed_at as is_starting,
+        late.date is not null as is_late
     from made_seen_incarnations as seen
+    left join made_late_nodes as late
+        on late.date = seen.date
+        and late.account = seen.account
+        and late.pool_id = seen.pool_id
+        and late.node_id = seen.node_id
+        and late.allocation_time is not distinct from seen.allocation_time
     left join up
         on up.date = seen.date
         and up.account = seen.account
@@ -119,7 +126,7 @@ select
     end as ended_by,
     cast(last_observed_at as date) = date as is_last,
     cast(first_observed_at as date) = date as is_first,
-    is_interrupted,
+    is_interrupted or is_late as is_interrupted,
     first_total_at,
     first_total,
     last_total_at,

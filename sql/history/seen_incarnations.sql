@@ -6,9 +6,10 @@
 -- caveats: Malformed rows count as present. A node has gone when two consecutive complete listings
 --          lack it; absent_at is when the first of them finished. An account listing without the
 --          pool proves it at once. A listing that began before the node was last seen proves
---          nothing. is_interrupted: no row of the window before the day shows the node's state (or a
---          total, or any value) though it had been allocated by then, or the first such row on the
---          day comes too late for the day before. Views merge what the days then store about it.
+--          nothing. is_interrupted: this day or one near it may not see all that is known of the
+--          node, because the node was absent and returned, or because some rows lack a value that
+--          other rows have. Views merge what the days then store about it. counts_from: the node's
+--          tasks that ended before it were listed as ended by an earlier day, or by none.
 with seen as (
     select
         date,
@@ -41,16 +42,38 @@ with seen as (
         min(observed_at) filter (where not is_malformed) as first_readable_at,
         max(observed_at) filter (where not is_malformed) as last_readable_at,
         min(observed_at) filter (where is_state_known) as first_known_at,
-        min(observed_at) filter (
-            where is_state_known and observed_at >= cast(date as timestamptz)
-        ) as known_again_at,
-        min(observed_at) filter (
-            where total_tasks_run is not null and observed_at >= cast(date as timestamptz)
-        ) as total_again_at,
-        min(observed_at) filter (
-            where not is_malformed and observed_at >= cast(date as timestamptz)
-        ) as readable_again_at
-    from made_observations
+        max(observed_at) filter (
+            where not is_malformed and observed_at < cast(date as timestamptz)
+        ) as readable_before,
+        min(observed_at) filter (where observed_at >= cast(date as timestamptz)) as again_at,
+        -- from the first on all values have been seen; after the last some are missing
+        greatest(
+            min(observed_at) filter (where is_state_known),
+            min(observed_at) filter (where not is_malformed),
+            min(observed_at) filter (where total_tasks_run is not null),
+            min(observed_at) filter (where total_tasks_succeeded is not null),
+            min(observed_at) filter (where vm_size is not null),
+            min(observed_at) filter (where is_dedicated is not null),
+            min(observed_at) filter (where has_image)
+        ) as complete_from,
+        least(
+            max(observed_at) filter (where is_state_known),
+            max(observed_at) filter (where not is_malformed),
+            max(observed_at) filter (where total_tasks_run is not null),
+            max(observed_at) filter (where total_tasks_succeeded is not null),
+            max(observed_at) filter (where vm_size is not null),
+            max(observed_at) filter (where is_dedicated is not null),
+            max(observed_at) filter (where has_image)
+        ) as complete_until
+    from (
+        select
+            *,
+            coalesce(
+                image_publisher, image_offer, image_sku, image_exact_version,
+                image_virtual_machine_image_id
+            ) is not null as has_image
+        from made_observations
+    ) as observations
     group by date, account, pool_id, node_id, allocation_time
 ),
 proofs as (
@@ -130,38 +153,23 @@ gone as (
 select
     *,
     case when next_allocation_time > first_observed_at then next_allocation_time end as replaced_at,
-    coalesce(
+    coalesce(readable_before, before_at + interval 2 seconds) as counts_from,
+    -- no row of it shows a state
+    first_known_at is null
+    or coalesce(complete_until < last_observed_at, false)
+    or coalesce(
         case
-            when first_known_at < cast(date as timestamptz)
-                then last_observed_at >= cast(date as timestamptz)
-                    and unseen_at is not null
-                    and (known_again_at is null or known_again_at > unseen_at)
-            else is_old
+            when first_observed_at < cast(date as timestamptz)
+                -- a value is missing in the rows before the day, or the day before saw it go
+                then complete_from >= cast(date as timestamptz) or again_at > unseen_at
+            -- it was there before the day and was not listed, or was listed too late for that day
+            else allocation_time is null and before_at is not null
+                or allocation_time < before_at + interval 2 seconds
                 or (
                     allocation_time < cast(date as timestamptz)
-                    and coalesce(known_again_at, first_observed_at) > unseen_at
+                    and greatest(complete_from, first_observed_at) > unseen_at
                 )
         end,
         false
-    )
-    or coalesce(
-        case
-            when first_total_at < cast(date as timestamptz) then total_again_at > unseen_at
-            else is_old and total_again_at is not null
-        end,
-        false
-    )
-    or coalesce(
-        case
-            when first_readable_at < cast(date as timestamptz) then readable_again_at > unseen_at
-            else is_old and readable_again_at is not null
-        end,
-        false
     ) as is_interrupted
-from (
-    select
-        *,
-        before_at is not null
-            and (allocation_time is null or allocation_time < before_at + interval 2 seconds) as is_old
-    from gone
-) as judged
+from gone

@@ -85,28 +85,21 @@ runs as (
         subtask_id,
         start_time
 ),
--- nodes without a known row before the day: an earlier day may count runs that ended by then
-doubtful as (
-    select date, account, pool_id, node_id, allocation_time, before_at
-    from made_seen_incarnations
-    where is_interrupted
-),
 counted as (
     select
         runs.*,
+        -- of one that had ended before the node was last listed, late_nodes tells
         last_row.end_time is not null
             and cast(first_completed_at as date) = runs.date
-            and (
-                doubtful.before_at is null
-                or last_row.end_time >= doubtful.before_at + interval 2 seconds
-            ) as is_counted
+            and (nodes.counts_from is null or last_row.end_time >= nodes.counts_from)
+            as is_counted
     from runs
-    left join doubtful
-        on doubtful.date = runs.date
-        and doubtful.account = runs.account
-        and doubtful.pool_id = runs.pool_id
-        and doubtful.node_id = runs.node_id
-        and doubtful.allocation_time is not distinct from runs.allocation_time
+    left join made_seen_incarnations as nodes
+        on nodes.date = runs.date
+        and nodes.account = runs.account
+        and nodes.pool_id = runs.pool_id
+        and nodes.node_id = runs.node_id
+        and nodes.allocation_time is not distinct from runs.allocation_time
 )
 select
     date,

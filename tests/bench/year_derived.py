@@ -29,6 +29,8 @@ from (
         ) as next_allocation_time
     from told_node_incarnations
 );
+create table made_late_nodes as
+select date, account, pool_id, node_id, allocation_time from made_seen_incarnations where false;
 create table made_task_runs as
 select * replace (
     coalesce(end_time is not null and cast(first_completed_at as date) = date, false) as is_counted,

@@ -47,11 +47,9 @@ def node(machine: Machine, moment: datetime, start_tasks: list[Change], rng: ran
     boots = [boot for boot in machine.boots if boot <= moment]
     if boots and state.value not in _BOOTLESS:
         made["lastBootTime"] = text_of(boots[-1])
-    # What ten later ones have pushed out does not come back.
-    known = [each for each in machine.attempts if each.known <= moment][-10:]
-    tasks = [_task(each, moment) for each in known if moment < each.leaves]
+    tasks = [each for each in machine.attempts if each.known <= moment < each.leaves]
     if tasks:
-        made["recentTasks"] = tasks
+        made["recentTasks"] = [_task(each, moment) for each in tasks[-10:]]
     start_task = value_at(start_tasks, moment)
     if start_task is not None:
         made["startTask"] = _start_task(start_task)

@@ -294,11 +294,10 @@ class Maker:
             ("stateTransitionTime", 0.12),
             ("totalTasksRun", 0.1),
             ("isDedicated", 0.05),
+            ("recentTasks", 0.05),
         ):
             if rng.random() < often:
                 made.missing[name] = rng.choice(("always", "sometimes", "midnight"))
-        if rng.random() < 0.04:
-            made.missing["recentTasks"] = "always"
         for spells in (made.malformed, made.unlisted):
             for _ in range(rng.choice((0, 0, 1, 2))):
                 begins = moment_in(rng, made.allocated, until)

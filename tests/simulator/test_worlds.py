@@ -14,17 +14,11 @@ from tests.simulator.truth import true_hours_out_of_bounds
 
 SUITE = (26, 6, 10, 15, 49)
 LONG = tuple(range(100, 300))
-#: Worlds of the suite in which history is still known to be wrong: hours, gaps and finished tasks are
-#: lost around malformed rows, days without polls and nodes that come back.
-DEVIATING = pytest.mark.xfail(reason="history loses hours, gaps and finished tasks")
 
 
 @pytest.mark.parametrize(
     "seed",
-    [
-        *(pytest.param(seed, marks=DEVIATING) for seed in SUITE),
-        *(pytest.param(seed, marks=pytest.mark.long) for seed in LONG),
-    ],
+    [*SUITE, *(pytest.param(seed, marks=pytest.mark.long) for seed in LONG)],
 )
 def test_a_lake_answers_what_the_polls_saw(tmp_path: Path, seed: int) -> None:
     """By rows, by history, with late polls and without the rows that have expired."""

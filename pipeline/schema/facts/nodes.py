@@ -45,7 +45,7 @@ NODE_INCARNATIONS = Fact("node_incarnations", "incarnation", "Every node that wa
     column("window", "ended_by", TEXT, "What proves it: absent (two complete listings), pool_absent, id_reused; null while it is not known to have gone."),
     column("day", "is_last", FLAG, "Whether the day is the last one that listed it, as far as its window shows."),
     column("day", "is_first", FLAG, "Whether the day is the first one that listed it, as far as its window shows."),
-    column("day", "is_interrupted", FLAG, "Whether the node was there before and the window does not show as what, or shows it too late for an earlier day: then its days are read together."),
+    column("day", "is_interrupted", FLAG, "Whether this day, or one near it, may not see all that is known of the node: it was absent and returned, or rows of it lack a value that others have. Then its days are read together."),
     column("day", "first_total_at", TIME, "First listing of the window that showed how many tasks it had completed."),
     column("day", "first_total", INT, "How many those were."),
     column("day", "last_total_at", TIME, "Last listing of the window that showed how many tasks it had completed."),
@@ -58,7 +58,7 @@ NODE_INCARNATIONS = Fact("node_incarnations", "incarnation", "Every node that wa
     column("day", "start_task_succeeded_at", TIME, "End of its earliest successful run that the window shows."),
     column("day", "up_at", TIME, "Start of its earliest idle or running state that the window shows."),
     INCARNATION_KEY,
-), first="not (is_last or is_starting)", rows_per_group=2_048, version=3)
+), first="not (is_last or is_starting)", rows_per_group=2_048, version=4)
 
 NODE_CONFIG_INTERVALS = Fact("node_config_intervals", "incarnation x configuration x first_observed_at", "What a node was set up with, from when to when it was seen so.", (
     *NODE,

@@ -15,7 +15,7 @@ NODE_HOURS = Fact("node_hours", "date x account x pool x vm_size x is_dedicated 
     column("key", "state", TEXT, "State, or unobserved: the nodes were there, in a state no listing showed."),
     column("last", "hours", REAL, "Node-hours, a state taken to last until the next observed one began."),
     column("last", "certain_hours", REAL, "Of those, between a state's start and its last observation."),
-), is_daily=True, version=2)
+), is_daily=True, version=3)
 
 _COUNTED = (*nodes.NODE_STATES, "other")
 POOL_HOURS = Fact("pool_hours", "date x hour x account x pool", "A pool hour by hour: its nodes, its slots and its tasks.", (
@@ -28,7 +28,7 @@ POOL_HOURS = Fact("pool_hours", "date x hour x account x pool", "A pool hour by 
     column("last", "running_slots", REAL, "Task slots in use, mean over those listings."),
     column("last", "tasks_finished", COUNT, "Task runs seen to have completed in the hour."),
     column("last", "tasks_failed", COUNT, "Of those, failed."),
-), is_daily=True, version=2)
+), is_daily=True, version=3)
 
 TASK_OUTCOMES = Fact("task_outcomes", "date x incarnation x job_id x failure_code", "How many task runs of each job ended on each node and how, on the day whose listing first showed it.", (
     *NODE,
@@ -41,5 +41,5 @@ TASK_OUTCOMES = Fact("task_outcomes", "date x incarnation x job_id x failure_cod
     column("last", "failure_message", TEXT, "Message of the last one that has one."),
     column("last", "last_message_at", TIME, "When that one ended."),
     FactColumn("last", INCARNATION_KEY.column),
-), is_daily=True, first="not is_failed")
+), is_daily=True, first="not is_failed", version=2)
 # fmt: on

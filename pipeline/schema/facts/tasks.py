@@ -32,9 +32,9 @@ TASK_RUNS = Fact("task_runs", "incarnation x job_id x task_id x subtask_id x sta
     column("last", "requeue_count", INT, "Times it had been requeued."),
     *MACHINE_OF_ROW,
     column("view", "is_provisional", FLAG, "It had no start_time when last seen: it may never have begun."),
-    column("day", "is_counted", FLAG, "Whether it has ended and this day counts it: the one whose listing first showed so."),
+    column("day", "is_counted", FLAG, "Whether it has ended and this day counts it: the first that listed its end, if the node was not listed between that end and the day."),
     column("day", "is_failure", FLAG, "Of those, whether it failed."),
-), first="not is_failure", version=2)
+), first="not is_failure", version=3)
 
 TASK_GAPS = Fact("task_gaps", "incarnation x after x before", "Where tasks completed on a node that no listing showed completed.", (
     *NODE,
