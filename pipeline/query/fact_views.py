@@ -37,8 +37,9 @@ def texts() -> dict[str, tuple[str, ...]]:
             found[f"merged_{fact.name}"] = (_view(f"merged_{fact.name}", merged(fact)),)
             found[fact.name] = (_view(fact.name, f"from merged_{fact.name} select *"),)
     found |= views(over_facts=True)
-    for name in _TWINS:
+    for name in (*_TWINS, "task_gaps"):
         found[f"interrupted_{name}"] = (_view(f"interrupted_{name}", _INTERRUPTED.format(name)),)
+    for name in _TWINS:
         for each in (f"merged_{name}", name):
             found[f"whole_{each}"] = tuple(re.sub(_TWIN, _twin, text) for text in found[each])
     for kind, rows in (("interrupted", "interrupted"), ("whole", "undated")):

@@ -64,9 +64,17 @@ listings as (
         scope = 'account' and pool_listing = 'complete'
     from snapshots where source <> 'usage' and exists (from history_days)
 ),
+listed as (
+    select account, pool_id, date, is_proof from listings
+    union all
+    -- a day without listings has a window too
+    select pools.account, pools.pool_id, history_days.date, false
+    from (select distinct account, pool_id from listings) as pools
+    join history_days on history_days.account = pools.account
+),
 days as (
     select account, pool_id, date, count(*) filter (where is_proof) as proofs
-    from listings group by account, pool_id, date
+    from listed group by account, pool_id, date
 ),
 counted as (
     select *, sum(proofs) over (partition by account, pool_id order by date) as until from days

@@ -1,11 +1,13 @@
 -- makes:   the listings of a node between which tasks completed that no listing showed as completed
 -- grain:   wanted day x incarnation x after x before
 -- columns: those of facts.TASK_GAPS, and date
--- merge:   max of missed; a gap that two days see is one gap
+-- merge:   max of missed; a gap that two days see is one gap. For an interrupted node the view
+--          counts again, from rise
 -- caveats: missed is the rise of totalTasksRun less the runs first seen completed between the two
 --          listings. The total does not count attempts that were retried, or runs taken from a
 --          node. A total that falls starts again. Tasks that completed before a node's first
---          listing are unknown.
+--          listing are unknown. A row may have no missed runs: of a run that had ended before the
+--          earlier listing another day may know that it was listed as completed before.
 with totals as (
     select
         date,
@@ -37,7 +39,9 @@ completed as (
         rises.node_id,
         rises.allocation_time,
         rises.observed_at,
-        count(*) as runs
+        count(*) as runs,
+        count(*) filter (where runs.end_time is null or runs.end_time >= rises.observed_before)
+            as timely_runs
     from rises
     join made_task_runs as runs
         on runs.date = rises.date
@@ -60,7 +64,8 @@ select
     rises.observed_before as after,
     rises.observed_at as before,
     cast(rises.total_tasks_run - rises.total_before - coalesce(completed.runs, 0) as integer)
-        as missed
+        as missed,
+    cast(rises.total_tasks_run - rises.total_before as integer) as rise
 from rises
 left join completed
     on completed.date = rises.date
@@ -69,4 +74,4 @@ left join completed
     and completed.node_id = rises.node_id
     and completed.allocation_time is not distinct from rises.allocation_time
     and completed.observed_at = rises.observed_at
-where rises.total_tasks_run - rises.total_before > coalesce(completed.runs, 0)
+where rises.total_tasks_run - rises.total_before > coalesce(completed.timely_runs, 0)

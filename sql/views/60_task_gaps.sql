@@ -2,7 +2,8 @@
 -- grain:   incarnation x after x before
 -- columns: those of facts.TASK_GAPS
 -- caveats: As task_gaps in sql/history. For interrupted nodes the totals of one day are also
---          compared with those of the next day that has any.
+--          compared with those of the next day that has any, and runs count by the first listing of
+--          all days that showed them completed.
 create or replace view task_gaps as
 with totals as (
     select
@@ -22,7 +23,13 @@ with totals as (
     where first_total_at is not null
 ),
 rises as (
-    select * from totals where before > after and first_total > total_before
+    select account, pool_id, node_id, allocation_time, after, before,
+        cast(first_total - total_before as integer) as rise
+    from totals
+    where before > after and first_total > total_before
+    union
+    select account, pool_id, node_id, allocation_time, after, before, rise
+    from interrupted_task_gaps
 ),
 completed as (
     select
@@ -43,7 +50,16 @@ completed as (
     group by rises.account, rises.pool_id, rises.node_id, rises.allocation_time, rises.before
 )
 select account, pool_id, node_id, allocation_time, after, before, missed
-from merged_task_gaps
+from merged_task_gaps as merged
+where missed > 0
+    and not exists (
+        select 1
+        from interrupted_nodes
+        where interrupted_nodes.account = merged.account
+            and interrupted_nodes.pool_id = merged.pool_id
+            and interrupted_nodes.node_id = merged.node_id
+            and interrupted_nodes.allocation_time is not distinct from merged.allocation_time
+    )
 union all
 select
     rises.account,
@@ -52,7 +68,7 @@ select
     rises.allocation_time,
     rises.after,
     rises.before,
-    cast(rises.first_total - rises.total_before - coalesce(completed.runs, 0) as integer) as missed
+    cast(rises.rise - coalesce(completed.runs, 0) as integer) as missed
 from rises
 left join completed
     on completed.account = rises.account
@@ -60,4 +76,4 @@ left join completed
     and completed.node_id = rises.node_id
     and completed.allocation_time is not distinct from rises.allocation_time
     and completed.before = rises.before
-where rises.first_total - rises.total_before > coalesce(completed.runs, 0);
+where rises.rise > coalesce(completed.runs, 0);

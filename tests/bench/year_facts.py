@@ -41,6 +41,9 @@ from tests.bench.year_truth import (
     take,
 )
 
+#: More polls than a life has: numbers a life's polls.
+_LIFE = 2**32
+
 
 class DayFacts:
     """The facts of one day."""
@@ -325,9 +328,12 @@ class DayFacts:
 
     def task_gaps(self) -> pa.Table:
         """As ``facts.TASK_GAPS`` tells."""
-        rows = take(self.truth.tasks, self.truth.tasks["hidden"] > 0)
+        rows = self.truth.tasks
         rows = take(rows, rows["e"] < self.lives.g[rows["life"]])
         poll = first_poll(rows["e"], self.texts.offset[rows["life"]], self.shape.tick)
+        ends, rises = np.unique(rows["life"] * _LIFE + poll, return_counts=True)
+        is_hidden = rows["hidden"] > 0
+        rows, poll = take(rows, is_hidden), poll[is_hidden]
         whole = np.full((2, len(self.lives)), [[0], [-1]])
         whole[:, self.present.rows["life"]] = self.present.first, self.present.last
         is_told = (poll - 1 >= whole[0][rows["life"]]) & (poll <= whole[1][rows["life"]])
@@ -341,6 +347,7 @@ class DayFacts:
             after=self.texts.time(self.texts.listed_at(pairs[1] - 1, pairs[0])),
             before=self.texts.time(self.texts.listed_at(pairs[1], pairs[0])),
             missed=numbers(missed),
+            rise=numbers(rises[np.searchsorted(ends, pairs[0] * _LIFE + pairs[1])]),
         )
 
     def by_poll(self, seen: Seen, group: Ints, groups: int) -> Ints:

@@ -313,3 +313,19 @@ def test_a_failure_rate_is_the_same_once_the_rows_have_expired(
             found = connection.ask("start_task_failure_rate", pool="start tasks", **asked)
             rates = [(r["day"].day, r["runs"], r["failed_runs"]) for r in found.to_pylist()]
             assert rates == days
+
+
+def test_a_day_without_listings_is_read_from_rows_once_its_window_has_another(
+    tmp_path: Path,
+) -> None:
+    """Its history was built before the listing that shows what state the node was in."""
+    lake = Lake(tmp_path / "lake")
+    put(lake, "23:00", {"p": [idle()]})
+    put(lake, "2 10:00", {"p": [hidden()]})
+    service.compact(lake, at("2 10:01"))
+    put(lake, "2 10:05", {"p": [node("a", "running", "1 12:00", allocated="10:00")]})
+    hours = "select state, hours from node_hours where date = date '2026-11-17' order by 1"
+    for _ in range(2):
+        with query.connect(lake) as connection:
+            assert answered([connection], hours) == [("running", 12), ("unobserved", 12)]
+        service.compact(lake, at("9 00:00"))

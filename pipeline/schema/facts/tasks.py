@@ -41,7 +41,8 @@ TASK_GAPS = Fact("task_gaps", "incarnation x after x before", "Where tasks compl
     column("key", "after", TIME, "The listing before: they completed after it."),
     column("key", "before", TIME, "The listing that shows it: they completed before it."),
     column("max", "missed", INT, "How many: the rise of totalTasksRun less the runs first seen completed."),
-), version=2)
+    column("day", "rise", INT, "By how much totalTasksRun rose."),
+), version=3)
 
 START_TASK_RUNS = Fact("start_task_runs", "incarnation x start_time", "Every run of a start task that was ever seen; a retry is a run.", (
     *NODE,
