@@ -137,7 +137,7 @@ class Connection:
         return facts
 
     def _name_all(self) -> None:
-        self._make(history.VIEWS)
+        self._make(history.VIEWS, is_kept=False)
         if not self._has_fleet:
             self._make_fleet()
         if not self._has_comments:
@@ -150,8 +150,11 @@ class Connection:
             self._duckdb.execute(statement)
         self._has_fleet = True
 
-    def _make(self, facts: Iterable[str]) -> None:
-        """Makes the views of facts once they are asked for: a connection opens faster without."""
+    def _make(self, facts: Iterable[str], *, is_kept: bool = True) -> None:
+        """Makes the views of facts once they are asked for: a connection opens faster without.
+
+        With ``is_kept`` a query is to read them: see ``history.kept``.
+        """
         missing = [fact for fact in facts if fact not in self._made]
         if missing:
             if not self._made:
@@ -162,7 +165,8 @@ class Connection:
                 self._is_checked = True
             for name in history.closure(missing):
                 if name not in self._made:
-                    for statement in (*self._history.view(name), *history.kept(name)):
+                    rows = history.kept(name) if is_kept else ()
+                    for statement in (*self._history.view(name), *rows):
                         self._duckdb.execute(statement)
                     self._made.add(name)
 
