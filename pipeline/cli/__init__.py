@@ -41,11 +41,11 @@ INTERRUPTED, TERMINATED = 130, 143
 
 
 class Terminated(BaseException):
-    """SIGTERM: unwinds like Ctrl-C, so that a run ends cleanly and leaves its ledger row."""
+    """SIGTERM arrived: ends a run like Ctrl-C, with its ledger row."""
 
 
 class _Commands(click.Group):
-    """The commands; an unknown one is answered with the nearest ones."""
+    """The command group; an unknown command is an error that names the nearest ones."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -106,14 +106,14 @@ def main() -> None:
     code = run(sys.argv[1:])
     try:
         if sys.stdout is not None:
-            sys.stdout.flush()  # what is still buffered may meet a full disk, or a closed pipe
+            sys.stdout.flush()  # buffered output may meet a full disk, or a closed pipe
     except OSError as error:
         code = unwritten(error, code)
     sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
-    """Runs one command and returns its exit code; every error ends as a message on stderr."""
+    """Runs one command and returns its exit code; errors become messages on stderr."""
     set_up_logging(verbose=False)
     try:
         with owner_only():
@@ -130,7 +130,7 @@ def run(arguments: list[str]) -> int:
         say("terminated")
         return TERMINATED
     except SystemExit:
-        # how click ends where the reader of stdout has gone (head, less): it has what it wanted
+        # click ends like this where the reader of stdout closed it (head, less)
         return 0
     except Exception as error:
         return exit_code_of(error)

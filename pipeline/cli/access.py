@@ -1,4 +1,4 @@
-"""What the shared options lead to: settings, a lake, a connection."""
+"""Turns the shared options into settings, a lake, a connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def shared_value(name: str) -> str | None:
-    """What --lake or --config says, before or after the command's name."""
+    """The value of --lake or --config, before or after the command's name."""
     value: str | None = click.get_current_context().find_root().ensure_object(dict).get(name)
     return value
 
@@ -44,14 +44,14 @@ def settings(
 
 
 def lake_to_write() -> Lake:
-    """The lake that flags, environment and file name; the first write makes it."""
+    """The lake of the settings; the first write creates it."""
     from pipeline.lake import Lake
 
     return Lake(settings().lake)
 
 
 def lake_to_read() -> Lake:
-    """The lake that flags, environment and file name.
+    """The lake of the settings.
 
     Raises:
         NoLake: there is none, exit 2.

@@ -1,4 +1,4 @@
-"""``import --at-from``: an archive of saved files, a snapshot for each of its moments."""
+"""``import --at-from``: imports an archive of saved files, one snapshot for each time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AHEAD = timedelta(minutes=15)
 
 
 def moments_of(files: Sequence[str], at_from: str) -> Mapping[datetime, list[Path]]:
-    """The archive's files by moment; a usage error where one is missing or lies in the future."""
+    """The archive's files by time; a usage error where a time is missing or in the future."""
     from pipeline.snapshot.archive import ArchiveError, by_manifest, by_name, files_of
 
     try:
@@ -39,10 +39,10 @@ def moments_of(files: Sequence[str], at_from: str) -> Mapping[datetime, list[Pat
 def store_all(
     moments: Mapping[datetime, list[Path]], store: Callable[[list[SavedFile], datetime], Outcome]
 ) -> int:
-    """Stores a snapshot for each moment; returns the exit code of all together.
+    """Stores a snapshot for each time; returns the combined exit code.
 
-    One that cannot be imported is named and stops no other. What the lake has already is passed over,
-    so that an archive that was cut short is taken up by the same command.
+    A failed import is reported and does not stop the others. Snapshots that the lake has are skipped,
+    so that the same command continues an interrupted import.
     """
     from pipeline.lake import LakeError
     from pipeline.snapshot import SavedError, SavedFile
@@ -71,7 +71,7 @@ def store_all(
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """A bar of moments on a terminal; nothing without one."""
+    """A progress bar of snapshots, on a terminal only."""
     if not is_watched():
         yield lambda: None
         return

@@ -1,4 +1,4 @@
-"""The command that answers a named question: ask."""
+"""The command ``ask``, which answers a named question."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nodelake")
 
-#: The answer had rows, and --fail-if-rows was given.
+#: The exit code of --fail-if-rows where the answer has rows.
 HAS_ROWS = 5
 
 
@@ -111,10 +111,10 @@ def _given(parameters: tuple[str, ...], start: str | None, end: str | None) -> d
 
 
 def _columns(name: str, listed: str | None) -> list[str]:
-    """The columns wanted of a question's answer.
+    """The columns of --columns.
 
     Raises:
-        click.BadParameter: it does not have one of them.
+        click.BadParameter: the answer lacks one of them.
     """
     from pipeline.query import question
     from pipeline.query.nearest import did_you_mean
@@ -134,7 +134,7 @@ def _columns(name: str, listed: str | None) -> list[str]:
 def _on_spark(
     connection: Connection, master: str | None, name: str, given: Mapping[str, object]
 ) -> pa.Table:
-    """The same question, asked by Spark; the connection has checked the values and the prices."""
+    """The answer of Spark; the connection has checked the values and the prices."""
     from pipeline import spark
 
     with spark.connect(connection.lake, master or spark.LOCAL) as session:
@@ -142,7 +142,7 @@ def _on_spark(
         return session.ask(name, **given)
 
 
-#: What a parameter's type is called, and what a value of it looks like.
+#: The name of each type of parameter, and an example of a value.
 _KINDS = {
     "timestamptz": ("time", "2026-11-21 or 2026-11-21T12:00Z"),
     "date": ("day", "2026-11-21"),
@@ -158,7 +158,7 @@ def check_values(connection: Connection, name: str, given: Mapping[str, object])
 
     Raises:
         click.BadParameter: names the parameter, its type and an example of a value.
-        click.UsageError: a range that ends before it begins.
+        click.UsageError: a range ends before it begins.
     """
     from pipeline.query import question
     from pipeline.query.sql_files import read_as

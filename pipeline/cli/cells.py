@@ -1,4 +1,4 @@
-"""Rows and values as every output format has them."""
+"""Conversion of rows and values that all output formats share."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def rows_of(rows: pa.Table) -> Iterator[dict[str, Any]]:
-    """The rows as dicts, some thousand at a time."""
+    """The rows as dicts, read in batches."""
     for batch in rows.to_batches(max_chunksize=4096):
         yield from batch.to_pylist(maps_as_pydicts="lossy")
 
 
 def _interval(months: int, days: int, nanoseconds: int) -> str:
-    """An interval as DuckDB prints it; months, days and time are apart, and each has its sign."""
+    """An interval as DuckDB prints it: months, days and time separately, each with its sign."""
     sign = -1 if months < 0 else 1
     years, months = (sign * part for part in divmod(abs(months), 12))
     parts = [
@@ -35,7 +35,7 @@ def _interval(months: int, days: int, nanoseconds: int) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: times in ISO 8601 and UTC, intervals as text, no NaN."""
+    """A value for JSON: times in ISO 8601 and UTC, intervals as text, no NaN."""
     if isinstance(value, datetime):
         if value.tzinfo is None:
             return value.isoformat()
@@ -49,7 +49,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(plain(name)): plain(x) for name, x in value.items()}
     if isinstance(value, list | tuple):
-        if type(value).__name__ == "MonthDayNano":  # pyarrow's, which is not imported for this
+        if (
+            type(value).__name__ == "MonthDayNano"
+        ):  # a type of pyarrow, recognised without an import
             return _interval(*value)
         return [plain(x) for x in value]
     if isinstance(value, bytes):

@@ -1,4 +1,4 @@
-"""The command ``completion``, and what a shell is offered: questions, checks, accounts, pools."""
+"""The command ``completion``, and the values it completes: questions, checks, accounts, pools."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 SHELLS = ("bash", "zsh", "fish")
-#: click's own: set, the command prints what fits instead of running.
+#: A variable of click: where it is set, the command prints completions and does not run.
 VARIABLE = "_NODELAKE_COMPLETE"
 _INSTALL = {
     "bash": "nodelake completion bash > /etc/bash_completion.d/nodelake",
@@ -36,7 +36,7 @@ def completion(context: click.Context, shell: str) -> int:
     assert completer is not None, shell
     script = completer(context.find_root().command, {}, "nodelake", VARIABLE)
     click.echo(f"# Install: {_INSTALL[shell]}")
-    # click asks bash for its version here, and wants 4.4: an older one says so when it is used
+    # click checks the version of bash here (4.4); an older bash reports it on use
     click.echo(script.source_template % script.source_vars())
     return 0
 
@@ -62,7 +62,7 @@ def accounts(context: click.Context, _p: click.Parameter, begun: str) -> list[Co
 
 
 def pools(context: click.Context, _p: click.Parameter, begun: str) -> list[CompletionItem]:
-    """The pools of the lake's last snapshots."""
+    """The pools of the lake's last two days."""
     rows = _rows(
         context,
         "select distinct pool_id from pools "
@@ -72,7 +72,7 @@ def pools(context: click.Context, _p: click.Parameter, begun: str) -> list[Compl
 
 
 def nodes(context: click.Context, _p: click.Parameter, begun: str) -> list[CompletionItem]:
-    """The nodes of the pool that was typed before, as last listed."""
+    """The nodes of the pool on the command line, as last listed."""
     rows = _rows(
         context,
         "select node_id, state from nodes_latest where pool_id = $pool order by node_id limit 500",
@@ -82,7 +82,7 @@ def nodes(context: click.Context, _p: click.Parameter, begun: str) -> list[Compl
 
 
 def _items(known: Iterable[tuple[str, str]], begun: str) -> list[CompletionItem]:
-    # a name of the service's that holds a control character would break the shell's own protocol
+    # a control character in a name would break the protocol of the shell
     return [
         CompletionItem(name, help=text or None)
         for name, text in known
@@ -91,7 +91,7 @@ def _items(known: Iterable[tuple[str, str]], begun: str) -> list[CompletionItem]
 
 
 def _rows(context: click.Context, query: str, **parameters: object) -> list[dict[str, str]]:
-    """Rows of the lake; none where it cannot be read: completing must never print an error."""
+    """Rows of the lake; none where it cannot be read: completion must not print errors."""
     from pipeline.cli.access import connect
 
     logging.disable(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""What a person or a log collector sees on stderr: messages, JSON lines, progress; never a secret."""
+"""Output on stderr: messages for a person, JSON lines for a log collector, progress; no secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def escape(text: str) -> str:
-    """Text whose control characters are visible: the service must not control a terminal."""
+    """Text with visible control characters: the service must not control a terminal."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in text
@@ -31,7 +31,7 @@ def say(message: str) -> None:
 
 
 def show_usage(text: str) -> None:
-    """Prints how a command is called to stderr, a terminal."""
+    """Prints the synopsis of a command to stderr, a terminal."""
     sys.stderr.write("\n".join(escape(line) for line in text.split("\n")) + "\n")
 
 
@@ -43,7 +43,7 @@ def is_watched() -> bool:
 def set_up_logging(verbose: bool) -> None:
     """Sends the log to stderr: plain lines on a terminal, JSON lines without one."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # as stderr does: a locale that is not UTF-8 must not end an answer in its middle
+        # as stderr does: a locale other than UTF-8 must not abort an answer
         sys.stdout.reconfigure(errors="backslashreplace")
     logger = logging.getLogger("nodelake")
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
@@ -51,7 +51,7 @@ def set_up_logging(verbose: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Plain() if is_watched() else _JsonLines())
     logger.handlers = [handler]
-    # httpx logs every URL at INFO, and azure-identity fifteen lines for each failed sign-in
+    # at INFO httpx logs every URL, and azure-identity 15 lines for each failed sign-in
     for name, level in (("httpx", "WARNING"), ("httpcore", "WARNING"), ("azure", "ERROR")):
         logging.getLogger(name).setLevel(level)
 
@@ -90,7 +90,7 @@ class _JsonLines(logging.Formatter):
 
 @contextmanager
 def progress(title: str) -> Iterator[ProgressListener | None]:
-    """A bar of pools and a count of nodes on a terminal; nothing without one."""
+    """A progress bar of pools with a count of nodes, on a terminal only."""
     if not is_watched():
         yield None
         return
@@ -110,7 +110,7 @@ def progress(title: str) -> Iterator[ProgressListener | None]:
 
 
 class _Bar:
-    """Feeds a rich progress bar; safe from any thread, as rich is."""
+    """Updates a progress bar of rich; thread-safe, as rich is."""
 
     def __init__(self, bar: Any, task: Any) -> None:
         self._bar = bar

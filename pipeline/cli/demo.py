@@ -1,4 +1,4 @@
-"""The command that shows nodelake at work without an account: demo."""
+"""The command ``demo``, which needs no account."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from pipeline.emulator import Fleet
     from pipeline.lake import Lake
 
-#: The demo's answers, in the order they are printed: a heading, a question, and of its columns those
-#: that fit a narrow terminal.
+#: The demo's answers, in order: heading, question, and those of its columns that fit 80 columns.
 _ANSWERS = (
     (
         "How was the day recorded?",
@@ -99,7 +98,7 @@ def demo(seed: int, snapshots: int, day: date | None) -> None:
         seconds = monotonic() - begun
         click.echo(f"{snapshots} snapshots, {nodes:,} node rows, in {seconds:.0f} s: {_size(into)}")
         begun = monotonic()
-        # Nothing reads this lake yet, so what compaction replaces need not stay.
+        # Nothing reads this lake yet, so replaced files need no grace period.
         compact(into, grace=timedelta(0))
         seconds = monotonic() - begun
         where = escape(_shown(into))
@@ -125,12 +124,12 @@ def demo(seed: int, snapshots: int, day: date | None) -> None:
 
 @contextmanager
 def _writing(lake: Lake) -> Iterator[None]:
-    """Turns a place where no lake can be made into wrong usage that says what to do."""
+    """Turns errors of a place where no lake can be made into usage errors that say what to do."""
     from pipeline.lake import LakeError, Locked
 
     try:
         if lake.root.is_dir():
-            demo_lake.refuse_foreign(lake)  # before so much as a lock is written
+            demo_lake.refuse_foreign(lake)  # before even a lock is written
         yield
     except Locked:
         raise
@@ -150,13 +149,13 @@ def _size(lake: Lake) -> str:
 
 
 def _shown(lake: Lake) -> str:
-    """The lake as a person would type it: relative to where they stand, if it is below."""
+    """The lake's path, relative if it is below the working directory."""
     here = Path.cwd()
     return str(lake.root.relative_to(here) if lake.root.is_relative_to(here) else lake.root)
 
 
 def _simulate(lake: Lake, start: datetime, snapshots: int, seed: int) -> int:
-    """Records a day of the emulated fleet, its clock moved before each snapshot; returns node rows."""
+    """Records a day of the emulated fleet, moving its clock before each snapshot; returns node rows."""
     from pipeline.emulator import Emulator, Fleet, load_fleet_config
 
     fleet = Fleet(load_fleet_config(None), seed=seed, start=start)
@@ -173,7 +172,7 @@ def _simulate(lake: Lake, start: datetime, snapshots: int, seed: int) -> int:
 
 
 def _account(settings: Mapping[str, str]) -> Account:
-    """The emulated account; no settings file has a say in it."""
+    """The emulated account; settings files do not affect it."""
     from pipeline.config import Account, Secret
 
     return Account(
@@ -194,7 +193,7 @@ def _one(account: Account, lake: Lake, fleet: Fleet) -> dict[str, object]:
 
 @contextmanager
 def _bar(total: int) -> Iterator[Callable[[], None]]:
-    """A progress bar of snapshots on a terminal; nothing without one."""
+    """A progress bar of snapshots, on a terminal only."""
     if not is_watched():
         yield lambda: None
         return

@@ -1,4 +1,4 @@
-"""The demo's lake: one that demos alone wrote is emptied, and nothing else ever is."""
+"""The demo's lake: a demo empties only a lake that nothing but demos wrote."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ log = logging.getLogger("nodelake")
 ACCOUNT = "demo.local"
 REPORT = "report.html"
 _MARK = ".nodelake-demo"
-#: Files of a demo's lake beside its snapshots: a day's, its history's, a watermark, all by account.
+#: Files of a demo's lake besides its snapshots: day files, history, watermark, all by account.
 _OWN = re.compile(rf"{re.escape(ACCOUNT)}(-late-\d{{8}}T\d{{6}}Z-[0-9a-f]{{8}})?(\.\w+)?")
 _LANDED = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}\.parquet")
 
 
 def claim(lake: Lake) -> None:
-    """Makes the directory of a demo's lake, emptied of what an earlier demo wrote.
+    """Creates the directory of a demo's lake; deletes what an earlier demo wrote.
 
     Raises:
-        click.UsageError: it holds something that no demo wrote; nothing was deleted.
+        click.UsageError: it holds something else; nothing was deleted.
         LakeError: the directory cannot be made.
     """
     from pipeline.lake import make_directories
@@ -49,7 +49,7 @@ def refuse_foreign(lake: Lake) -> tuple[list[Path], int]:
     """The files of a demo's lake, and how many snapshots they hold.
 
     Raises:
-        click.UsageError: something in it was written by no demo.
+        click.UsageError: it holds something that no demo wrote.
     """
     files = [*_files(lake.root)]
     snapshots, foreign = _survey(lake, files)
@@ -62,12 +62,12 @@ def refuse_foreign(lake: Lake) -> tuple[list[Path], int]:
 
 
 def note_begun(root: Path, endpoint: str, day: date) -> None:
-    """Notes which account a demo is about to record: the snapshots of it are the demo's."""
+    """Records the account of a demo: its snapshots are the demo's."""
     _write_mark(root, {"batch_url": endpoint, "day": day.isoformat()})
 
 
 def note_report(root: Path) -> None:
-    """Notes the report that a demo wrote: another page of that name is not the demo's."""
+    """Records the report that a demo wrote: another file of that name is not the demo's."""
     _write_mark(root, _mark(root) | {"report_sha256": _digest(root / REPORT)})
 
 
@@ -94,7 +94,7 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _survey(lake: Lake, files: list[Path]) -> tuple[int, str | None]:
-    """How many snapshots demos wrote to a lake, and the first thing in it that no demo wrote."""
+    """The number of snapshots of demos in a lake, and the first entry that no demo wrote."""
     root = lake.root
     mark = _mark(root)
     committed, foreign = _snapshots(lake, mark)
@@ -105,14 +105,14 @@ def _survey(lake: Lake, files: list[Path]) -> tuple[int, str | None]:
 
 
 def _snapshots(lake: Lake, mark: dict[str, Any]) -> tuple[set[str], str | None]:
-    """The committed snapshots, and what to call the first one that is no demo's."""
+    """The number of committed snapshots, and a name for the first one that is not a demo's."""
     import duckdb
 
     from pipeline import query
     from pipeline.lake import LakeError
 
     try:
-        # a Lake remembers committed files, which never change: one that is emptied needs a new one
+        # a Lake caches committed files; once they are deleted it must be a new one
         with query.connect(lake.root) as connection:
             rows = connection.table(
                 "select snapshot_id, account, source, batch_url from snapshots order by snapshot_id"
@@ -128,7 +128,7 @@ def _snapshots(lake: Lake, mark: dict[str, Any]) -> tuple[set[str], str | None]:
 
 
 def _is_own(file: Path, root: Path, mark: dict[str, Any], committed: set[str]) -> bool:
-    """Whether a demo wrote a file, or left it behind when it was killed."""
+    """Whether a demo, possibly a killed one, wrote a file."""
     zone, *folders, name = file.relative_to(root).parts if file.parent != root else ("", file.name)
     if file.is_symlink():
         return False
@@ -156,8 +156,8 @@ def _digest(file: Path) -> str:
 
 
 def _empty(root: Path, files: list[Path]) -> None:
-    """Deletes those files, and the directories that are empty then; locks stay."""
-    for file in sorted(files, key=lambda file: file.name == _MARK):  # the mark last
+    """Deletes these files and then empty directories; locks stay."""
+    for file in sorted(files, key=lambda file: file.name == _MARK):  # the marker last
         if file.parent != root / "locks":
             file.unlink(missing_ok=True)
     for folder, _, _ in os.walk(root, topdown=False):

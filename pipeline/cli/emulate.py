@@ -1,4 +1,4 @@
-"""The command that serves a made-up Batch account: emulate."""
+"""The command ``emulate``, which serves a made-up Batch account."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def emulate(
     )
     try:
         served = emulator.serve(port=port, host=host, tls=tls)
-        # Ctrl-C is how a person ends this: no failure
+        # Ctrl-C is the normal end: exit 0
         with contextlib.suppress(KeyboardInterrupt), served as server:
             for name, value in server.settings.items():
                 click.echo(f"export {name}={shlex.quote(value)}")

@@ -1,4 +1,4 @@
-"""Errors of a command as messages on stderr, and the exit code of each kind."""
+"""Turns errors of a command into messages on stderr and exit codes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pipeline.cli.console import is_watched, say, show_usage
 
 FAILED, USAGE, LOCKED = 1, 2, 4
 
-#: What writing to stdout may meet; an error of a file that was opened by name has that name.
+#: Errors of writing to stdout; errors of other files have a file name.
 _UNWRITABLE = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
 
 def show(error: click.ClickException) -> None:
-    """Says what is wrong with the usage: with its synopsis on a terminal, else as a JSON line."""
+    """Reports a usage error: with a synopsis on a terminal, else as a JSON line."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         if is_watched():
             show_usage(error.format_message())
@@ -31,11 +31,11 @@ def show(error: click.ClickException) -> None:
 
 
 def unwritten(error: OSError, code: int = 0) -> int:
-    """The exit code where stdout took no more; says why, unless its reader has just gone.
+    """The exit code where stdout cannot be written; reports why, unless its reader closed it.
 
-    A reader that has gone (head, less) has what it wanted.
+    A reader that closes it (head, less) has what it wanted.
     """
-    sys.stdout = None  # nothing may flush at exit
+    sys.stdout = None  # prevents a flush at exit
     if isinstance(error, BrokenPipeError):
         return code
     say(f"cannot write to standard output: {error.strerror}")
@@ -43,7 +43,7 @@ def unwritten(error: OSError, code: int = 0) -> int:
 
 
 def exit_code_of(error: Exception) -> int:
-    """Says what went wrong, without a secret in it, and returns its exit code."""
+    """Reports an error without secrets, and returns its exit code."""
     import duckdb
 
     from pipeline.config import ConfigError

@@ -1,4 +1,4 @@
-"""Files that a user names: written whole or not at all, readable by whom the user's umask allows."""
+"""Writes files that a user names: whole or not at all, with the permissions of the umask."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 import click
 
-#: Files and directories that nodelake makes are for their owner only, whatever the shell's umask.
+#: The umask of nodelake: its files and directories are for their owner only.
 _OWNER_ONLY = 0o077
 _umask_before = _OWNER_ONLY
 
 
 @contextlib.contextmanager
 def owner_only() -> Iterator[None]:
-    """Makes every file private that is made meanwhile, but for those of `replace`."""
+    """A context in which new files are private, except those of `replace`."""
     global _umask_before
     _umask_before = os.umask(_OWNER_ONLY)
     try:
@@ -27,12 +27,12 @@ def owner_only() -> Iterator[None]:
 
 
 def replace(path: Path, text: str, *, is_private: bool = False) -> None:
-    """Puts a file in the place of another by a rename: a reader sees the old one or the new one.
+    """Replaces a file by a rename: a reader sees the old one or the new one.
 
     Raises:
         click.ClickException: the directory is missing or cannot be written.
     """
-    target = path.resolve()  # of a link, what it leads to
+    target = path.resolve()  # follows a link
     aside = target.with_name(f".{path.name}.{secrets.token_hex(4)}")  # collectors read *.prom only
     try:
         with aside.open("x", encoding="utf-8") as file:
@@ -45,5 +45,5 @@ def replace(path: Path, text: str, *, is_private: bool = False) -> None:
     except OSError as error:
         raise click.ClickException(f"{path}: cannot be written: {error.strerror}") from None
     finally:
-        with contextlib.suppress(OSError):  # a read-only place: the error above says so
+        with contextlib.suppress(OSError):  # the directory is read-only, as the error above says
             aside.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The commands that say whether all is well: check, status."""
+"""The commands ``check`` and ``status``, for monitors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.query import Connection
 
 CHECK_FAILED = 5
-#: Minutes that a clock may be fast.
+#: Minutes by which a clock may be fast.
 _AHEAD = 15
 
 log = logging.getLogger("nodelake")
@@ -122,7 +122,7 @@ def status(max_age: float | None, accounts: tuple[str, ...], form: str | None) -
 
 
 def _name_refused_versions(rows: pa.Table) -> None:
-    """Names the accounts whose configured api-version the service refuses."""
+    """Warns of accounts whose configured api-version the service refuses."""
     for row in rows.select(["account", "api_version", "refused_api_version"]).to_pylist():
         if row["refused_api_version"] is not None:
             say(
@@ -133,7 +133,7 @@ def _name_refused_versions(rows: pa.Table) -> None:
 
 
 def _of_accounts(rows: pa.Table, accounts: tuple[str, ...]) -> pa.Table:
-    """The rows of those accounts."""
+    """The rows of these accounts."""
     import pyarrow as pa
 
     kept = [is_of(account, accounts) for account in rows["account"].to_pylist()]
@@ -141,10 +141,9 @@ def _of_accounts(rows: pa.Table, accounts: tuple[str, ...]) -> pa.Table:
 
 
 def _ages(connection: Connection, rows: pa.Table) -> dict[str, float | None]:
-    """Minutes since each account was last stored; None where it never was.
+    """Minutes since the last stored snapshot of each account; None where there is none.
 
-    A snapshot that lies in the future was taken while this machine's clock was wrong. As the last
-    one it would hide every delay.
+    A snapshot in the future comes from a wrong clock. It would hide every delay, so it is ignored.
     """
     ages = dict(zip(rows["account"].to_pylist(), rows["age_minutes"].to_pylist(), strict=True))
     if not any(age is not None and age < -_AHEAD for age in ages.values()):
@@ -166,7 +165,7 @@ def _ages(connection: Connection, rows: pa.Table) -> dict[str, float | None]:
 
 
 def _with_usage(connection: Connection, rows: pa.Table) -> pa.Table:
-    """The rows of ``status``, and beside each what the lake holds of its account."""
+    """The rows of ``status`` with the lake usage of each account."""
     import pyarrow as pa
 
     from pipeline.maintain.lake_usage import ZONES, LakeUsage, lake_usage

@@ -1,4 +1,4 @@
-"""The command that stores saved JSON: import."""
+"""The command ``import``, which stores saved JSON."""
 
 from __future__ import annotations
 
@@ -111,12 +111,12 @@ def import_(
 
 
 def _host(endpoint: str) -> str:
-    """``name.region`` of an endpoint, as the urls of nodes have it."""
+    """``name.region`` of an endpoint, as in the urls of nodes."""
     return ".".join((urlsplit(endpoint).hostname or "").split(".")[:2])
 
 
 def _label(account: str | None, chosen: Settings) -> str | None:
-    """The label of a configured account of that name, else the name itself as a label."""
+    """The label of the configured account with that name, else the name itself."""
     from pipeline.config import label_problem
 
     for known in chosen.accounts:

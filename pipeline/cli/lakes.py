@@ -1,4 +1,4 @@
-"""Whether a lake is there, and the nearest one where it is not."""
+"""Checks that a lake exists, and names the nearest one where it does not."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _ZONES = ("landing", "compacted", "history")
 
 
 class NoLake(click.ClickException):
-    """The lake to read is not there; the message names the nearest thing to do."""
+    """The lake to read does not exist; the message says what to do."""
 
     exit_code = 2
 
 
 def require(lake: Lake) -> Lake:
-    """The lake, if it is there.
+    """The lake, if it exists.
 
     Raises:
         NoLake: it is missing, a file, or a directory (or a prefix of a container) without a lake.
@@ -42,18 +42,18 @@ def require(lake: Lake) -> Lake:
 
 
 def is_lake(path: Path) -> bool:
-    """Whether a directory holds a lake, or one that a writer has just begun."""
+    """Whether a directory is a lake, possibly one that a writer has just begun."""
     from pipeline import schema
     from pipeline.schema import facts
 
-    # what a zone may contain: tables, facts, and the days that history covers
+    # the folders of a zone: tables, facts, and manifests of history
     folders = {*schema.TABLES, *facts.FACTS, "days", "manifests"}
     try:
         if any(folder.name in folders for zone in _ZONES for folder in _entries(path / zone)):
             return True
         return any(file.suffix == ".lock" for file in _entries(path / "locks"))
     except OSError:
-        return path.is_dir()  # it may not be read: opening it says so
+        return path.is_dir()  # it cannot be read: opening it reports why
 
 
 def _entries(path: Path) -> Iterator[Path]:
@@ -88,7 +88,7 @@ def _missing_on_disk(path: Path) -> str:
 
 
 def _advice(path: Path | None) -> str:
-    """The nearest thing to do: a lake near by, else a command that makes one."""
+    """A hint: a lake near by, else a command that makes one."""
     near = [_shown(each) for each in _near(path)]
     if near:
         return f"; did you mean {' or '.join(near[:3])}?"
@@ -104,7 +104,7 @@ def _near(path: Path | None) -> Iterator[Path]:
         beside = {each.name: each for each in _children(path.parent)}
         alike = difflib.get_close_matches(path.name, beside, n=3, cutoff=0.6)
         found.update(dict.fromkeys(beside[name] for name in alike))
-        # the mistake may be in the folder above: date/lake
+        # the mistake may be in the parent folder: date/lake
         for folder in _children(path.parent.parent):
             if difflib.SequenceMatcher(None, folder.name, path.parent.name).ratio() >= 0.6:
                 found[folder / path.name] = None
@@ -123,6 +123,6 @@ def _children(path: Path) -> list[Path]:
 
 
 def _shown(path: Path) -> str:
-    """A path as a person would type it: relative to the working directory, if it lies below."""
+    """A path, relative if it is below the working directory."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

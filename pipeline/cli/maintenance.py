@@ -1,4 +1,4 @@
-"""The commands that keep a lake small: compact and expire."""
+"""The commands ``compact`` and ``expire``."""
 
 from __future__ import annotations
 

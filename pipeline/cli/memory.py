@@ -1,6 +1,6 @@
-"""Allocator settings of a process that flattens pages: what one page freed is kept for the next one.
+"""Allocator settings of the command: memory that one page frees is kept for the next.
 
-They are the command's to set: importing nodelake changes nothing in a process.
+Only the command sets them: importing nodelake changes nothing in a process.
 """
 
 from __future__ import annotations
@@ -10,25 +10,24 @@ import ctypes
 import os
 import sys
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # by glibc's malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # from glibc's malloc.h
 
 
 def keep_memory() -> None:
     """Keeps freed memory, and lets threads share it.
 
-    Arrow's own allocator gives memory back and asks again: a tenth of the time of a page, and a third
-    of a snapshot's memory. glibc does so too with what lies free at its end, wherever that is more than
-    twice the largest block of late: another fifteenth. And it gives each processor eight heaps, of
-    which the others get nothing: on two processors a tenth more memory and processor time.
+    Arrow's own allocator returns memory and requests it again: 10 % of the time of a page, and a third
+    of a snapshot's memory. glibc does the same with free memory at the end of its heap: 7 %. And it
+    uses eight heaps for each processor, which do not share: on two processors 10 % more memory and time.
     """
     import pyarrow as pa
 
     pa.set_memory_pool(pa.system_memory_pool())
     if sys.platform == "linux":
-        with contextlib.suppress(AttributeError, OSError, TypeError):  # no glibc
+        with contextlib.suppress(AttributeError, OSError, TypeError):  # not glibc
             set_option = ctypes.CDLL(None).mallopt
             set_option(_TRIM_THRESHOLD, 32 << 20)
             set_option(
                 _MMAP_THRESHOLD, 4 << 20
-            )  # larger blocks are no part of it: they leave holes
+            )  # larger blocks stay outside: they would leave holes
             set_option(_ARENA_MAX, os.cpu_count() or 1)

@@ -49,7 +49,7 @@ def metrics(output: Path | None) -> int:
 
 
 def exposition(families: Iterable[Metric]) -> str:
-    """The metrics in the OpenMetrics text format, which node_exporter's textfile collector reads too."""
+    """The metrics in the OpenMetrics text format, as node_exporter's textfile collector reads it."""
     from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import GaugeMetricFamily
     from prometheus_client.openmetrics.exposition import generate_latest
@@ -70,7 +70,7 @@ def exposition(families: Iterable[Metric]) -> str:
 
     registry = CollectorRegistry()
     registry.register(Once())
-    text: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]  # it has no types
+    text: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]  # untyped
     return text.decode()
 
 

@@ -1,4 +1,4 @@
-"""Why a question has no answer, as far as the lake knows: its range, its pools, its thresholds."""
+"""Why an answer has no rows: the range, the pools, the thresholds."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _WIDEST = {"at least": 0, "at most": 1_000_000_000}
 def reasons(
     connection: Connection, name: str, given: Mapping[str, object], *, is_alarm: bool = False
 ) -> Iterator[str]:
-    """Sentences that say why a question has no rows, the likeliest first; none where no reason is known.
+    """Sentences that say why an answer has no rows, the likeliest first; none where no reason is known.
 
     Args:
-        connection: to the lake that was asked.
+        connection: to the lake.
         name: of the question.
         given: its parameters, as they were given.
-        is_alarm: no rows are the good answer: only what makes the question itself void is said.
+        is_alarm: no rows are the good answer, so only reasons that make it void are given.
     """
     from pipeline.query import question
 
     if connection.view.is_empty:
-        return  # said already
+        return  # reported already
     asked = question(name)
     pool = given.get("pool")
     if pool is not None:
@@ -52,7 +52,7 @@ def reasons(
 
 
 def _outside(connection: Connection, asked: Question, given: Mapping[str, object]) -> str | None:
-    """What to say of a range in which the lake has no snapshot."""
+    """The sentence about a range without snapshots."""
     names = [each for each in ("from", "to") if given.get(each) is not None]
     if not names:
         return None
@@ -73,7 +73,7 @@ def _outside(connection: Connection, asked: Question, given: Mapping[str, object
 
 
 def _never_complete(connection: Connection, pool: object) -> list[str]:
-    """At most five pools that have nodes and no complete listing."""
+    """At most five pools with nodes but without a complete listing."""
     found = connection.table(
         "select pool_id from pools where $pool is null or pool_id = $pool group by pool_id "
         "having not bool_or(listing = 'complete') and sum(nodes_listed) > 0 order by 1 limit 5",
@@ -86,7 +86,7 @@ def _never_complete(connection: Connection, pool: object) -> list[str]:
 def _thresholds(
     connection: Connection, asked: Question, given: Mapping[str, object]
 ) -> Iterator[str]:
-    """Of each threshold that alone keeps all rows out: its value, and the nearest one there is."""
+    """For each threshold that alone excludes all rows: its value, and the nearest value."""
     for each in asked.parameters:
         widest = next((v for words, v in _WIDEST.items() if words in each.doc), None)
         if widest is None or each.type not in ("double", "int", "bigint"):
@@ -102,7 +102,7 @@ def _thresholds(
 
 
 def _nearest(rows: pa.Table, parameter: Parameter, is_least: bool) -> str:
-    """The value nearest to a threshold, where one column only can be what it is of."""
+    """The value nearest to a threshold, where only one column can be meant."""
     import pyarrow.compute as pc
 
     own = [

@@ -1,4 +1,4 @@
-"""The command about one node: its story from the lake, or what the service has now."""
+"""The command ``node``: a node's story from the lake, or the node as the service has it now."""
 
 from __future__ import annotations
 
@@ -118,12 +118,12 @@ def _print_story(rows: pa.Table, output: list[dict[str, Any]]) -> None:
     if not rows.num_rows:
         console.print("nothing happened to it then", style="dim")
     for number, line in enumerate(story.lines(rows.to_pylist(), console.width)):
-        if number:  # before the first heading there is nothing to be apart from
+        if number:  # no blank line before the first heading
             console.print(line, soft_wrap=True)
     for text in node_output.lines(output):
         console.print(text, soft_wrap=True, markup=False)
     for name in sorted({str(each) for each in rows["node_id"].to_pylist()}):
-        # the page of `nodelake report` opens the same story, with the same times, at this anchor
+        # at this anchor a page of `nodelake report` shows the same story
         link = f"in a page of nodelake report: report.html#node={quote(name, safe='')}"
         console.print(link, style="dim", soft_wrap=True)
 
@@ -132,7 +132,7 @@ _Found = list[tuple[str, str, str]]
 
 
 def _find(connection: Connection, pool: str, node_id: str, accounts: tuple[str, ...]) -> _Found:
-    """(account, pool, node) of the nodes that are meant: of that id, else whose ids hold the part."""
+    """(account, pool, node) of the nodes with that id, else of those whose ids contain it."""
     for condition in (
         "node_id = $node",
         "starts_with(lower(node_id), lower($node))",
@@ -150,7 +150,7 @@ def _find(connection: Connection, pool: str, node_id: str, accounts: tuple[str, 
 
 
 def _not_there(connection: Connection, pool: str, node_id: str, accounts: tuple[str, ...]) -> str:
-    """What to say of a node that is not in the lake: which there are that are called much like it."""
+    """The message about a node that is not in the lake: it names those with similar ids."""
     where = f"in {connection.lake}" + (f" of {', '.join(accounts)}" if accounts else "")
     near = connection.table(
         "select distinct account, node_id as name, "
@@ -193,7 +193,7 @@ def _live(
     with BatchClient(wanted[0]) as client:
         page = client.node(pool, node_id, select=names, timeout=timeout)
     value: Any = DEFAULT.json(
-        # Python reads no integer of thousands of digits: such a one is shown as text
+        # Python refuses integers of thousands of digits: these are printed as text
         json.loads(shallow(page.body), parse_int=lambda t: int(t) if len(t) < 400 else t)
     )
     click.echo(json.dumps(value, indent=2))

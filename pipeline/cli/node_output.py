@@ -1,4 +1,4 @@
-"""What a node's failed start tasks wrote, under its story: the last captured run of each file."""
+"""The captured output of a node's failed start tasks, for the end of its story."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.cli.console import escape
 if TYPE_CHECKING:
     from pipeline.query import Connection
 
-#: Lines of a file that are shown: the rest is in the table.
+#: The most lines of a file that are printed; the table has the rest.
 _LINES = 20
 
 _CAPTURED = """

@@ -1,4 +1,4 @@
-"""Options that commands share, and what they lead to: settings, a lake, a connection."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    """Keeps a shared option's value; what stands after the command's name wins."""
+    """Stores a shared option's value; one after the command's name takes precedence."""
     if value is not None and parameter.name is not None:
         context.find_root().ensure_object(dict)[parameter.name] = value
 
@@ -41,12 +41,12 @@ _LAKE_HELP = (
 
 
 def lake_option(text: str = _LAKE_HELP) -> Callable[[Command], Command]:
-    """Adds --lake with a help text of its own; every command has the option without this."""
+    """Adds --lake with another help text; every command has the option without this."""
     return click.option("--lake", metavar="URI", expose_value=False, callback=_keep, help=text)
 
 
 def share_options(command: click.Command) -> click.Command:
-    """Adds --lake, --config and -v to a command and those below it, where one has none of its own."""
+    """Adds --lake, --config and -v to a command and its subcommands that lack them."""
 
     @lake_option()
     @click.option(
@@ -153,7 +153,7 @@ def prices_option(command: Command) -> Command:
 
 
 def use_prices(connection: Connection, prices: str | None) -> None:
-    """Loads the file of --prices, if there is one; a bad one is wrong usage."""
+    """Loads the file of --prices, if given; an invalid file is a usage error."""
     from pipeline.query.prices import PriceError
 
     if prices is None:
@@ -165,12 +165,12 @@ def use_prices(connection: Connection, prices: str | None) -> None:
 
 
 def is_of(account: str, wanted: tuple[str, ...]) -> bool:
-    """Whether an account is one of those, by label or by name alone; any is, where none is named."""
+    """Whether an account is one of these labels or names; true where none is given."""
     return not wanted or account in wanted or account.partition(".")[0] in wanted
 
 
 def pools_like(connection: Connection, pool: str | None = None) -> list[str]:
-    """Ids of at most five pools that were ever listed, the most similar ones first."""
+    """Ids of at most five pools, the most similar first."""
     rows = connection.table(
         "select name from "
         "(select pool_id as name from pools union select pool_id from pool_hours) "
@@ -182,6 +182,6 @@ def pools_like(connection: Connection, pool: str | None = None) -> list[str]:
 
 
 def warn_if_empty(connection: Connection) -> None:
-    """Logs a warning where the lake holds nothing: no rows would read as no trouble."""
+    """Logs a warning where the lake is empty: no rows would read as no trouble."""
     if connection.view.is_empty:
         logging.getLogger("nodelake").warning("no snapshots in %s", connection.lake)

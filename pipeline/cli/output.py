@@ -1,4 +1,4 @@
-"""Rows on stdout: a table for a person; JSON, CSV, Parquet or Arrow for a machine."""
+"""Prints rows to stdout: a table for a person; JSON, CSV, Parquet or Arrow for a machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("nodelake")
 
 FORMATS = ("table", "json", "csv", "parquet", "arrow")
-#: A terminal gets no more rows than a person reads.
+#: The most rows on a terminal.
 ROWS_ON_TERMINAL = 1000
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -67,7 +67,7 @@ def show(rows: pa.Table, form: str | None, total: int | None = None) -> None:
     Args:
         rows: what to print.
         form: one of ``FORMATS``; by default a table on a terminal, else JSON.
-        total: how many rows there are, where ``rows`` are the first of them only.
+        total: the number of all rows, where ``rows`` are only the first.
     """
     if sys.stdout is None:
         raise click.ClickException("standard output is closed")
@@ -97,9 +97,9 @@ def show(rows: pa.Table, form: str | None, total: int | None = None) -> None:
 
 
 def _unlike(names: Sequence[str]) -> list[str]:
-    """Names of columns, each once: of two alike the second is ``a_1``, as DuckDB names it.
+    """Unique names of columns: the second of two equal ones is ``a_1``, as in DuckDB.
 
-    A row in JSON is an object, which keeps one of them only.
+    In JSON a row is an object, which would keep only one of them.
     """
     unlike: dict[str, None] = {}
     for name in names:
@@ -109,12 +109,12 @@ def _unlike(names: Sequence[str]) -> list[str]:
     return [*unlike]
 
 
-#: Decimals that a number has at most, by the unit that its column's name ends in.
+#: The most decimals of a number, by the unit at the end of its column's name.
 _PLACES = {"seconds": 3, "minutes": 2, "hours": 4}
 
 
 def _tidy(name: str, value: Any) -> Any:
-    """A number without digits that mean nothing: 0.30000000000000004 is 0.3."""
+    """A number without meaningless digits: 0.30000000000000004 is 0.3."""
     if isinstance(value, dict):
         return {key: _tidy(str(key), x) for key, x in value.items()}
     if isinstance(value, list):
@@ -122,11 +122,11 @@ def _tidy(name: str, value: Any) -> Any:
     if not isinstance(value, float) or not math.isfinite(value):
         return value
     places = _PLACES.get(name.rpartition("_")[2], 6)
-    # of a small number as many digits: a rate of 0.0000012 is not zero
+    # small numbers keep as many digits: a rate of 0.0000012 is not zero
     return round(value, places) if abs(value) >= 0.1**places else float(f"{value:.3g}")
 
 
-# json escapes what is below a blank, but not the other characters that may steer a terminal.
+# json escapes characters below a blank, but not others that may control a terminal.
 _CONTROLS = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -150,12 +150,12 @@ _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20](?!\d+(\.\d+)?([eE]
 
 
 def _harmless(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
+    """A text that no spreadsheet runs as a formula."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 
 class _Lines:
-    """Ends lines of CSV by LF alone; the writer has to know CR and LF to quote cells that hold one."""
+    """Ends CSV lines with LF; the writer must know CR and LF to quote cells that contain them."""
 
     def write(self, line: str) -> int:
         return sys.stdout.write(line.removesuffix("\r\n") + "\n")
@@ -203,7 +203,7 @@ def _binary(rows: pa.Table, form: str) -> None:
 
 
 def _storable(rows: pa.Table) -> pa.Table:
-    """The same rows, intervals as text: Parquet files have no such type."""
+    """The rows with intervals as text: Parquet has no such type."""
     import pyarrow as pa
 
     for place, field in enumerate(rows.schema):

@@ -1,4 +1,4 @@
-"""The commands that draw a lake: heatmap in the terminal, report as an HTML page."""
+"""The commands ``heatmap``, in the terminal, and ``report``, an HTML page."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def heatmap(
         size = shutil.get_terminal_size()
         wanted = [poll for poll in polls if begin <= poll.listed_at]
         bins = picture.choose_bins(wanted, begin, until, size.columns)
-        # the first bin begins at a round time: what was listed in it before `begin` is drawn too
+        # the first bin begins at a round time, so listings before `begin` may be drawn too
         polls = listings(bins.start, until)
         cells = [
             picture.Cell(**row)  # type: ignore[arg-type]  # the query's columns
@@ -125,7 +125,7 @@ def heatmap(
         cells,
         bins,
         columns=size.columns,
-        # the prompt that comes after has a line too
+        # one line for the prompt
         lines=rows or (size.lines - 1 if is_terminal else None),
         is_coloured=has_colour,
     )
@@ -134,7 +134,7 @@ def heatmap(
 
 
 def _nothing(connection: Connection, pool: str | None, has_range: bool) -> str:
-    """Says that nothing was listed: of which pool, whether in the range asked for, what there is."""
+    """Reports that nothing was listed: the pool, the range, and what the lake has."""
     which = "no pool" if pool is None else f"no pool {pool}"
     message = f"{which} was listed {'then' if has_range else 'yet'} in {connection.lake}"
     pools = pools_like(connection, pool)
@@ -150,7 +150,7 @@ def _nothing(connection: Connection, pool: str | None, has_range: bool) -> str:
 def _window(
     first: datetime | None, last: datetime | None, listed: list[datetime]
 ) -> tuple[datetime, datetime]:
-    """From when to when, exclusive: the day before the last listing, unless given."""
+    """Begin and end (exclusive) of the range; by default the day before the last listing."""
     until = last or max(listed) + timedelta(microseconds=1)
     return first or max(min(listed), until - timedelta(days=1)), until
 
@@ -196,7 +196,7 @@ def report(
         if written is None:
             say(_nothing(connection, pool, bool(start or end)))
             return 1
-    is_stream = file.exists() and not file.is_file()  # /dev/stdout has the page
+    is_stream = file.exists() and not file.is_file()  # the page went to /dev/stdout
     click.echo(escape(written), err=is_stream)
     return 0
 
@@ -210,7 +210,7 @@ def write_report(
 ) -> str | None:
     """Writes the page whole or not at all; returns a line about it, None where nothing was listed.
 
-    Where the file is no plain one (``/dev/stdout``, a pipe) it is written to, never replaced.
+    A special file (``/dev/stdout``, a pipe) is written to, never replaced.
     """
     import polars as pl
 

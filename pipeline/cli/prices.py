@@ -1,4 +1,4 @@
-"""The commands that make price files: ``prices import``."""
+"""The command ``prices import``, which makes price files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that lists the named questions, or describes one: questions."""
+"""The command ``questions``, which lists the named questions or describes one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _row(asked: Question) -> dict[str, Any]:
 
 
 def _describe(asked: Question) -> None:
-    """Its header, as wide as the terminal."""
+    """Prints the header of a question, as wide as the terminal."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

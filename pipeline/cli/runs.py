@@ -1,4 +1,4 @@
-"""What the commands share that record accounts: each by itself, one exit code, one closing line."""
+"""Shared by the commands that record accounts: the loop, the exit code, the closing line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def record_each(
 ) -> int:
     """Records accounts one by one; returns the combined exit code.
 
-    Of several accounts, one that cannot be recorded never stops the others.
+    Of several accounts, one that fails never stops the others.
     """
     from pipeline.lake import Locked
 
@@ -56,11 +56,11 @@ def sign_in(
     deadline: float | None,
     pools: Sequence[str] = (),
 ) -> BatchClient:
-    """A client of an account; where it cannot be made, the ledger of ``lake`` gets a failed row.
+    """A client of an account; where that fails, the ledger of ``lake`` gets a failed row.
 
     Raises:
-        ConfigError: a key is not set, or the endpoint is not one that credentials may go to.
-        AuthFailed: no credentials could be had.
+        ConfigError: a key is not set, or credentials may not go to the endpoint.
+        AuthFailed: there are no credentials.
     """
     from pipeline.extract import BatchClient
 
@@ -75,7 +75,7 @@ def sign_in(
 
 
 def close(name: str, sentence: str, figures: Mapping[str, Any], seconds: float) -> None:
-    """The one closing line: a sentence on a terminal, else a JSON line of figures."""
+    """Logs the closing line: a sentence on a terminal, else a JSON line of figures."""
     if is_watched():
         log.info("%s", sentence)
     else:
@@ -85,7 +85,7 @@ def close(name: str, sentence: str, figures: Mapping[str, Any], seconds: float) 
 def close_snapshot(
     outcome: Outcome, seconds: float, *, dry_run: bool = False, note: str | None = None
 ) -> None:
-    """The closing line of a snapshot or an import with a note to it, and what was malformed."""
+    """Logs the closing line of a snapshot or an import, with a note, and what was malformed."""
     row = outcome.row
     names = (
         "account snapshot_id status pools_listed pools_failed nodes_rows recent_tasks_rows "
@@ -115,7 +115,7 @@ def close_snapshot(
 
 
 def _warn_of_problems(row: Mapping[str, Any]) -> None:
-    """What was malformed, by pool, node and field: the first five."""
+    """Warns of malformed nodes by pool, node and field: the first five."""
     for problem in row["problems"][:5]:
         place = "a pool" if problem["pool_id"] is None else f"pool {problem['pool_id']}"
         if problem["node_id"] is not None:

@@ -1,4 +1,4 @@
-"""The command ``schedule``: ready files that run nodelake on a schedule, or raise alarms."""
+"""The command ``schedule``, which prints files that run nodelake on a schedule or raise alarms."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def render(kind: str, given: Settings, every: int) -> str:
 
 
 def _variables(given: Settings, is_blob: bool) -> list[str]:
-    """The environment variables that a run needs, by name."""
+    """The environment variables of a run, by name."""
     names: list[str] = []
     if given.config_file is None:
         names += ["AZURE_BATCH_ENDPOINT", "AZURE_BATCH_ACCOUNT", "AZURE_BATCH_ACCESS_KEY"]
@@ -137,7 +137,7 @@ def _variables(given: Settings, is_blob: bool) -> list[str]:
 
 
 def _settings(given: Settings) -> dict[str, str]:
-    """The settings that are no secrets, for a run that signs in with Entra."""
+    """The settings without secrets, for a run that signs in with Entra."""
     if given.config_file is not None or not given.accounts:
         endpoint, account = "https://ACCOUNT.REGION.batch.azure.com", "ACCOUNT"
     else:

@@ -1,4 +1,4 @@
-"""The command that records accounts: snapshot."""
+"""The command ``snapshot``, which records accounts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that answer SQL, and what there is to ask: sql, shell, init-sql, schema."""
+"""The commands ``sql``, ``shell``, ``init-sql`` and ``schema``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _read_only_option = click.option(
 Examples:
   nodelake sql 'select state, count(*) from nodes_latest group by all'
   nodelake sql --format csv "from nodes_at('2026-11-21 12:00Z')" > fleet.csv
-  nodelake sql --read-only-files "$QUERY_OF_SOMEBODY"
+  nodelake sql --read-only-files "$UNTRUSTED_QUERY"
 """
 )
 @click.argument("query", metavar="QUERY")
@@ -66,17 +66,17 @@ def sql(query: str, is_read_only: bool, form: str | None) -> None:
 
 
 def _answer(connection: Connection, query: str) -> tuple[pa.Table, int | None]:
-    """The rows to print, and how many there are where a terminal gets only the first ones."""
+    """The rows to print, and the number of all rows where a terminal gets only the first."""
     import duckdb
 
     asked = duckdb.extract_statements(query)
     is_short = sys.stdout is None or not sys.stdout.isatty()
     if is_short or len(asked) != 1 or asked[0].type != duckdb.StatementType.SELECT:
         return table_of(connection, query), None
-    try:  # no more is read than is printed
+    try:  # reads no more than it prints
         rows = table_of(connection, _within(query, f"limit {ROWS_ON_TERMINAL + 1}"))
     except (duckdb.BinderException, duckdb.ParserException):
-        return table_of(connection, query), None  # what may not stand in brackets
+        return table_of(connection, query), None  # a statement that is not allowed in parentheses
     if rows.num_rows <= ROWS_ON_TERMINAL:
         return rows, None
     counted = table_of(connection, f"select count(*) as n from ({_within(query)})")  # noqa: S608
@@ -84,12 +84,12 @@ def _answer(connection: Connection, query: str) -> tuple[pa.Table, int | None]:
 
 
 def _within(query: str, more: str = "") -> str:
-    """A query within another one; a line of its own, for it may end in a comment."""
+    """A query around this one, which gets a line of its own: it may end in a comment."""
     return f"select * from (\n{query.strip().rstrip(';')}\n) {more}"  # noqa: S608 - the user's own
 
 
 def table_of(connection: Connection, query: str) -> pa.Table:
-    """A query's answer; of a table that is not there, the error names the nearest ones."""
+    """A query's answer; the error about a missing table names the nearest ones."""
     import duckdb
 
     try:
@@ -99,7 +99,7 @@ def table_of(connection: Connection, query: str) -> pa.Table:
 
 
 def _with_nearest(connection: Connection, message: str) -> str:
-    """DuckDB's message about an unknown table, its guess replaced: it does not know every view."""
+    """DuckDB's message about an unknown table, with our own suggestion: it does not know every view."""
     import re
 
     from pipeline.query.nearest import nearest
@@ -118,7 +118,7 @@ def _views(connection: Connection) -> list[str]:
 
 
 def _only_reading(asked: list[duckdb.Statement]) -> str:
-    """The one query there is, in brackets: no statement that writes may stand there.
+    """The only query, in parentheses, where no statement that writes is allowed.
 
     Raises:
         click.UsageError: there are several statements, or one that is not a SELECT.
@@ -173,7 +173,7 @@ def shell(is_read_only: bool) -> int:
 
 
 def _typed() -> Iterator[str]:
-    """What is typed or piped: dot commands, and queries up to their semicolon or the end."""
+    """The input: dot commands, and queries up to a semicolon or the end."""
     is_asking = sys.stdin.isatty()
     lines: list[str] = []
     while True:
@@ -203,7 +203,7 @@ def _dot(connection: Connection, word: str) -> None:
         say(f"{word}: unknown; there are .tables, .refresh, .quit")
 
 
-#: Those that are for people: what facts are merged from has no comment.
+#: Views for users have comments; views that facts are merged from have none.
 VIEWS = """
 select
     view_name as view,
@@ -283,7 +283,7 @@ def schema(table: str | None, form: str | None) -> None:
 
 
 def _member(parent: Any, field: Any) -> Any:
-    """A member of a list column, named as SQL would reach it."""
+    """A member of a list column, with its name in SQL."""
     from dataclasses import replace
 
     path = f"{parent.path}[].{field.path}" if field.path and parent.path else field.path

@@ -1,6 +1,6 @@
-"""A node's story as lines for a terminal: rows of the question ``node_story`` laid out; pure.
+"""Lays out the rows of the question ``node_story`` as lines for a terminal; pure.
 
-Readable without colour: trouble begins with ``!``, a time without a listing with ``?``.
+Readable without colour: trouble begins with ``!``, a time without listings with ``?``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
-#: What has a beginning and no end.
+#: Events with a beginning and no end.
 MOMENTS = ("life", "boot", "config")
 _STYLES = {"life": "bold", "boot": "cyan", "start task": "", "work": "green", "task": "green"}
 _STYLES |= {"config": "magenta", "error": "bold red", "gap": "dim"}
@@ -31,7 +31,7 @@ _LEGEND = (
 
 
 def span(length: timedelta) -> str:
-    """A length of time in at most 6 letters: ``42s``, ``9m30s``, ``3h05m``, ``12d04h``."""
+    """A duration in at most 6 characters: ``42s``, ``9m30s``, ``3h05m``, ``12d04h``."""
     seconds = max(0, round(length.total_seconds()))
     if seconds < 60:
         return f"{seconds}s"
@@ -46,7 +46,7 @@ def span(length: timedelta) -> str:
 
 
 def length_of(row: Row) -> str:
-    """How long it lasted: one length where that is known, else the least and the most there is."""
+    """How long an event lasted: one duration where it is known, else its bounds."""
     if row["kind"] in MOMENTS:
         return ""
     began, after = row["began_at"], row["ended_after"]
@@ -58,7 +58,7 @@ def length_of(row: Row) -> str:
 
 
 def is_trouble(row: Row) -> bool:
-    """Whether it is what somebody should look at."""
+    """Whether an event is trouble, which an operator should look at."""
     kind, what = row["kind"], row["what"]
     if kind == "state":
         return look_of(what).group == "trouble" or what == "preempted"
@@ -70,7 +70,7 @@ def is_trouble(row: Row) -> bool:
 
 
 def lines(rows: Iterable[Row], width: int) -> Iterator[Text]:
-    """The story, at most ``width`` columns wide: a heading for each day, a line or more an event."""
+    """The story, at most ``width`` columns wide: a heading for each day, lines for each event."""
     from rich.text import Text
 
     events = [*rows]

@@ -1,4 +1,4 @@
-"""Rows as a table on a terminal, made to fit: constants above it, ids shortened, headings wrapped."""
+"""Prints rows as a table that fits the terminal: constants above it, ids shortened, headings wrapped."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-#: A long text may be folded to so many characters before a table gives way to records.
+#: The narrowest column of folded text; below it rows are printed as records.
 _FOLDED = 24
-#: Blanks between two columns.
+#: Spaces between two columns.
 _BETWEEN = 3
 #: Characters of a shortened id: its beginning, and its end.
 _HEAD, _TAIL = 16, 2
@@ -26,7 +26,7 @@ _HEAD, _TAIL = 16, 2
 
 @dataclass(frozen=True)
 class _Column:
-    """A column as it is drawn: its heading's lines, its cells, and whether they may be folded."""
+    """A column for printing: the lines of its heading, its cells, and whether they may be folded."""
 
     name: str
     heading: tuple[str, ...]
@@ -40,7 +40,7 @@ class _Column:
 
     @property
     def least(self) -> int:
-        """How narrow it may be."""
+        """Its least width."""
         longest = max(map(len, self.cells))
         wide = longest if self.is_id else min(longest, _FOLDED)
         return max(wide, *map(len, self.heading))
@@ -76,7 +76,7 @@ def print_table(rows: pa.Table) -> None:
 
 
 def _ways(columns: Sequence[_Column]) -> Iterator[list[_Column]]:
-    """The ways to draw a table, each narrower than the one before."""
+    """Layouts of a table, each narrower than the one before."""
     kept = [*columns]
     yield kept
     if len(columns[0].cells) > 1 and not all(column.is_alike for column in columns):
@@ -112,7 +112,7 @@ def _columns(rows: pa.Table) -> Iterator[_Column]:
 
 
 def _cell(value: Any, decimals: int) -> str:
-    """A value as a person reads it, on one line."""
+    """A value for a person, on one line."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -139,7 +139,7 @@ def _decimals(column: pa.ChunkedArray) -> int:
 
 
 def _with_short_ids(column: _Column) -> _Column:
-    """An id column whose long ids show their beginning and end, still apart from each other."""
+    """An id column with long ids shortened to beginning and end, still distinct."""
     ids = {*column.cells}
     if not column.is_id or max(map(len, ids)) <= _FOLDED:
         return column
@@ -156,7 +156,7 @@ def _shortened(text: str, head: int) -> str:
 
 
 def _with_wrapped_heading(column: _Column) -> _Column:
-    """A column whose heading is wrapped at underscores, to the width of its cells if it can be."""
+    """A column with its heading wrapped at underscores, if possible to the width of its cells."""
     parts = column.name.replace("_", "_\n").split("\n")
     wide = max(max(map(len, parts)), min(max(map(len, column.cells)), _FOLDED))
     lines = [parts[0]]
@@ -169,7 +169,7 @@ def _with_wrapped_heading(column: _Column) -> _Column:
 
 
 def _table(columns: Sequence[_Column]) -> Table:
-    """The table: numbers to the right, texts to the left and folded where they are long."""
+    """The table: numbers right-aligned, texts left-aligned and folded where they are long."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""The command that fetches core-hours as the service counts them: usage."""
+"""The command ``usage``, which fetches core-hours as the service counts them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of the command line: times, days and numbers, each refused with an example of what fits."""
+"""Parses values of the command line: times, days and numbers; errors give an example."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-#: Clocks may differ by this much.
+#: The allowed difference between clocks.
 _CLOCKS_DIFFER = timedelta(minutes=15)
 
 
@@ -28,7 +28,7 @@ class Day(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks
 
 
 def number(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    """A number of an option; refuses nan, which lies within every range and is never reached."""
+    """A number of an option; refuses nan, which passes every comparison of a range."""
     if value is not None and math.isnan(value):
         raise click.BadParameter("not a number", context, parameter)
     return value
@@ -59,9 +59,9 @@ def span_of(start: str | None, end: str | None) -> tuple[datetime | None, dateti
 
 
 def not_future(option: str, at: datetime) -> datetime:
-    """The time, unless it lies more than 15 minutes in the future.
+    """The time; refuses one more than 15 minutes in the future.
 
-    A listing of the future would stay its pool's latest until then, whatever is listed meanwhile.
+    A listing in the future would stay its pool's latest until then.
     """
     if at > datetime.now(UTC) + _CLOCKS_DIFFER:
         problem = f"{at:%Y-%m-%d %H:%M:%S}Z lies in the future"

@@ -18,7 +18,7 @@ from pipeline.lake.writer import SnapshotWriter
 from pipeline.storage import Changed, LakeError, Locked, Missing
 from pipeline.storage.disk import make_directories
 
-#: The tables whose rows facts are built from, beside the ledger.
+#: The tables behind the facts, besides the ledger.
 FACTS_FROM = ("pools", "nodes", "recent_tasks", "node_errors", "pool_errors")
 
 __all__ = [

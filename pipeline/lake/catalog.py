@@ -1,4 +1,4 @@
-"""What a reader sees of a lake: every committed snapshot exactly once."""
+"""The catalog: what a reader sees of a lake, every committed snapshot exactly once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.lake.watermark import Watermark, read_watermarks
 from pipeline.schema.facts import AccountDay
 from pipeline.storage import Entry, LakeError, Missing, Storage
 
-#: How often a view is begun again where a file was swept or expired meanwhile.
+#: How often loading a view starts again where a file was swept or expired meanwhile.
 _TRIES = 5
 _TABLES = [table.name for table in schema.DATA_TABLES]
 
@@ -24,7 +24,7 @@ Closed = dict[AccountDay, list[LakeFile]]
 
 
 class Catalog:
-    """Finds what is committed in a lake; committed files never change, so each is read once."""
+    """Finds the committed files of a lake; they never change, so each is read once."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
@@ -36,7 +36,7 @@ class Catalog:
         """The ledger row of a snapshot in landing; None where it was swept meanwhile.
 
         Raises:
-            LakeError: the file is no ledger file of that snapshot.
+            LakeError: the file is not the ledger file of that snapshot.
         """
         if snapshot_id not in self._rows:
             try:
@@ -50,7 +50,7 @@ class Catalog:
         return self._ledger(file)[1]
 
     def ledger(self, file: LakeFile) -> LedgerFile:
-        """What a committed file commits."""
+        """The snapshots and data files that a committed file commits."""
         return self._ledger(file)[0]
 
     def _ledger(self, file: LakeFile) -> tuple[LedgerFile, tuple[str, ...]]:
@@ -76,8 +76,7 @@ class Catalog:
     def load(self) -> View:
         """The view of the lake as it is now.
 
-        A snapshot that commits, a day that closes or expires while this runs is in it whole or not
-        at all.
+        A snapshot that commits, or a day that closes or expires meanwhile, is in it whole or not at all.
         """
         for _ in range(_TRIES - 1):
             try:
@@ -88,7 +87,7 @@ class Catalog:
 
     def _load(self) -> View:
         paths.refuse_old_layout(self.storage)
-        # A snapshot moves from landing to compacted: listed in this order it is in one of them.
+        # A snapshot moves from landing to compacted: this order of listings finds it in one of them.
         landed = list_landing(self.storage, "snapshots")
         closed = self.closed()
         in_landing = {table: list_landing(self.storage, table) for table in _TABLES}
@@ -106,7 +105,7 @@ class Catalog:
         every_day = {*manifests}
         for whose in self.manifests.changed(manifests):
             del manifests[whose]
-        # Last: whose data an expiry has begun to delete has its watermark by now.
+        # Last: an expiry writes the watermark before it deletes data.
         watermarks = read_watermarks(self.storage)
         expired = {w for w in {*closed, *manifests} if w[0] in watermarks}
         expired = {(who, day) for who, day in expired if watermarks[who].has_expired(day)}
@@ -205,17 +204,18 @@ class Catalog:
         manifests: Mapping[AccountDay, Versioned],
         missing: dict[str, list[str]],
     ) -> tuple[dict[str, LedgerFile], dict[str, LakeFile]]:
-        """What each closed file commits, and those whose data files are not the ones that it commits.
+        """What each closed file commits, and the ledger files whose data files are not theirs.
 
-        A ledger file over another compaction's data files does not count while landing has all its
-        snapshots: it leaves ``closed``. Of another one the data files join ``missing``.
+        A ledger file with data files of another compaction is removed from ``closed`` while landing has
+        all its snapshots; otherwise its data files join ``missing``.
         """
         ledgers: dict[str, LedgerFile] = {}
         unknown: list[LakeFile] = []
         for whose, files in closed.items():
             own = manifests[whose].manifest.own if whose in manifests else {}
             for file in files:
-                known = own.get(file.stem)  # the manifest says of just these bytes, or the file
+                # from the manifest if it is about these bytes, else from the file
+                known = own.get(file.stem)
                 if known and known.bytes == file.entry.size:
                     ledgers[file.key] = known
                 else:
@@ -242,7 +242,7 @@ class Catalog:
         return ledgers, broken
 
     def _waiting(self, landed: Mapping[str, LakeFile], closed: Closed) -> dict[str, LakeFile]:
-        """What is in landing and not compacted; ids are read only of the days that landing has too."""
+        """Snapshots that are only in landing; reads ids of compacted files for its days only."""
         days = {file.day for file in landed.values()}
         files = [file for (_, day), found in closed.items() if day in days for file in found]
         compacted: set[str] = set().union(*self.storage.many(self.ids, files))

@@ -1,4 +1,4 @@
-"""Files that a ledger file or a manifest names and that are not there; facts that history lacks."""
+"""Finds missing files that a ledger file or manifest names, and facts that history lacks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.lake.watermark import Watermark
 from pipeline.schema.facts import AccountDay
 from pipeline.storage import Entry
 
-#: Days between two listings, at most, over which history is built.
+#: The longest gap between two listings, in days, over which history is built.
 GAP = 31
 
 Reason = Literal["newer fact", "older version"]
@@ -30,14 +30,14 @@ def missing_keys(
     closed: Collection[AccountDay],
     watermarks: Mapping[str, Watermark],
 ) -> dict[str, list[str]]:
-    """The keys of missing files by table or fact: of history that cannot be built again, of ledgers.
+    """The keys of missing files by table or fact: of history that cannot be rebuilt, and of ledgers.
 
     Args:
         manifests: those that did not change meanwhile.
-        every_day: the days of all that are there.
-        built: the files of facts that are there.
-        ledgers: keys of the committed ledger files that are there.
-        closed: the days they are of.
+        every_day: the days of all existing manifests.
+        built: the existing files of facts.
+        ledgers: keys of the existing committed ledger files.
+        closed: their days.
         watermarks: by account.
     """
     found: dict[str, list[str]] = defaultdict(list)
@@ -56,7 +56,7 @@ def missing_keys(
 
 
 def absent(manifest: Manifest, built: Mapping[str, Entry]) -> dict[str, str]:
-    """The keys of a manifest's facts that are not there with the bytes that it says."""
+    """The keys of a manifest's facts that are missing, or have other bytes than it says."""
     keys = {fact: history_key(fact, manifest.date, manifest.account) for fact in manifest.files}
     return {
         fact: key
@@ -66,7 +66,7 @@ def absent(manifest: Manifest, built: Mapping[str, Entry]) -> dict[str, str]:
 
 
 def missing_facts(manifests: Collection[Manifest]) -> Iterator[MissingFact]:
-    """What the history of days whose rows have expired lacks, or has of an older version."""
+    """Facts that are missing, or of an older version, for days whose rows have expired."""
     for m in manifests:
         for fact, version in fact_versions().items():
             if m.facts.get(fact) != version:
@@ -78,7 +78,7 @@ def _holes(
     manifests: Collection[AccountDay],
     watermarks: Mapping[str, Watermark],
 ) -> Iterator[AccountDay]:
-    """Days whose manifest was there when rows expired, and is not any more."""
+    """Expired days whose manifest has been lost."""
     for (account, day), (other, later) in itertools.pairwise(sorted(manifests)):
         if account == other and 1 < (later - day).days <= GAP and account in watermarks:
             days = (day + timedelta(number) for number in range(1, (later - day).days))

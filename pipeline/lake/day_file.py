@@ -1,7 +1,7 @@
-"""The rows of many snapshots as one sorted stream, and the file they are written to.
+"""Merges the rows of many snapshots into one sorted stream, and writes day files.
 
-Memory is bounded by ``BUDGET_BYTES``: a day that does not fit is read several times, each time for one
-range of its nodes. Texts stay dictionary-encoded until they are written.
+Memory is bounded by ``BUDGET_BYTES``: a day that does not fit is read several times, once for each
+range of nodes. Texts stay dictionary-encoded.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from pipeline.lake.table_file import TableFile, leaves, read, survey
 from pipeline.schema import Column, Table, facts
 from pipeline.storage import Entry, LakeError, Over, Storage
 
-#: Arrow memory that one pass over a day may take; a process needs about twice that in all.
+#: Arrow memory of one pass over a day; the process needs about twice as much.
 BUDGET_BYTES = 900_000_000
 #: Rows of a row group of history, whose files are small.
 ROWS_PER_GROUP = 65_536
 #: Rows of a row group of a day file: four times as many row groups take a twelfth more bytes.
 ROWS_OF_A_DAY_FILE = 262_144
-#: Files read before their dictionaries are made one: what bounds their repeated texts.
+#: Files read before their dictionaries are merged, which bounds repeated texts.
 _FILES_TOGETHER = 16
 _CODED = pa.dictionary(pa.int32(), schema.TEXT)
 
 
 class Damaged(LakeError):
-    """A file is missing, cannot be read, or does not hold what its ledger row says."""
+    """A file is missing, unreadable, or does not match its ledger row."""
 
 
 def sorted_rows(
@@ -42,14 +42,14 @@ def sorted_rows(
     *,
     budget_bytes: int = BUDGET_BYTES,
 ) -> Iterator[pa.Table]:
-    """The rows of a table's files under today's schema, sorted, in tables of one row group.
+    """The rows of a table's files in today's schema, sorted, in tables of one row group.
 
     Texts are dictionary-encoded.
 
     Args:
-        storage: where the files are.
-        table: which one.
-        files: each file's key, and the rows it must have (None where no ledger has it).
+        storage: the lake's storage.
+        table: the table.
+        files: each file's key, and the rows it must have (None where no ledger says).
         budget_bytes: Arrow memory of one pass.
 
     Raises:
@@ -64,7 +64,7 @@ def sorted_rows(
 
 
 def _ahead(parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Makes the next part while this one is written: both leave one core idle."""
+    """Prepares the next part while this one is written: neither uses all cores."""
     with ThreadPoolExecutor(1) as other:
         coming = other.submit(next, parts, None)
         while (part := coming.result()) is not None:
@@ -88,7 +88,7 @@ def _sorted_rows(
         total += rows
         values.update(found)
     keys = table.order[:2]
-    # A fifth of the columns and more are null in every row of a day: those are not read.
+    # At least a fifth of the columns are null in every row of a day: they are not read.
     used = [
         column
         for column in table.stored
@@ -107,7 +107,7 @@ def _is_list(column: Column | pa.Field) -> bool:
 
 
 def _size(column: Column, rows: int, values: int) -> int:
-    """About how many bytes of Arrow a column takes, texts as dictionaries."""
+    """The approximate Arrow size of a column in bytes, texts as dictionaries."""
     if _is_list(column):
         return 5 * rows + 20 * values
     bits = 32 if column.type == schema.TEXT else column.type.bit_width
@@ -122,7 +122,7 @@ def _range_key(rows: pa.Table, keys: Sequence[str]) -> pa.ChunkedArray:
 def _bounds(
     storage: Storage, files: Sequence[tuple[str, int | None]], keys: Sequence[str], passes: int
 ) -> list[str]:
-    """Where to cut the nodes into ranges of about equal size, from a few of the files."""
+    """Bounds of node ranges of about equal size, estimated from a few files."""
     sample = files[:: max(1, len(files) // 8)]
     found = [_range_key(read(storage, key, keys), keys) for key, _ in sample]
     values = sorted(value for part in found for value in part.to_pylist())
@@ -138,7 +138,7 @@ def _gather(
     lowest: str | None,
     limit: str | None,
 ) -> pa.Table:
-    """The rows of one range of nodes, of every file; of the columns, those given."""
+    """The rows of one range of nodes from every file, with the given columns."""
     names = [column.name for column in columns]
     texts = [column.name for column in columns if column.type == schema.TEXT]
     done: list[pa.Table] = []
@@ -158,12 +158,12 @@ def _gather(
             done.append(pa.concat_tables(waiting).unify_dictionaries().combine_chunks())
             waiting = []
     done += waiting
-    waiting.clear()  # nothing but ``done`` may hold the rows while they are made one
+    waiting.clear()  # only ``done`` may reference the rows while they are merged
     return _whole(done, columns)
 
 
 def _whole(parts: list[pa.Table], columns: Sequence[Column]) -> pa.Table:
-    """The parts as one table without chunks, column by column: never two copies of all of them."""
+    """The parts as one table without chunks, column by column, to avoid two copies of all."""
     arrays = []
     for column in columns:
         chunks = [chunk for part in parts for chunk in part[column.name].chunks]
@@ -176,7 +176,7 @@ def _whole(parts: list[pa.Table], columns: Sequence[Column]) -> pa.Table:
 
 
 def _conform(rows: pa.Table, columns: Sequence[Column]) -> pa.Table:
-    """A file's rows under today's columns: what an older schema did not have is null."""
+    """A file's rows with today's columns: columns that an older schema lacks are null."""
     arrays, names = [], []
     for column in columns:
         kind = column.type
@@ -208,39 +208,39 @@ def _one(values: pa.ChunkedArray) -> pa.Array:
 
 
 def _ranks(values: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
-    """Integers that sort as the values do: comparing texts row by row would take ten times longer."""
+    """Integers that sort like the values: comparing texts row by row takes ten times longer."""
     if not pa.types.is_dictionary(values.type):
         return values
     whole = _one(values)
     return pc.rank(whole.dictionary, sort_keys="ascending").take(whole.indices)
 
 
-#: Texts that a dictionary makes larger: it holds one for each task, and an index for each sighting.
+#: Texts that a dictionary makes larger: it has an entry for each task, and an index for each row.
 _DISTINCT = frozenset({"task_url", "task_id"})
-#: Numbers that grow by little from row to row.
+#: Numbers that grow slowly from row to row.
 _GROWING = frozenset({"total_tasks_run", "total_tasks_succeeded"})
-#: zstd's levels. What a dictionary leaves is small, so that much work on it takes little time; plain
-#: texts come out no smaller from a higher one.
+#: zstd's levels. Dictionary-encoded columns are small, so that a high level takes little time; for plain
+#: texts a higher level gains nothing.
 _LEVELS = {None: 17, "DELTA_LENGTH_BYTE_ARRAY": 9, "DELTA_BINARY_PACKED": 12, "PLAIN": 12}
-#: A dictionary that is larger is given up, and its column goes on without.
+#: A column whose dictionary would be larger is written without one.
 _DICTIONARY_BYTES = 8 << 20
 
 
 def _encoding(field: pa.Field) -> str | None:
-    """How a day file encodes a column; None: by dictionary."""
+    """The encoding of a column in a day file; None: a dictionary."""
     if field.name in _DISTINCT:
         return "DELTA_LENGTH_BYTE_ARRAY"
     if field.name in _GROWING:
         return "DELTA_BINARY_PACKED"
-    # zstd writes a time of many rows once; a dictionary has it once, and its index for each
+    # zstd stores a repeated time once; a dictionary adds an index for each row
     return "PLAIN" if pa.types.is_timestamp(field.type) else None
 
 
 class DayFile(TableFile):
     """A compacted file: each table written to it is a row group.
 
-    Its texts arrive dictionary-encoded and are written so, without decoding and hashing them again.
-    A reader sees the plain types of ``columns``.
+    Dictionary-encoded texts are written without decoding and hashing them again. A reader sees the
+    plain types of ``columns``.
     """
 
     def _open(self, columns: pa.Schema, distinct: Collection[str]) -> pq.ParquetWriter:
@@ -267,7 +267,7 @@ class DayFile(TableFile):
             dictionary_pagesize_limit=_DICTIONARY_BYTES,
             # a page ends by its bytes: sorted columns compress by values far above
             max_rows_per_page=ROWS_OF_A_DAY_FILE,
-            # the least and greatest of any other text help no reader
+            # bounds of other texts do not help readers
             write_statistics=[
                 field.name
                 for field in columns
@@ -293,7 +293,7 @@ class DayFile(TableFile):
 
 
 def _compact(values: pa.ChunkedArray) -> pa.DictionaryArray:
-    """Texts with a dictionary that holds each once, in the order they are met, and no other."""
+    """Texts with a minimal dictionary, in order of first occurrence."""
     whole = _one(values)
     if not pa.types.is_dictionary(whole.type):
         return whole.dictionary_encode()
@@ -309,7 +309,7 @@ def put_rows(
     over: Over,
     check: Callable[[], None],
 ) -> Entry:
-    """Puts the rows of one fact; ``check`` is called just before the file gets its name."""
+    """Writes the file of one fact; calls ``check`` just before the file gets its name."""
     fact = facts.FACTS.get(key.split("/")[1])
     most = ROWS_PER_GROUP if fact is None else fact.rows_per_group
     file = TableFile(storage, key, rows.schema, over, most)

@@ -45,7 +45,7 @@ class Lake:
 
     @property
     def root(self) -> Path:
-        """The directory of a lake on disk. Raises LakeError where it is elsewhere."""
+        """The directory of a lake on disk. Raises LakeError for a lake on Blob."""
         return self.storage.root
 
     def lock(self, kind: str, account: str) -> AbstractContextManager[Lock]:
@@ -61,7 +61,7 @@ class Lake:
         return landing_key(table, snapshot_id)
 
     def path(self, table: str, snapshot_id: str) -> Path:
-        """The same on disk."""
+        """The path of that file on disk."""
         return self.root / landing_key(table, snapshot_id)
 
     def is_committed(self, snapshot_id: str) -> bool:
@@ -69,11 +69,11 @@ class Lake:
         return self.catalog.is_committed(snapshot_id)
 
     def is_sealed(self, account: str, moment: datetime) -> bool:
-        """Whether nothing of that moment may be added any more, because older rows have expired."""
+        """Whether the record is sealed at that time, because older rows have expired."""
         return read_watermark(self.storage, account)[0].seals(moment)
 
     def writer(self, snapshot_id: str, account: str) -> SnapshotWriter:
-        """Begins a snapshot; nothing of it is visible before its commit."""
+        """Begins a snapshot, which is invisible before its commit."""
         refuse_old_layout(self.storage)
         return SnapshotWriter(self.catalog, snapshot_id, account)
 
@@ -82,12 +82,12 @@ class Lake:
 
         Raises:
             OldLayout: an older nodelake wrote the lake.
-            LakeError: a file is damaged, or its content is not of what its name says.
+            LakeError: a file is damaged, or its content does not match its name.
         """
         return self.catalog.load()
 
     def has_lost(self, view: View) -> bool:
-        """Whether a file of a view is no longer there: swept past the grace, or expired."""
+        """Whether a file of a view is missing now: swept after the grace period, or expired."""
         there = {
             self.storage.url(entry.key)
             for zone in ("landing", "compacted", "history")
@@ -99,7 +99,7 @@ class Lake:
         return not there.issuperset(named)
 
     def has_new_history(self, view: View, facts: Iterable[str]) -> bool:
-        """Whether a file of these facts was replaced or deleted since a view was taken."""
+        """Whether a file of these facts was replaced or deleted since a view was loaded."""
         for fact in facts:
             files = view.history.get(fact)
             if files:
@@ -132,11 +132,11 @@ class Lake:
         return row
 
     def missing_files(self, view: View) -> Iterator[str]:
-        """Every file that a ledger file or a manifest names, and that is gone."""
+        """Every missing file that a ledger file or a manifest names."""
         yield from self.missing(view, {*view.missing, *view.without_rows})
 
     def deep_damage(self) -> Iterator[LakeError]:
-        """What is wrong with a whole lake, every file read to its last byte.
+        """The damage of a whole lake, with every file read to its end.
 
         Raises:
             LakeError: the lake cannot be read at all; names the file.
@@ -145,9 +145,7 @@ class Lake:
         try:
             for url in self.missing_files(view):
                 yield LakeError(f"{url}: the file is missing: restore it from a backup")
-        except (
-            LakeError
-        ) as error:  # a ledger file that cannot be read: the others are looked at still
+        except LakeError as error:  # one unreadable ledger file: continue with the others
             yield error
         for day in sorted({day for _, day in view.closed}):
             for file in list_files(self.storage, f"compacted/snapshots/date={day.isoformat()}"):
@@ -169,7 +167,7 @@ class Lake:
                         yield LakeError(f"{url}: the file is missing: restore it from a backup")
 
     def damage(self, urls: Iterable[str]) -> Iterator[LakeError]:
-        """What is wrong with each of these files, read to its last byte, that cannot be read."""
+        """The damage of each of these files that cannot be read to its end."""
         for url in urls:
             try:
                 verify(self.storage, url.removeprefix(self.storage.url("")))
@@ -177,10 +175,10 @@ class Lake:
                 yield error
 
     def missing(self, view: View, names: Iterable[str]) -> Iterator[str]:
-        """Files of these tables and facts that a ledger file or a manifest names, and that are gone.
+        """Missing files of these tables and facts that a ledger file or a manifest names.
 
         Raises:
-            LakeError: a ledger file of a waiting snapshot is of another snapshot than its name says.
+            LakeError: the ledger file of a waiting snapshot does not match its name.
         """
         names = {*names}
         if not names:

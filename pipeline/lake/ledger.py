@@ -1,4 +1,4 @@
-"""Reads ledger files, and holds each to its name."""
+"""Reads ledger files, and checks that each matches its name."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from pipeline.lake.paths import LakeFile
 from pipeline.lake.table_file import read, read_metadata
 from pipeline.storage import Storage
 
-#: Under this key the footer of a committed ledger file names the bytes of each data file it commits.
+#: The footer key under which a committed ledger file names the bytes of its data files.
 DATA = b"nodelake.data"
 _COUNTS = {table.name: f"{table.name}_rows" for table in schema.DATA_TABLES}
 
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """What the protocol needs of a landing ledger file."""
+    """The part of a landing ledger file that the protocol needs."""
 
     account: str
     rows: Mapping[str, int | None]
-    """Rows by table."""
+    """Row counts by table."""
     listed_at: datetime | None
     """When the account's pools were listed, by the service's clock."""
 
     def earliest(self, snapshot_id: str) -> datetime:
-        """The earlier of the snapshot's time and its listing's: expiry seals by this."""
+        """The earlier of the snapshot's time and its listing's, which the seal is compared with."""
         return min(paths.moment_of(snapshot_id), self.listed_at or datetime.max.replace(tzinfo=UTC))
 
 
@@ -55,11 +55,11 @@ def read_landing_ledger(storage: Storage, snapshot_id: str) -> LedgerRow:
 
 
 def read_day_ledger(storage: Storage, file: LakeFile) -> tuple[LedgerFile, tuple[str, ...]]:
-    """What a committed file of ``compacted/snapshots`` commits, and its snapshots, sorted.
+    """What a file of ``compacted/snapshots`` commits, and its snapshots, sorted.
 
     Raises:
         Missing: it is gone.
-        LakeError: it cannot be read, or is of another account or day than its name says.
+        LakeError: it cannot be read, or does not match its name.
     """
     rows = read(storage, file.key, ["snapshot_id", "account", *_COUNTS.values()])
     ids = tuple(sorted(rows["snapshot_id"].to_pylist()))

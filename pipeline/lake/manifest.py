@@ -20,17 +20,17 @@ class LedgerFile(msgspec.Struct, frozen=True):
     bytes: int
     snapshots: int
     data: dict[str, int | None]
-    """Their bytes, by table that has rows; None where the ledger file does not say."""
+    """Bytes of the data files, by table with rows; None where the ledger file does not say."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What ``history/manifests/date=…/<account>.json`` says."""
+    """The content of ``history/manifests/date=…/<account>.json``."""
 
     account: str
     date: date
     state: Literal["complete", "being rebuilt"] = "complete"
     is_final: bool = False
-    """It depends on rows that expire: a rebuild would lose facts, so there is none."""
+    """The history depends on expired rows: a rebuild would lose facts, so it is frozen."""
     ledger_files: tuple[str, ...] = ()
     """Keys of the ledger files of the day's window, and of the day itself."""
     own: dict[str, LedgerFile] = {}
@@ -38,7 +38,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     facts: dict[str, int] = {}
     """The version of every fact that was built."""
     files: dict[str, int] = {}
-    """The bytes of every fact's file; a fact without rows has none."""
+    """The bytes of every fact's file; a fact without rows has no file."""
     first_listing_at: datetime | None = None
     last_listing_at: datetime | None = None
     """When the first and the last listing of the day's own snapshots ended."""
@@ -64,12 +64,12 @@ class Versioned(NamedTuple):
 
 
 def fact_versions() -> dict[str, int]:
-    """Every fact and its version: what a day whose history is current was built by."""
+    """Every fact with its present version, as in the manifest of a current day."""
     return {fact.name: fact.version for fact in facts.FACTS.values()}
 
 
 def final_until(manifests: Iterable[Versioned]) -> dict[str, datetime]:
-    """By account, the latest listing that final history was built with: nothing is added before it."""
+    """By account, the latest listing behind final history; the record is sealed before it."""
     found: dict[str, datetime] = {}
     for m, _ in manifests:
         if m.is_final and (at := m.latest_listing_at):
@@ -78,7 +78,7 @@ def final_until(manifests: Iterable[Versioned]) -> dict[str, datetime]:
 
 
 class Manifests:
-    """Reads the manifests of a lake; a version of a file is read once."""
+    """Reads the manifests of a lake; caches each version."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
@@ -88,7 +88,7 @@ class Manifests:
         """Every manifest as it is now.
 
         Raises:
-            LakeError: one cannot be read, or is of another account or day than its name says.
+            LakeError: one cannot be read, or does not match its name.
         """
         files = [*list_files(self.storage, "history/manifests", ".json")]
         found = list(self.storage.many(self._one, [file.entry for file in files]))
@@ -112,13 +112,13 @@ class Manifests:
         return found
 
     def changed(self, manifests: Mapping[AccountDay, Versioned]) -> set[AccountDay]:
-        """Those that have been replaced or deleted since they were read."""
+        """The manifests that have been replaced or deleted since they were read."""
         keys = {v.entry.key: whose for whose, v in manifests.items()}
         there = {e.key: e.etag for e in self.storage.entries("history/manifests", keys)}
         return {w for key, w in keys.items() if there.get(key) != manifests[w].entry.etag}
 
 
 def put_manifest(storage: Storage, manifest: Manifest, over: Over) -> Entry:
-    """Puts a manifest over the version that was read, or over nothing. Raises Changed."""
+    """Replaces the version of a manifest that was read, or creates it. Raises Changed."""
     key = manifest_key(manifest.date, manifest.account)
     return put(storage, key, msgspec.json.encode(manifest), over)

@@ -13,12 +13,12 @@ from pipeline.storage import Entry, LakeError, LakeSettingsError, Storage
 #: The form of a snapshot's id.
 ID = r"\d{8}T\d{6}Z-[0-9a-f]{8}"
 _ID = re.compile(ID)
-#: The form of an account's label: no name that a late file or a staging file has. ``config`` has it too.
+#: The form of an account's label: excludes names of late files and staging files. Also in ``config``.
 LABEL = rf"(?!.*\.(?:staging|parquet|json|lock)\Z)(?!.*{ID}\Z)[A-Za-z0-9_-][A-Za-z0-9._-]{{0,127}}"
 _LABEL = re.compile(LABEL)
 _LATE = re.compile(rf"(.+)-late-({ID})")
 _DAY = re.compile(r".*/date=(\d{4}-\d\d-\d\d)")
-#: Slashes of a key zone/table/date=…/file: a deeper file does not belong to the lake.
+#: Slashes in a key zone/table/date=…/file: deeper files do not belong to the lake.
 _SLASHES = 3
 
 
@@ -33,7 +33,7 @@ def new_snapshot_id(at: datetime, digits: str | None = None) -> str:
 
 
 def is_snapshot_id(text: str) -> bool:
-    """Whether it has the form of a snapshot's id, with a time that exists."""
+    """Whether a text has the form of a snapshot's id, with a valid time."""
     try:
         return _ID.fullmatch(text) is not None and bool(moment_of(text))
     except ValueError:
@@ -41,17 +41,17 @@ def is_snapshot_id(text: str) -> bool:
 
 
 def moment_of(snapshot_id: str) -> datetime:
-    """The second a snapshot was taken in, by its id."""
+    """The time of a snapshot, from its id, to the second."""
     return datetime.strptime(snapshot_id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
 def date_of(snapshot_id: str) -> date:
-    """The UTC date a snapshot's files lie under."""
+    """The UTC date in the paths of a snapshot's files."""
     return date(int(snapshot_id[:4]), int(snapshot_id[4:6]), int(snapshot_id[6:8]))
 
 
 def day_of(key: str) -> date | None:
-    """The day in ``…/date=YYYY-MM-DD``, or None: ``date=20261116`` is no day's folder."""
+    """The day in ``…/date=YYYY-MM-DD``, or None (``date=20261116`` is not a day's folder)."""
     found = _DAY.match(key)
     try:
         return date.fromisoformat(found[1]) if found else None
@@ -65,7 +65,7 @@ def end_of(day: date) -> datetime:
 
 
 def is_label(account: str) -> bool:
-    """Whether an account may be part of a path."""
+    """Whether an account may become part of a path."""
     return _LABEL.fullmatch(account) is not None
 
 
@@ -101,7 +101,7 @@ def watermark_key(account: str) -> str:
 
 @dataclass(frozen=True)
 class LakeFile:
-    """A file below ``zone/table/date=…/``: its day, and its name without the suffix."""
+    """A file below ``zone/table/date=…/``: zone, table, day, and name without the suffix."""
 
     entry: Entry
     day: date
@@ -114,7 +114,7 @@ class LakeFile:
 
     @property
     def account(self) -> str:
-        """The account a compacted or history file is of."""
+        """The account of a compacted or history file."""
         late = _LATE.fullmatch(self.stem)
         return late[1] if late else self.stem
 
@@ -131,7 +131,7 @@ class LakeFile:
 
 
 def list_files(storage: Storage, folder: str, suffix: str = ".parquet") -> Iterator[LakeFile]:
-    """The files of a folder's days; unexpected files are passed over."""
+    """The files below the days of a folder, without unexpected files."""
     for entry in storage.list(folder):
         path, _, name = entry.key.rpartition("/")
         stem, day = name.removesuffix(suffix), day_of(path)
@@ -143,7 +143,7 @@ def list_landing(storage: Storage, table: str) -> dict[str, LakeFile]:
     """The files of one table in the landing zone, by snapshot.
 
     Raises:
-        LakeError: one lies under a day that is not its snapshot's.
+        LakeError: one lies under another day than its snapshot's.
     """
     found = {}
     for file in list_files(storage, f"landing/{table}"):
@@ -163,12 +163,12 @@ def misnamed(storage: Storage, key: str, what: str) -> LakeError:
 
 
 def damaged(storage: Storage, key: str, what: str) -> LakeError:
-    """The error for a file that is there and does not hold what it must."""
+    """The error for a file with wrong content."""
     return LakeError(f"{storage.url(key)}: {what}: restore it from a backup")
 
 
 def refuse_old_layout(storage: Storage) -> None:
-    """Raises OldLayout for a lake of 0.1.0's development: it laid out expiry and history otherwise."""
+    """Raises OldLayout for a lake of 0.1.0's development, with another layout of expiry and history."""
     for folder in ("history/days", "leaning", "expiring", "expired"):
         for entry in storage.list(folder):
             if folder != "expired" or "/date=" in entry.key:

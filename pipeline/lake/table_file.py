@@ -1,4 +1,4 @@
-"""One Parquet file of the lake, written row group by row group and read with its name in every error."""
+"""Writes and reads one Parquet file of the lake, with its name in every error."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ import pyarrow.parquet as pq
 from pipeline import schema
 from pipeline.storage import Entry, LakeError, Missing, Over, Storage
 
-#: Rows a table gathers before they are written as one row group: large enough to compress well,
-#: small enough that a snapshot's memory does not grow with its fleet.
+#: Rows of a row group: enough to compress well, few enough that a snapshot's memory does not grow with
+#: its fleet.
 ROWS_PER_GROUP = 16_384
-#: So many tables wait as they came, then they are copied into one: the fewest rows hold all the
-#: memory they were read into, the nine errors of a page its thousand nodes.
+#: Tables that are gathered before they are copied into one: a few rows may keep a whole page in memory,
+#: as nine errors keep a thousand nodes.
 _TABLES_HELD = 20
-#: Bytes that are handed to the storage at once.
+#: Bytes of one write to the storage.
 _BUFFERED = 1 << 20
 
 
 class TableFile:
-    """A Parquet file being written; it has its name from ``finish()`` on.
+    """A Parquet file being written; ``finish()`` gives it its name.
+
+    Several threads may add rows: while one writes a row group, others gather the next.
 
     Args:
-        storage: where to.
-        key: under which name.
-        columns: the schema of the file, docs included.
+        storage: the lake's storage.
+        key: the name of the file.
+        columns: the schema of the file, with docs.
         over: what the file may replace.
         rows_per_group: rows of a row group.
         distinct: columns whose values hardly recur, which a dictionary makes larger.
-
-    Rows may be added by several threads: while one writes a row group, others gather the next.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class TableFile:
         self._gathering, self._writing = threading.Lock(), threading.Lock()
         self._is_over = False
         self._sink = storage.sink(key, over)
-        # Each of the hundreds of writes of a row group would wait for Python's lock.
+        # Buffered: each of the hundreds of writes of a row group would wait for the GIL.
         self._stream = pa.BufferedOutputStream(pa.PythonFile(self._sink.file, "w"), _BUFFERED)
         self._writer = self._open(columns, distinct)
 
@@ -104,17 +104,17 @@ class TableFile:
         return self._sink.finish()
 
     def discard(self) -> None:
-        """Forgets the file; harmless after ``finish()``."""
-        with self._writing:  # Arrow crashes where a file is closed while another thread writes it
+        """Discards the file; harmless after ``finish()``."""
+        with self._writing:  # Arrow crashes if a file is closed while another thread writes it
             self._is_over = True
             for each in (self._writer, self._stream):
-                with contextlib.suppress(Exception):  # it may fail as the writing did: disk full
+                with contextlib.suppress(Exception):  # it may fail like the write did: disk full
                     each.close()
             self._sink.discard()
 
 
 def leaves(field: pa.Field, within: str = "") -> Iterator[str]:
-    """The columns that Parquet makes of a field, by their paths."""
+    """The paths of the Parquet columns of a field."""
     path, kind = within + field.name, field.type
     if pa.types.is_list(kind):
         yield from leaves(kind.value_field, f"{path}.list.")
@@ -142,17 +142,17 @@ def read(
     *,
     dictionaries: Sequence[str] = (),
 ) -> pa.Table:
-    """The rows of a file; of the columns asked for, those that it has.
+    """The rows of a file, with those of the requested columns that it has.
 
     Args:
-        storage: where from.
-        key: its name.
-        columns: all, unless named.
-        dictionaries: text columns to keep dictionary-encoded, a tenth of the memory.
+        storage: the lake's storage.
+        key: the name of the file.
+        columns: the requested columns; all by default.
+        dictionaries: text columns to keep dictionary-encoded, at a tenth of the memory.
 
     Raises:
         Missing: there is no such file.
-        LakeError: it is empty, truncated or no Parquet file.
+        LakeError: it is empty, truncated or not a Parquet file.
     """
     try:
         return _read(storage, key, columns, dictionaries)
@@ -172,15 +172,14 @@ def _read(
         )
         there = set(file.schema_arrow.names)
         wanted = None if columns is None else [name for name in columns if name in there]
-        # of a few columns a second thread takes longer to wake than to read
+        # for a few columns a second thread takes longer to start than to read
         return file.read(columns=wanted, use_threads=wanted is None or len(wanted) > 4)
 
 
 def survey(storage: Storage, key: str) -> tuple[int, Counter[str]]:
-    """The rows of a file by its footer, and the values of each column that are not null.
+    """The number of rows in a file's footer, and of the values of each column that are not null.
 
-    A list counts the values in it; a list itself may be null or empty, which the footer does not record.
-    Raises as ``read``.
+    For a list it counts elements; the footer does not record null and empty lists. Raises as ``read``.
     """
     values: Counter[str] = Counter()
     with storage.open(key) as source, _read_errors(storage, key):
@@ -193,7 +192,7 @@ def survey(storage: Storage, key: str) -> tuple[int, Counter[str]]:
 
 
 def has_columns(storage: Storage, table: str, files: Sequence[Entry]) -> bool:
-    """Whether files have every column of a table's schema: the one written first decides for all."""
+    """Whether files have every column of a table's schema; the oldest decides for all."""
     if not files:
         return True
     oldest = min(files, key=lambda entry: entry.modified)
@@ -214,7 +213,7 @@ def read_metadata(storage: Storage, key: str) -> dict[bytes, bytes]:
 
 
 def verify(storage: Storage, key: str) -> pq.FileMetaData:
-    """The footer of a file whose pages all have the checksums that were written with them.
+    """Reads a whole file, checks the checksums of its pages, and returns its footer.
 
     Raises as ``read``.
     """
@@ -231,7 +230,7 @@ def verify(storage: Storage, key: str) -> pq.FileMetaData:
 
 
 def _verify_statistics(footer: pq.RowGroupMetaData, rows: pa.Table) -> None:
-    """Raises ArrowInvalid where the footer has other bounds of a column than its values."""
+    """Raises ArrowInvalid where the bounds of a column in the footer do not match its values."""
     for number in range(footer.num_columns):
         part = footer.column(number)
         found = part.statistics

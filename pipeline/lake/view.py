@@ -1,4 +1,4 @@
-"""A lake as it was at one moment: the files that a reader opens, and what they are of."""
+"""A view of a lake: the files that a reader opens, as they were at one moment."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pipeline.lake.watermark import Watermark
 from pipeline.schema.facts import AccountDay
 
 ListingSpan = tuple[str | None, date, datetime | None, datetime | None]
-"""An account and a day, and when the first and the last of its listings ended that a file holds.
+"""An account, a day, and the times when the first and last listings in a file ended.
 
-No times, and for landing no account, where only the files say.
+Times are None, and for landing the account too, where only the files have them.
 """
 
 
@@ -34,31 +34,31 @@ class View:
     closed: Mapping[AccountDay, tuple[LakeFile, ...]]
     """The committed files of ``compacted/snapshots`` of every closed account-day."""
     late: Mapping[AccountDay, frozenset[str]]
-    """The snapshots of days that are closed, or have history, which are in landing only."""
+    """The snapshots of closed days, or of days with history, that are in landing only."""
     spans: tuple[ListingSpan, ...]
     ids_of: Callable[[LakeFile], tuple[str, ...]]
     """Reads the snapshots of a committed file."""
     ledgers: Mapping[str, LedgerFile] = field(default_factory=dict)
     """What each of the ``closed`` files commits, by key."""
     broken: Mapping[str, LakeFile] = field(default_factory=dict)
-    """By key, the committed ledger files whose data files are not those that they name."""
+    """By key, the committed ledger files whose data files are not those they name."""
     refused: frozenset[str] = frozenset()
-    """Snapshots in landing that came below the seal: their writers withdraw them."""
+    """Snapshots in landing below the seal: their writers withdraw them."""
     manifests: Mapping[AccountDay, Versioned] = field(default_factory=dict)
     intact: frozenset[AccountDay] = frozenset()
-    """The days whose manifest is complete, of today's facts, and whose files are all there."""
+    """The days with a complete manifest of today's facts and without missing files."""
     history: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Files of facts, by fact: of the ``history_days`` only."""
+    """Files of facts, by fact, for the ``history_days`` only."""
     history_days: tuple[AccountDay, ...] = ()
     """The account-days whose history is current, or final."""
     final_days: tuple[AccountDay, ...] = ()
-    """Of those, the days above the expiry watermark that depend on expired rows: never rebuilt."""
+    """Those above the expiry watermark that depend on expired rows, and are never rebuilt."""
     watermarks: Mapping[str, Watermark] = field(default_factory=dict)
     missing_facts: tuple[MissingFact, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     """The version of each file of ``history``."""
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By table or fact, files that a ledger file or a manifest names and that are not there."""
+    """By table or fact, missing files that a ledger file or a manifest names."""
     without_rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Snapshots in landing, by table, that have no file: their ledger rows say whether they should."""
     older: frozenset[str] = frozenset()
@@ -85,12 +85,12 @@ class View:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing at all."""
+        """Whether the lake is empty."""
         return not (self.waiting or self.closed or self.history_days)
 
     @cached_property
     def count(self) -> int:
-        """How many snapshots are committed."""
+        """The number of committed snapshots."""
         return len(self.waiting) + sum(each.snapshots for each in self.ledgers.values())
 
     def compacted_on(self, account: str, day: date) -> set[str]:
@@ -123,7 +123,7 @@ class View:
 
 
 def own_bytes(files: Iterable[LakeFile]) -> dict[str, int]:
-    """The bytes of ledger files by name, as a manifest has them of its day's own."""
+    """The bytes of ledger files by name, in the form of a manifest."""
     return {file.stem: file.entry.size for file in files}
 
 
@@ -132,7 +132,7 @@ def listing_spans(
     waiting: Iterable[LakeFile],
     manifests: Mapping[AccountDay, Versioned],
 ) -> Iterator[ListingSpan]:
-    """When the listings of each day ended: as its manifest says, if that is of just these files."""
+    """When the listings of each day ended, from manifests that match these files."""
     for (account, day), files in sorted(closed.items()):
         m = manifests[account, day].manifest if (account, day) in manifests else None
         if m is None or own_bytes(files) != m.own_bytes:

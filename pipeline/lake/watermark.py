@@ -1,4 +1,4 @@
-"""The expiry watermark of an account: up to when its record is sealed, and which days have expired."""
+"""The expiry watermark of an account: how far its record is sealed, and which days have expired."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class Refused(LakeError):
-    """The lake must not take this snapshot: its account's record is sealed at that time."""
+    """The lake refuses a snapshot: its account's record is sealed at that time."""
 
 
 class Watermark(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``expired/<account>`` says; neither value ever goes back.
+    """The content of ``expired/<account>``; neither value ever decreases.
 
-    No snapshot at or before ``sealed_until`` is taken; rows of days up to ``expired_through`` are gone.
+    Snapshots at or before ``sealed_until`` are refused; rows of days up to ``expired_through`` are
+    deleted.
     """
 
     sealed_until: datetime = _BEGINNING
     expired_through: date = date.min
 
     def has_expired(self, day: date) -> bool:
-        """Whether the rows of a day are gone."""
+        """Whether the rows of a day have expired."""
         return day <= self.expired_through
 
     def is_final(self, moment: datetime) -> bool:
-        """Whether no manifest of a day that ended by then may be rewritten: rows have expired."""
+        """Whether the history of a day that ended by then is final, because rows have expired."""
         return self.seals(moment) and self.expired_through > date.min
 
     def seals(self, moment: datetime) -> bool:
-        """Whether nothing of that moment may be added."""
+        """Whether snapshots of that time are refused."""
         return moment <= self.sealed_until
 
 
@@ -66,7 +67,7 @@ def raise_watermark(
     sealed_until: datetime = _BEGINNING,
     expired_through: date = date.min,
 ) -> Watermark:
-    """Raises the values that are higher than before; the caller has the account's compaction lock.
+    """Raises the watermark, never lowers it; the caller holds the account's compaction lock.
 
     Raises:
         Changed: another run wrote the file meanwhile.

@@ -1,4 +1,4 @@
-"""Writes a snapshot: its data files first, its ledger file last, and withdraws it below the seal."""
+"""Writes a snapshot: data files first, the ledger file last; withdraws it if it is below the seal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.lake.table_file import TableFile
 from pipeline.lake.watermark import Refused, read_watermark
 from pipeline.storage import Changed, Entry, Over, Storage
 
-#: What differs from row to row of one snapshot, beside the service's times.
+#: Columns that differ from row to row of a snapshot, besides times.
 _ADDRESSES = {"node_id", "url", "affinity_id", "task_url"}
 
 
@@ -62,7 +62,7 @@ class SnapshotWriter:
                 continue
             with self._lock:
                 if self._is_discarded:
-                    return  # a second Ctrl-C does not wait for who still writes
+                    return  # a second Ctrl-C does not wait for writing threads
                 if name not in self._files:
                     self._files[name] = self._begin(name)
                 self.rows[name] += rows.num_rows
@@ -79,11 +79,10 @@ class SnapshotWriter:
         return TableFile(self.storage, key, table.schema, over, distinct=distinct)
 
     def commit(self, ledger: pa.Table) -> None:
-        """Makes the snapshot visible: its data first, its ledger row last.
+        """Makes the snapshot visible: data first, the ledger row last.
 
         Raises:
-            LakeError: the disk refused; the snapshot is not visible, unless only the very last
-                sync failed.
+            LakeError: the disk refused; the snapshot is invisible, unless only the last sync failed.
             Refused: the account's record is sealed at that time.
             Changed: another run deleted a data file meanwhile.
         """
@@ -102,7 +101,7 @@ class SnapshotWriter:
                 self._refuse_sealed()
                 return
             self._is_over = True
-            try:  # an expiry that did not see the ledger file has raised its seal before
+            try:  # an expiry that missed the ledger file had raised its seal before
                 self._refuse_sealed()
                 for each in entries:
                     if self.storage.find(each.key) is None:
@@ -122,15 +121,14 @@ class SnapshotWriter:
             )
 
     def _withdraw(self, ledger: Entry, data: list[Entry]) -> None:
-        """Takes back a snapshot, its ledger file first."""
+        """Deletes a snapshot, its ledger file first."""
         for entry in (ledger, *data):
             self.storage.delete(entry)
 
     def discard(self) -> None:
-        """Removes what was written aside; used when a snapshot ends without its data.
+        """Removes staging files, when a snapshot ends without its data.
 
-        A file that has its name already is left to the sweeper: of two imports of the same files
-        the other one may have committed it.
+        Finished files are left to the sweeper: another import of the same files may have committed them.
         """
         with self._lock:
             self._is_discarded = True

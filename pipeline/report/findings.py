@@ -262,7 +262,7 @@ def _stories(
     if record["days"][0].as_py() <= _STORY_DAYS:
         return printable(connection.table(asked.sql, asked.bind(given)))
     since = span.end.date() - timedelta(days=_STORY_DAYS)
-    # facts lean on the listings before their day
+    # facts depend on the listings before their day
     young = "min(first_observed_at) >= $since::date + interval 2 day"
     known = connection.table(
         f"select account, pool_id, node_id, {young} as is_young "  # noqa: S608

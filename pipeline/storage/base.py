@@ -1,7 +1,7 @@
-"""The one seam to where a lake's files are: a local disk, or Azure Blob.
+"""The interface of storages: a local disk, or Azure Blob.
 
-Keys are paths below the lake's root, with slashes. A file appears under its key whole or not at all,
-by one atomic step; no one sees a file while it is written.
+Keys are paths below the lake's root, with slashes. A file gets its key in one atomic step; unfinished
+files are invisible.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Locked(LakeError):
 
 
 class Changed(LakeError):
-    """A conditional put found that somebody else had written, or a lock was lost: the run ends."""
+    """The condition of a put failed, as another run has written, or a lock was lost: the run ends."""
 
 
 class NoContainer(LakeError):
@@ -42,12 +42,12 @@ class NoContainer(LakeError):
 
 
 class Missing(LakeError):
-    """A file is not there (any more)."""
+    """A file does not exist (any more)."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file: its size in bytes, when it was put there (UTC), and what names this very version."""
+    """A file: its size in bytes, its time of modification (UTC), and the name of this version."""
 
     key: str
     size: int
@@ -60,36 +60,36 @@ Over = Entry | Literal["anything", "nothing"]
 
 
 class Sink(Protocol):
-    """A file being written; it has its name from ``finish()`` on."""
+    """A file being written; ``finish()`` gives it its name."""
 
     @property
     def file(self) -> IO[bytes]:
-        """Where its bytes are written to."""
+        """The file object to write to."""
 
     def finish(self) -> Entry:
-        """Makes it durable, then gives it its name. Raises Changed where ``over`` does not hold."""
+        """Makes it durable, then gives it its name. Raises Changed where ``over`` is violated."""
 
     def discard(self) -> None:
-        """Forgets it; harmless after ``finish()``."""
+        """Discards it; harmless after ``finish()``."""
 
 
 class Lock(Protocol):
-    """A lock that this process has."""
+    """A lock that this process holds."""
 
     def now(self) -> datetime:
-        """The time by the clock that ``Entry.modified`` is of: the store's, not this machine's."""
+        """The time of the store's clock, as in ``Entry.modified``."""
 
     def check(self) -> None:
         """Raises Changed where the lock may have been lost."""
 
 
 class Storage(Protocol):
-    """Where the files of one lake are; safe for use by several threads.
+    """The files of one lake; thread-safe.
 
-    Every method raises LakeError, naming the file and what to do, where the storage refuses.
+    Where the storage refuses, every method raises LakeError, which names the file and what to do.
     """
 
-    #: How many reads found that the version they were of has gone, or that another one is there.
+    #: The number of reads whose version had been deleted or replaced.
     missed: int
 
     @property
@@ -97,19 +97,19 @@ class Storage(Protocol):
         """The directory. Raises LakeError where there is none."""
 
     def url(self, key: str) -> str:
-        """What DuckDB, and a person, is given for a key."""
+        """The URL of a key, for DuckDB and for people."""
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """The finished files below a prefix (whole path segments), in no order."""
 
     def entries(self, folder: str, keys: Collection[str]) -> Iterator[Entry]:
-        """Of the finished files below a folder those with these keys, in no order."""
+        """The finished files below a folder with these keys, in no order."""
 
     def many(self, read: Callable[[Given], Found], things: Iterable[Given]) -> Iterator[Found]:
-        """What reading each of many files answers, in order; several at a time where that helps."""
+        """The results of reading many files, in order; several at a time where that helps."""
 
     def leftovers(self) -> Iterator[Entry]:
-        """Staging files of writers that are at work, or were killed."""
+        """Staging files of running or killed writers."""
 
     def find(self, key: str) -> Entry | None:
         """The file as it is now, None where there is none."""
@@ -121,23 +121,23 @@ class Storage(Protocol):
         """Begins a file."""
 
     def delete(self, entry: Entry, *, durable: bool = True) -> bool:
-        """Removes just this version of a file; False where it is gone, or another version is there.
+        """Deletes exactly this version of a file; False where it is gone or replaced.
 
-        ``durable``: a power cut does not bring it back.
+        ``durable``: a power cut does not undo it.
         """
 
     def lock(self, name: str) -> AbstractContextManager[Lock]:
         """Holds a lock by name; it frees itself when the process dies. Raises Locked."""
 
     def register(self, connection: Any) -> None:
-        """Teaches a DuckDB connection to read ``url``s."""
+        """Lets a DuckDB connection read ``url``s."""
 
     def polars_options(self) -> dict[str, Any]:
-        """What ``polars.scan_parquet`` takes to read ``url``s."""
+        """Arguments with which ``polars.scan_parquet`` reads ``url``s."""
 
 
 def put(storage: Storage, key: str, data: bytes, over: Over = "anything") -> Entry:
-    """Puts a small file, whole or not at all."""
+    """Writes a small file, whole or not at all."""
     sink = storage.sink(key, over)
     try:
         sink.file.write(data)

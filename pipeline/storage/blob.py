@@ -1,7 +1,7 @@
 """A lake on Azure Blob (or ADLS Gen2): conditional puts, leases, exact range reads.
 
-Listing, reading and small puts go through obstore. What it has no call for goes through the REST API:
-leases, and large files as blocks whose last step, the block list, is conditional.
+Listing, reading and small puts use obstore; leases and block uploads with a conditional block list,
+which it lacks, use the REST API.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from pipeline.storage.base import (
 from pipeline.storage.ranges import RangeFile
 from pipeline.storage.rest import Rest, blob_errors
 
-#: Files up to this size are put in one request.
+#: The largest file that is put in one request.
 PUT_BYTES = 16 << 20
 _THREADS = 16
-#: After so long polars asks for its token again.
+#: Seconds after which polars asks for its token again.
 _TOKEN_SECONDS = 120
 
 _AZ = re.compile(r"az://([^/@]+)(?:/(.*))?")
@@ -49,7 +49,7 @@ _ABFSS = re.compile(r"abfss://([^/@]+)@([^/.]+)\.dfs\.([^/]+?)(?:/(.*))?")
 
 @dataclass(frozen=True)
 class Address:
-    """What a URI names: account, container, prefix, and the account's blob endpoint."""
+    """The parts of a URI: account, container, prefix, and the account's blob endpoint."""
 
     uri: str
     account: str
@@ -65,7 +65,7 @@ def parse(uri: str, environ: Mapping[str, str]) -> Address:
     blob endpoint where it is not the account's own, such as that of Azurite.
 
     Raises:
-        LakeError: it is neither form, or no account is named.
+        LakeError: it has neither form, or no account is named.
     """
     endpoint = environ.get("AZURE_STORAGE_ENDPOINT", "").rstrip("/")
     if match := _ABFSS.fullmatch(uri):
@@ -138,7 +138,7 @@ class Blob:
         return f"{self.address.prefix}/{key}" if self.address.prefix else key
 
     def list(self, prefix: str) -> Iterator[Entry]:
-        """The blobs below a prefix; what is being written is not among them."""
+        """The blobs below a prefix, without unfinished ones."""
         cut = len(self.path(""))
         with blob_errors(self.url(prefix)):
             for chunk in obstore.list(self.store, self.path(prefix)):
@@ -146,7 +146,7 @@ class Blob:
                     yield self._entry(meta["path"][cut:], meta)
 
     def entries(self, folder: str, keys: Collection[str]) -> Iterator[Entry]:
-        """The blobs below a folder that have these keys: a listing names 5,000 at a time."""
+        """The blobs below a folder with these keys: a listing returns 5,000 at a time."""
         wanted = {*keys}
         return (entry for entry in self.list(folder) if entry.key in wanted) if wanted else iter(())
 
@@ -186,7 +186,7 @@ class Blob:
         return pa.PythonFile(RangeFile(self, self.known(key)), mode="r")
 
     def read_range(self, entry: Entry, start: int, end: int) -> bytes:
-        """The bytes from start to end of just this version. Raises Missing where it has gone."""
+        """The bytes from start to end of exactly this version. Raises Missing where it is gone."""
         with blob_errors(self.url(entry.key)):
             try:
                 options: Any = {"range": (start, end), "if_match": f'"{entry.etag}"'}
@@ -202,7 +202,7 @@ class Blob:
         return _Sink(self, key, over)
 
     def delete(self, entry: Entry, *, durable: bool = True) -> bool:
-        """Removes just this version of a blob; False where it is gone, or another version is there."""
+        """Deletes exactly this version of a blob; False where it is gone or replaced."""
         self._known.pop(entry.key, None)
         return self.rest.delete(self.path(entry.key), self.url(entry.key), entry.etag)
 
@@ -223,7 +223,7 @@ class Blob:
 
 
 class _Sink:
-    """One blob: gathered in a temporary file, put in one step."""
+    """One blob, written to a temporary file and put in one step."""
 
     def __init__(self, blob: Blob, key: str, over: Over) -> None:
         self.blob = blob
@@ -232,7 +232,7 @@ class _Sink:
         self.file: IO[bytes] = tempfile.TemporaryFile(prefix="nodelake-")  # noqa: SIM115
 
     def finish(self) -> Entry:
-        """Uploads it; a large one in blocks, committed by their list."""
+        """Uploads the file; a large one in blocks, committed by their list."""
         url = self.blob.url(self.key)
         self.file.flush()
         size = self.file.tell()
@@ -287,5 +287,5 @@ def _identity() -> tuple[Any, Callable[[], str]]:
 
 
 def _for_polars(token: Callable[[], str]) -> Callable[[], tuple[dict[str, str], int]]:
-    """A bearer token as polars asks for one: azure-identity keeps it, and renews it in time."""
+    """A bearer token in polars' form; azure-identity caches and renews it."""
     return lambda: ({"bearer_token": token()}, int(time.time()) + _TOKEN_SECONDS)

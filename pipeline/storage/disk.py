@@ -1,7 +1,6 @@
-"""A lake on the local disk: files are written aside, synced, renamed, and their directory synced.
+"""A lake on the local disk: files are staged, synced, renamed, and their directory is synced.
 
-After a power cut a name therefore stands for a whole file, and a name that was made after another
-one implies it.
+So after a power cut every name belongs to a whole file, and a later name implies an earlier one.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from pipeline.storage.base import (
 log = logging.getLogger("nodelake.lake")
 
 _STAGING = ".staging"
-#: Directories below a lake's root at most: a link that leads upwards is not followed for ever.
+#: The greatest depth below a lake's root, which ends a cycle of links.
 _DEPTH = 4
 
 
@@ -45,7 +44,7 @@ class Disk:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._is_checked = False
-        self.missed = 0  # an open file stays what it was, whatever takes its name
+        self.missed = 0  # an open file does not change when its name is replaced
 
     def __str__(self) -> str:
         return str(self._root)
@@ -60,7 +59,7 @@ class Disk:
         return f"{self._root}/{key}"
 
     def _warn_of_others(self) -> None:
-        """Logs a warning, once, where other users of the machine may add files to the lake."""
+        """Warns, once, where other users of the machine may add files to the lake."""
         if not self._is_checked:
             with contextlib.suppress(OSError):
                 found = self._root.stat()
@@ -69,7 +68,7 @@ class Disk:
                 if found.st_mode & stat.S_IWOTH:
                     who = "every user of this machine"
                 elif not found.st_mode & stat.S_IWGRP or found.st_gid == found.st_uid:
-                    return  # most systems give a user a group of one, of the same number
+                    return  # a group of one user, as most systems make them
                 log.warning(
                     "%s: %s may write here, and so change the record: chmod go-w %s",
                     self._root,
@@ -83,7 +82,7 @@ class Disk:
         return (entry for entry in self._walk(prefix) if not _is_staging(entry.key))
 
     def entries(self, folder: str, keys: Collection[str]) -> Iterator[Entry]:
-        """Of the files below a directory those with these keys: each is looked up."""
+        """The files below a directory with these keys, looked up one by one."""
         for key in keys:
             try:
                 found = os.stat(f"{self._root}/{key}")  # noqa: PTH116 - of thousands no Path each
@@ -95,11 +94,11 @@ class Disk:
                 yield _entry(key, found)
 
     def many(self, read: Callable[[Given], Found], things: Iterable[Given]) -> Iterator[Found]:
-        """One after another: a thread takes longer to wake than a small file to read."""
+        """Reads one file after another: starting a thread takes longer than reading a small file."""
         return map(read, things)
 
     def leftovers(self) -> Iterator[Entry]:
-        """Staging files, whoever left them."""
+        """Every staging file."""
         for prefix in ("landing", "compacted", "history", "expired"):
             yield from (entry for entry in self._walk(prefix) if _is_staging(entry.key))
 
@@ -115,7 +114,7 @@ class Disk:
         for each in entries:
             key = f"{prefix}/{each.name}"
             try:
-                # a day may have been moved to another disk, and a link left
+                # a day may be a link to another disk
                 if each.is_dir(follow_symlinks=key.count("/") < _DEPTH):
                     yield from self._walk(key)
                     continue
@@ -124,7 +123,7 @@ class Disk:
                 continue
             except OSError as error:
                 raise disk_error(f"{self._root}/{key}", error) from error
-            if stat.S_ISREG(found_as.st_mode):  # a pipe would hold up who opens it
+            if stat.S_ISREG(found_as.st_mode):  # opening a pipe would block
                 yield _entry(key, found_as)
 
     def find(self, key: str) -> Entry | None:
@@ -149,13 +148,13 @@ class Disk:
             raise disk_error(path, error) from error
 
     def sink(self, key: str, over: Over = "anything") -> _Sink:
-        """Begins a file beside where it will lie."""
+        """Begins a file in the directory of its key."""
         path = self._root / key
         with _disk_errors(path):
             return _Sink(self, key, path, over)
 
     def delete(self, entry: Entry, *, durable: bool = True) -> bool:
-        """Removes just this version of a file, and its directory if it is empty then."""
+        """Deletes exactly this version of a file, and its directory if that is empty then."""
         path = self._root / entry.key
         with _disk_errors(path):
             with self.swapping():
@@ -172,7 +171,7 @@ class Disk:
 
     @contextlib.contextmanager
     def swapping(self) -> Iterator[None]:
-        """Keeps every other process from giving or taking a name: a check and what follows are one."""
+        """Excludes other processes from renames and deletes, so that check and change are atomic."""
         handle = _open_lock(self._root / "locks" / "names.lock")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -182,7 +181,7 @@ class Disk:
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[Lock]:
-        """Holds a lock file; the kernel frees it when we die."""
+        """Holds a lock file; the kernel frees it when the process dies."""
         self._warn_of_others()
         path = self._root / "locks" / name
         handle = _open_lock(path)
@@ -212,14 +211,14 @@ class Disk:
 
 
 class _FileLock:
-    """A flock on a lock file, which another file of the same name may have replaced."""
+    """A flock on a lock file, which may have been replaced."""
 
     def __init__(self, path: Path, handle: int) -> None:
         self.path = path
         self.handle = handle
 
     def now(self) -> datetime:
-        """The file system's time, as it dates a file that changes now."""
+        """The file system's time: that of a file modified now."""
         with _disk_errors(self.path):
             os.utime(self.handle)
             return datetime.fromtimestamp(os.fstat(self.handle).st_mtime, UTC)
@@ -233,7 +232,7 @@ class _FileLock:
 
 
 class _Sink:
-    """One file, written aside and renamed when it is whole and on the disk."""
+    """One file, staged, and renamed once it is synced."""
 
     def __init__(self, disk: Disk, key: str, path: Path, over: Over) -> None:
         self.disk = disk
@@ -246,7 +245,7 @@ class _Sink:
         self.file = os.fdopen(handle, "wb", buffering=1 << 20)
 
     def finish(self) -> Entry:
-        """Sync, rename, and sync of the directory, in this order."""
+        """Syncs and renames the file, then syncs the directory."""
         with _disk_errors(self.path):
             self.file.flush()
             os.fsync(self.file.fileno())
@@ -258,7 +257,7 @@ class _Sink:
             return _entry(self.key, self.path.stat())
 
     def discard(self) -> None:
-        """Removes what was written aside."""
+        """Deletes the staging file."""
         with contextlib.suppress(OSError):
             self.file.close()
         with contextlib.suppress(OSError):
@@ -266,7 +265,7 @@ class _Sink:
 
 
 def _open_lock(path: Path) -> int:
-    """A lock file's handle; its directory is made. A link is never followed, nor emptied."""
+    """Opens a lock file and creates its directory; never follows or truncates a link."""
     make_directories(path.parent)
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
@@ -282,7 +281,7 @@ def _open_lock(path: Path) -> int:
 
 
 def _begin(path: Path) -> int:
-    """A new file; its directory is made, and again where a sweep removes it while it is empty."""
+    """Creates a file and its directory, repeatedly where a sweep deletes the empty directory."""
     flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC
     for _ in range(9):
         make_directories(path.parent)
@@ -313,7 +312,7 @@ def _is_staging(key: str) -> bool:
 
 @contextlib.contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
-    """Turns what the disk says into an error that names the file and what to do."""
+    """Turns OSError into an error that names the file and what to do."""
     try:
         yield
     except OSError as error:
@@ -321,7 +320,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
 
 
 def disk_error(path: Path | str, error: OSError) -> LakeError:
-    """What the disk said, with the file and what to do."""
+    """The LakeError for an OSError, with the file and what to do."""
     advice = {
         errno.ENOSPC: "the disk is full: make room, the next run starts afresh",
         errno.EDQUOT: "the disk quota is used up: make room, the next run starts afresh",
@@ -351,7 +350,7 @@ def make_directories(path: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Writes a directory's entries to the disk, so that a new name survives a power cut."""
+    """Syncs a directory, so that a new name survives a power cut."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""The filesystem through which DuckDB reads a lake on Azure Blob: no extension, no byte too many."""
+"""The fsspec filesystem through which DuckDB reads a lake on Azure Blob, without an extension."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Blobs(Ranges, Protocol):
 
 
 class BlobFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
-    """The blobs of one lake, read-only, under its scheme; sizes come from the lake's own listing."""
+    """The blobs of one lake, read-only, under its scheme; sizes come from the lake's listing."""
 
     cachable = False
 
@@ -33,7 +33,7 @@ class BlobFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
         return path.removeprefix(f"{self.uri}/")
 
     def glob(self, path: str, **options: Any) -> list[str]:
-        """The path itself: files are always named one by one."""
+        """The path itself: files are named one by one."""
         return [path]
 
     def info(self, path: str, **options: Any) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class BlobFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
         return True
 
     def isfile(self, path: str) -> bool:
-        """There is nothing else."""
+        """True: there are only files."""
         return True
 
     def isdir(self, path: str) -> bool:
@@ -58,7 +58,7 @@ class BlobFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
         return False
 
     def modified(self, path: str) -> datetime:
-        """When it was put there."""
+        """The time of modification."""
         return self.blob.known(self._key(path)).modified
 
     def open(self, path: str, mode: str = "rb", **options: Any) -> RangeFile:

@@ -1,4 +1,4 @@
-"""A blob as a file of which any range can be read."""
+"""A blob as a file with random access."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 from pipeline.storage.base import Entry
 
-#: Files up to this size are read whole by one request.
+#: The largest file that is read whole, in one request.
 _WHOLE_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 16
 
@@ -15,11 +15,11 @@ class Ranges(Protocol):
     """Reads ranges of exactly one version of a blob."""
 
     def read_range(self, entry: Entry, start: int, end: int) -> bytes:
-        """The bytes from start to end. Raises Missing where that version has gone."""
+        """The bytes from start to end. Raises Missing where that version is gone."""
 
 
 class RangeFile:
-    """A blob as a file: reads exactly what is asked for, the end and small files in one request."""
+    """A blob as a file: reads only what is requested; the end and small files in one request."""
 
     def __init__(self, blob: Ranges, entry: Entry) -> None:
         self.blob = blob
@@ -68,7 +68,7 @@ class RangeFile:
         """Nothing to do."""
 
     def close(self) -> None:
-        """Lets go of what was read."""
+        """Frees the cached bytes."""
         self._tail = None
         self.closed = True
 

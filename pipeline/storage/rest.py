@@ -1,4 +1,4 @@
-"""What of Azure Blob's REST API obstore has no call for: leases, and conditional block lists."""
+"""The part of Azure Blob's REST API that obstore lacks: leases, and conditional block lists."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pipeline.storage.base import Changed, LakeError, Lock, Locked, NoContainer
 
 LEASE_SECONDS = 60
 _RENEW_SECONDS = 15.0
-#: A lease not renewed for so long may end before the next write does.
+#: Seconds without renewal after which a lease may end before the next write does.
 _DOUBTFUL_SECONDS = 45.0
 BLOCK_BYTES = 8 << 20
 _VERSION = "2023-11-03"
@@ -54,7 +54,7 @@ class Rest:
         self.store = store
         self._sas = sas
         self._token = token
-        # No connection is kept: there are few requests, and none may outlive its lake.
+        # No keep-alive: requests are few, and no connection may outlive its lake.
         self._client = httpx.Client(timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
 
     def put(
@@ -64,11 +64,11 @@ class Rest:
         headers: Mapping[str, str] | None = None,
         content: bytes = b"",
     ) -> httpx.Response:
-        """One PUT, tried again where nothing came of it. Its errors never hold the signed URL."""
+        """One PUT, retried where there was no answer. Its errors never hold the signed URL."""
         return self._send("PUT", path, query, headers or {}, content)
 
     def delete(self, path: str, url: str, etag: str) -> bool:
-        """Deletes one version of a blob; False where it is gone, or another version is there."""
+        """Deletes one version of a blob; False where it is gone or replaced."""
         response = self._send("DELETE", path, "", {"If-Match": f'"{etag}"'}, None)
         if response.status_code in (404, 412):
             return False
@@ -100,12 +100,12 @@ class Rest:
             return f"{self.endpoint}/{quote(path)}" + (f"?{query}" if query else "")
         if self._sas:
             return f"{self.endpoint}/{quote(path)}?{self._sas}" + (f"&{query}" if query else "")
-        # obstore signs for an hour with the account's key; it is used at once.
+        # obstore signs for an hour with the account's key; the URL is used at once.
         signed = obstore.sign(self.store, method, path, timedelta(hours=1))
         return f"{signed}&{query}" if query else signed
 
     def put_blocks(self, path: str, url: str, file: IO[bytes], condition: dict[str, str]) -> str:
-        """Uploads a file in blocks; no one sees it before the block list, which is conditional.
+        """Uploads a file in blocks; the block list, which is conditional, makes it visible.
 
         Returns:
             The ETag.
@@ -129,7 +129,7 @@ class Rest:
 
     @contextlib.contextmanager
     def lease(self, path: str, url: str) -> Iterator[Lock]:
-        """Holds a lease on a blob, renewed by a thread; a dead holder's ends after a minute.
+        """Holds a lease on a blob, renewed by a thread; that of a dead holder ends after a minute.
 
         Raises:
             Locked: another run holds it.
@@ -152,8 +152,8 @@ class Rest:
 
 
 def _awake_or_not() -> float:
-    """Seconds that pass while the machine sleeps too: a lease ends meanwhile."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)  # Linux; elsewhere there is none
+    """Monotonic seconds, also while the machine sleeps: leases end meanwhile."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)  # Linux only
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
@@ -206,7 +206,7 @@ class _Lease:
             raise Changed(f"{self.url}: the lease was lost: run the command again")
 
     def now(self) -> datetime:
-        """The service's time, as a renewal's answer has it."""
+        """The service's time, from the answer to a renewal."""
         response = self._ask("renew")
         _require(response, self.url)
         return parsedate_to_datetime(response.headers["Date"])
@@ -219,7 +219,7 @@ class _Lease:
 
 
 def _require(response: httpx.Response, url: str) -> None:
-    """Raises LakeError unless it went well; the message has the service's code and no secret."""
+    """Raises LakeError for an error; the message has the service's code and no secret."""
     if response.is_success:
         return
     code = response.headers.get("x-ms-error-code", "")
@@ -248,7 +248,7 @@ _KINDS = {
 
 @contextlib.contextmanager
 def blob_errors(url: str) -> Iterator[None]:
-    """Turns what obstore says into an error that names the file and what to do, without a secret."""
+    """Turns errors of obstore into errors that name the file and what to do, without secrets."""
     try:
         yield
     except (BaseError, FileNotFoundError) as error:
