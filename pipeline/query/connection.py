@@ -151,10 +151,7 @@ class Connection:
         self._has_fleet = True
 
     def _make(self, facts: Iterable[str], *, is_kept: bool = True) -> None:
-        """Makes the views of facts once they are asked for: a connection opens faster without.
-
-        With ``is_kept`` a query is to read them: see ``history.kept``.
-        """
+        """Makes the views of facts once they are asked for: a connection opens faster without."""
         missing = [fact for fact in facts if fact not in self._made]
         if missing:
             if not self._made:
@@ -165,8 +162,7 @@ class Connection:
                 self._is_checked = True
             for name in history.closure(missing):
                 if name not in self._made:
-                    rows = history.kept(name) if is_kept else ()
-                    for statement in (*self._history.view(name), *rows):
+                    for statement in self._history.view(name, is_kept=is_kept):
                         self._duckdb.execute(statement)
                     self._made.add(name)
 

@@ -159,8 +159,12 @@ class History:
         yield f"create or replace view history_days as select {columns} from {listed}"  # noqa: S608
         yield f"create or replace table record_days as {record_days}"
 
-    def view(self, name: str) -> Iterator[str]:
-        """Makes one view of others, and comments on it where it is a fact's."""
+    def view(self, name: str, *, is_kept: bool = False) -> Iterator[str]:
+        """Makes one view of others, and comments on it where it is a fact's.
+
+        With ``is_kept`` it reads the rows of interrupted nodes once for all queries: they are few, and
+        many views read them.
+        """
         kind, _, fact_name = name.partition("_")
         if kind == "daily" and fact_name in facts.FACTS:
             yield f"create or replace view {name} as {self._daily(facts.FACTS[fact_name])}"
@@ -169,6 +173,9 @@ class History:
             yield from _emptied(name)
             return
         yield from texts()[name]
+        if is_kept and kind == "interrupted" and name != "interrupted_hour_pieces":
+            yield f"create or replace table kept_{name} as from {name}"
+            yield f"create or replace view {name} as from kept_{name}"
         if name in facts.FACTS:
             fact = facts.FACTS[name]
             yield f"comment on view {name} is '{quoted(fact.doc)} Grain: {fact.grain}.'"
@@ -194,13 +201,6 @@ class History:
         if self.wanted is None:
             read += " where (account, date) not in (from wanted_days)"
         return read if self.wanted == frozenset() else f"{made} union all {read}"
-
-
-def kept(view: str) -> Iterator[str]:
-    """Reads the rows of interrupted nodes once for all queries: they are few, many views read them."""
-    if view.startswith("interrupted_") and view != "interrupted_hour_pieces":
-        yield f"create or replace table kept_{view} as from {view}"
-        yield f"create or replace view {view} as from kept_{view}"
 
 
 def _emptied(view: str) -> Iterator[str]:

@@ -88,7 +88,7 @@ runs as (
 counted as (
     select
         runs.*,
-        -- of one that had ended before the node was last listed, late_nodes decides
+        -- a run that had ended before the node was last listed makes it one of late_nodes
         last_row.end_time is not null
             and cast(first_completed_at as date) = runs.date
             and (nodes.counts_from is null or last_row.end_time >= nodes.counts_from)
