@@ -13,6 +13,7 @@ import shlex
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,6 +95,19 @@ def test_a_command_prints_what_the_readme_shows(demo: tuple[Path, str], block: s
     command, _, shown = block.partition("\n")
     assert len(shown.splitlines()) > 2
     assert still(printed_by(demo[0], command)) == still(shown)
+
+
+def test_the_python_example_runs(demo: tuple[Path, str]) -> None:
+    """On the demo's lake, with the prices of its folder."""
+    (example,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    folder = demo[0] / "data"
+    example = example.replace('"/srv/lake"', repr(str(folder / "demo-lake")))
+    example = example.replace('"prices.csv"', repr(str(folder / "prices.csv")))
+    names: dict[str, Any] = {}
+    exec(example + "    observations = observations.collect()\n", names)
+    assert names["frame"]["nodes"].sum() > 0
+    assert len(names["failures"]) > 0
+    assert names["observations"].height > 80_000
 
 
 def test_the_front_page_is_one() -> None:

@@ -72,7 +72,7 @@ const moveBy = (share) => {
 
 // ---- the picture ----
 
-// Height tells what colour tells: trouble fills its line, work and idleness most of it.
+// Height says what colour says: trouble fills its line, work and idleness most of it.
 const HEIGHTS = { trouble: 13, working: 9, idle: 9, unobserved: 9, passing: 5, gone: 3 };
 let inks = null;
 const readInks = () => {

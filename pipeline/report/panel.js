@@ -29,7 +29,7 @@ const storyRow = (row) => {
 };
 const storyOf = (node) => {
   if (node.full) return [make('p', {}, 'This page is full: the command above has its story.')];
-  if (!node.s) return [make('p', {}, 'Nothing is told of it here: ask with the command above.')];
+  if (!node.s) return [make('p', {}, 'This page has no story of it: ask with the command above.')];
   const heads = ['', 'When, UTC', 'For', 'Kind', 'What'];
   const help =
     '! trouble; ? not watched; ~ it began after the listing before and by this time; ' +
@@ -64,13 +64,13 @@ const fill = (node) => {
   ];
   const command = ['nodelake', 'node', node.pool.i, node.i, '--lake', data.lake].map(shell);
   if (data.account) command.push('--account', shell(node.pool.a));
-  const told = make('dl', {});
-  for (const [name, value] of facts) told.append(make('dt', {}, name), make('dd', {}, value));
+  const list = make('dl', {});
+  for (const [name, value] of facts) list.append(make('dt', {}, name), make('dd', {}, value));
   const link = make('a', { href: anchorOf(node) }, 'Link to this node');
   panel.replaceChildren(
     make('h3', { id: 'panel-title' }, node.i),
     close,
-    told,
+    list,
     copied(command.join(' ')),
     make('p', {}, link),
     make('h4', {}, 'Story'),
