@@ -13,6 +13,7 @@ import pytest
 from pipeline import cli, config
 from pipeline.emulator import Emulator, Fleet
 from pipeline.lake import Lake
+from tests.cli.help import help_of
 from tests.service import START, make_service, one, small_fleet
 
 LAKE = Path("data/demo-lake")
@@ -175,3 +176,11 @@ def test_the_terminal_and_the_page_are_of_one_range(demo_lake: Path) -> None:
     page = (demo_lake / "report.html").read_text()
     day = one(demo_lake, "select max(date) as day from snapshots")["day"]
     assert f"{day:%Y-%m-%d} 00:00" in page
+
+
+def test_its_help_has_one_default_for_its_lake() -> None:
+    """The demo's own: neither the default of the other commands nor the variable that they read."""
+    lake = help_of("demo").partition("--lake")[2].partition("--config")[0]
+    assert lake.count("[") == 1
+    assert "[data/demo-lake]" in lake
+    assert "NODELAKE_LAKE" not in lake
