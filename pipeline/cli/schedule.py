@@ -111,15 +111,16 @@ def render(kind: str, given: Settings, every: int) -> str:
     template = environment.get_template(f"{kind}.j2")
     return template.render(
         command=command,
-        config_flag=f" --config {shlex.quote(given.config_file.name)}" if given.config_file else "",
+        config_name=given.config_file.name if given.config_file else "",
+        container=re.split("[/@]", lake.partition("://")[2])[0],
         docker_env="".join(f"-e {name} " for name in variables),
         env_file="/etc/nodelake.env",
         every=every,
         is_blob=is_blob,
+        key_names=_key_names(given) if given.config_file else [],
         lake=lake,
         log_file="/var/log/nodelake.jsonl",
         settings=_settings(given),
-        storage_account="STORAGE",
         variables=variables,
         version=__version__,
     )
@@ -130,19 +131,26 @@ def _variables(given: Settings, is_blob: bool) -> list[str]:
     names: list[str] = []
     if given.config_file is None:
         names += ["AZURE_BATCH_ENDPOINT", "AZURE_BATCH_ACCOUNT", "AZURE_BATCH_ACCESS_KEY"]
-    names += [account.key_env for account in given.accounts if account.key_env]
+    names += _key_names(given)
     if is_blob:
         names.append(_STORAGE)
     return [*dict.fromkeys(names)]
 
 
+def _key_names(given: Settings) -> list[str]:
+    """The variables that a TOML file names for keys: the other accounts sign in with Entra."""
+    return [account.key_env for account in given.accounts if account.key_env]
+
+
 def _settings(given: Settings) -> dict[str, str]:
-    """The settings without secrets, for a run that signs in with Entra."""
-    if given.config_file is not None or not given.accounts:
+    """The account of the environment, for a run that signs in with Entra; a TOML file has its own."""
+    if given.config_file is not None:
+        return {}
+    if not given.accounts:
         endpoint, account = "https://ACCOUNT.REGION.batch.azure.com", "ACCOUNT"
     else:
         endpoint, account = given.accounts[0].endpoint, given.accounts[0].name
-    return {"AZURE_BATCH_ENDPOINT": endpoint, "AZURE_BATCH_ACCOUNT": account, _STORAGE: "STORAGE"}
+    return {"AZURE_BATCH_ENDPOINT": endpoint, "AZURE_BATCH_ACCOUNT": account}
 
 
 COMMANDS = (schedule,)

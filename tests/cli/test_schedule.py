@@ -87,6 +87,9 @@ def test_bicep_parses(capsys: pytest.CaptureFixture[str]) -> None:
     assert kinds.count("Microsoft.App/jobs") == 2
     assert "Microsoft.ManagedIdentity/userAssignedIdentities" in kinds
     assert {"environmentId", "image", "registry", "storageAccountName"} <= {*tree["parameters"]}
+    # the account of the lake is the parameter, and its container is made
+    assert re.search(r"'AZURE_STORAGE_ACCOUNT'\s+value: storageAccountName\n", text)
+    assert "'${storageAccountName}/default/lake'" in text
 
 
 def test_a_container_has_no_lake_on_its_disk(capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,16 +98,31 @@ def test_a_container_has_no_lake_on_its_disk(capsys: pytest.CaptureFixture[str])
     assert "--lake az://" in capsys.readouterr().err
 
 
-def test_the_dockerfile_passes_a_linter(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """hadolint finds nothing; the image runs as no root and without a shell."""
+@pytest.fixture
+def several(tmp_path: Path) -> None:
+    """A settings file of two accounts, one with a key."""
+    (tmp_path / "nodelake.toml").write_text(
+        '[[accounts]]\nname = "render"\nendpoint = "https://render.westeurope.batch.azure.com"\n'
+        'key_env = "RENDER_KEY"\n'
+        '[[accounts]]\nname = "spot"\nendpoint = "https://spot.westeurope.batch.azure.com"\n'
+    )
+
+
+def linted(path: Path, text: str) -> list[str]:
+    """The lines of a Dockerfile in which hadolint finds nothing."""
+    path.write_text(text)
     hadolint = Path(sys.executable).with_name("hadolint")
-    path = tmp_path / "Dockerfile"
-    path.write_text(printed(capsys, "dockerfile"))
     done = subprocess.run([hadolint, path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
-    lines = path.read_text().splitlines()
+    return text.splitlines()
+
+
+def test_the_dockerfile_passes_a_linter(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """hadolint finds nothing; the image runs as no root and without a shell."""
+    lines = linted(tmp_path / "Dockerfile", printed(capsys, "dockerfile"))
     assert "USER 65532:65532" in lines
     assert any(line.startswith('ENTRYPOINT ["') for line in lines)
+    assert not any("nodelake.toml" in line for line in lines)
 
 
 def test_the_workflow_is_yaml(capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,6 +134,32 @@ def test_the_workflow_is_yaml(capsys: pytest.CaptureFixture[str]) -> None:
             "nodelake compact --lake az://lake/fleet"] == runs  # fmt: skip
     assert flow["jobs"]["record"]["env"]["AZURE_BATCH_ACCOUNT"] == "render"
     assert {"id-token": "write", "contents": "read"} == flow["permissions"]
+
+
+@pytest.mark.usefixtures("several")
+def test_every_account_of_a_settings_file_is_recorded(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The file goes along, and the names of its keys; no made-up account stands in for it."""
+    texts = {kind: printed(capsys, kind, "--lake", "az://lake/fleet") for kind in KINDS}
+    lines = linted(tmp_path / "Dockerfile", texts["dockerfile"])
+    assert 'COPY --chmod=0644 ["nodelake.toml", "/etc/nodelake.toml"]' in lines
+    assert "ENV NODELAKE_CONFIG=/etc/nodelake.toml" in lines
+    job = yaml.safe_load(texts["github"])["jobs"]["record"]
+    assert job["env"] == {
+        "RENDER_KEY": "${{ secrets.RENDER_KEY }}",
+        "AZURE_STORAGE_ACCOUNT": "STORAGE",
+    }
+    assert "snapshot --config nodelake.toml" in job["steps"][4]["run"]
+    BicepParser().parse(text=texts["container-apps"])
+    for kind in ("container-apps", "cron", "systemd"):
+        assert "RENDER_KEY" in texts[kind]
+    assert f"--config {tmp_path}/nodelake.toml" in texts["cron"]
+    for text in texts.values():
+        assert "https://ACCOUNT" not in text
+        assert "AZURE_BATCH_ACCOUNT" not in text
+    local = yaml.safe_load(printed(capsys, "github", "--lake", "/srv/lake"))["jobs"]["record"]
+    assert local["env"] == {"RENDER_KEY": "${{ secrets.RENDER_KEY }}"}
 
 
 def test_promtool_takes_the_rules(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
