@@ -18,7 +18,7 @@ from pipeline.query.sql_files import sql_directory
 
 Severity = Literal["fail", "warn"]
 
-#: What ``run`` returns of each check.
+#: The columns of ``run``, which returns a row for each check.
 RESULT = pa.schema(
     [
         pa.field("name", pa.string()),
@@ -33,12 +33,12 @@ _COUNT = "rows_found"
 
 
 class CheckError(Exception):
-    """An unknown check, or a file that is none; says what there is."""
+    """An unknown check, or an invalid file; the message lists the checks."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check: its header, and the query that finds what should not be there."""
+    """One check: its header, and the query that finds rows that should not exist."""
 
     name: str
     check: str
@@ -70,9 +70,9 @@ def check(name: str) -> Check:
 
 
 def run(connection: Connection) -> Iterator[dict[str, Any]]:
-    """Every check, one after the other: a row of ``RESULT`` each, with the first row it found."""
+    """Runs every check; a row of ``RESULT`` for each, with the first row that it found."""
     for each in checks().values():
-        counted = (  # the query is a file of nodelake's own
+        counted = (  # the query is one of nodelake's files
             f"select *, count(*) over () as {_COUNT} from (\n{each.sql}\n) as found limit 1"  # noqa: S608
         )
         found = connection.table(counted, may_lack=True).to_pylist()
@@ -85,7 +85,7 @@ def run(connection: Connection) -> Iterator[dict[str, Any]]:
 
 
 def _on_one_line(row: dict[str, Any]) -> str:
-    """A row on one line; what is null is left out."""
+    """A row on one line, without nulls."""
     return ", ".join(f"{name}={_text(value)}" for name, value in row.items() if value is not None)
 
 

@@ -1,7 +1,7 @@
 """A DuckDB connection over a lake: a view for every table, and the named questions.
 
-A connection sees the snapshots that were committed when it was made, until ``refresh()``: the lake
-may grow under it without an answer changing halfway.
+A connection sees the snapshots that were committed when it was made, until ``refresh()``: answers do
+not change while the lake grows.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class Outdated(LakeError):
-    """Files that a connection saw have been replaced since, past the grace: ``refresh()`` helps."""
+    """Files of this connection were replaced, and the grace period is over: ``refresh()`` helps."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -59,12 +59,12 @@ class _HistoryChanged(Outdated):
 def connect(
     lake: str | Path | Lake | None = None, *, prices: str | Path | None = None
 ) -> Connection:
-    """Opens a lake for questions.
+    """Opens a lake for queries and questions.
 
     Args:
-        lake: a directory, or a ``Lake``; by default NODELAKE_LAKE, else ``data/lake``. One that does
-            not exist yet is empty: every view is there, typed, without rows.
-        prices: a price file, for ``Connection.use_prices``; without one, answers have no money.
+        lake: a directory, or a ``Lake``; by default NODELAKE_LAKE, else ``data/lake``. A lake that
+            does not exist reads as empty: every view is typed and has no rows.
+        prices: a price file, for ``Connection.use_prices``; without one, answers have no costs.
 
     Raises:
         prices.PriceError: the price file cannot be used.
@@ -81,9 +81,9 @@ def connect(
 class Connection:
     """An in-memory DuckDB whose views read the lake; use as a context manager, or ``close()``.
 
-    ``duckdb`` is the connection itself, for whatever is not offered here. Its time zone is UTC, and it
-    neither downloads nor loads extensions. The views of the history facts and of the fleet, and the
-    comments, are made when a query first names one, or asks what there is. With ``since`` it reads no
+    ``duckdb`` is the connection itself. Its time zone is UTC, and it neither downloads nor loads
+    extensions. Views of facts and of the fleet, and comments, are made when a query first names one, or
+    asks which there are. With ``since`` it reads no
     file of an earlier day.
     """
 
@@ -99,7 +99,7 @@ class Connection:
         self._duckdb.execute("set TimeZone = 'UTC'")
         lake.storage.register(self._duckdb)
         self._made: set[str] = set()
-        self._whole: set[str] = set()  # tables of which no file is missing
+        self._whole: set[str] = set()  # tables without missing files
         self._said: set[str] = set()  # which missing facts are logged already
         self._history: history.History
         self._has_fleet = self._has_comments = self._has_missing_files = self._is_checked = False
@@ -113,10 +113,10 @@ class Connection:
         return self._duckdb
 
     def cursor(self) -> DuckDBPyConnection:
-        """A session of its own over the views that are there; the caller closes it."""
+        """A separate session over the existing views; the caller closes it."""
         cursor = self._duckdb.cursor()
         cursor.execute("set TimeZone = 'UTC'")
-        for statement in _variables(self.view):  # these are a session's own
+        for statement in _variables(self.view):  # settings of this session
             cursor.execute(statement)
         return cursor
 
@@ -151,7 +151,7 @@ class Connection:
         self._has_fleet = True
 
     def _make(self, facts: Iterable[str], *, is_kept: bool = True) -> None:
-        """Makes the views of facts once they are asked for: a connection opens faster without."""
+        """Makes the views of facts on demand, so that a connection opens faster."""
         missing = [fact for fact in facts if fact not in self._made]
         if missing:
             if not self._made:
@@ -178,14 +178,14 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Ends the connection; what it answered stays valid where it was fetched."""
+        """Closes the connection; fetched answers stay valid."""
         self._duckdb.close()
 
     def lock_down(self) -> None:
         """Lets queries read the lake's files only: no other file, no network, no setting changed.
 
-        DuckDB lets a query write where it may read: who asks queries of others has to refuse all
-        but SELECT, and has to put it in brackets, where no statement that writes may stand.
+        DuckDB lets a query write where it may read. For untrusted queries the caller has to refuse all
+        but SELECT, and put it in parentheses, where no statement that writes is allowed.
         """
         self._name_all()
         self._duckdb.execute(f"set allowed_directories = ['{quoted(self.lake.storage.url(''))}']")
@@ -193,7 +193,7 @@ class Connection:
         self._duckdb.execute("set lock_configuration = true")
 
     def refresh(self) -> None:
-        """Reloads the lake: snapshots committed since are in every view from now on."""
+        """Reloads the lake: every view then has the snapshots committed since."""
         view = self.lake.view()
         self.view = view if self._since is None else view.since(self._since)
         self._made.clear()
@@ -207,10 +207,10 @@ class Connection:
             raise
 
     def use_prices(self, prices: str | Path | pa.Table) -> None:
-        """Fills the table ``prices`` from a price file, or from rows that one was read to.
+        """Fills the table ``prices`` from a price file, or from its rows.
 
         Raises:
-            prices.PriceError: the file cannot be used; the table is what it was.
+            prices.PriceError: the file cannot be used; the table is unchanged.
         """
         rows = prices if isinstance(prices, pa.Table) else price_files.read_prices(prices)
         columns = ", ".join(price_files.SCHEMA.names)
@@ -222,7 +222,7 @@ class Connection:
     def sql(self, query: str, parameters: Mapping[str, object] | None = None) -> DuckDBPyRelation:
         """The answer to a query, lazily: ``.pl()``, ``.to_arrow_table()``, ``.fetchall()``.
 
-        ``parameters`` are bound by name (``$pool``), never pasted.
+        ``parameters`` are bound by name (``$pool``).
         """
         self._name(query)
         if self.view.missing_facts:
@@ -237,14 +237,14 @@ class Connection:
         *,
         may_lack: bool = False,
     ) -> pa.Table:
-        """The answer to a query as an Arrow table; empty for a statement that answers nothing.
+        """The answer to a query as an Arrow table; empty for a statement without an answer.
 
-        Where a compaction rebuilt a day's history meanwhile, the lake is reloaded, once, and
-        the query asked again. ``may_lack``: a file that is missing reads as no rows.
+        Where a compaction rebuilt a day's history meanwhile, the lake is reloaded
+        and the query asked again, once. ``may_lack``: a missing file reads as no rows.
 
         Raises:
             Outdated: files it needs are gone, or history keeps changing.
-            LakeError: the ledger has rows of a table that it names, and their file is missing.
+            LakeError: a file is missing that the query needs.
         """
         try:
             return self._table(query, parameters, may_lack)
@@ -280,12 +280,12 @@ class Connection:
         except (duckdb.Error, FileNotFoundError) as error:
             if self.lake.has_new_history(self.view, facts):
                 raise _HistoryChanged from error
-            # gone, or (of a rewritten import) the same under another version
+            # gone, or another version (of a rewritten import)
             if storage.missed == missed and not self.lake.has_lost(self.view):
                 damage.refuse_damaged(self.lake, self.view, query, facts, error)
                 raise
             raise Outdated from error
-        # a file that was replaced reads well, and has other snapshots than this view
+        # a replaced file is readable, but has other snapshots than this view
         if self.lake.has_new_history(self.view, facts):
             raise _HistoryChanged
         return answer
@@ -310,7 +310,7 @@ class Connection:
     def ask(self, name: str, **parameters: object) -> pa.Table:
         """The answer to a named question as an Arrow table.
 
-        Where it counts whole days and ``from`` or ``to`` cuts one, the log says which are counted.
+        Where it counts whole days and ``from`` or ``to`` cuts one, the log names the days that count.
 
         Raises:
             QuestionError: no such question or parameter.
@@ -336,13 +336,13 @@ def _variables(view: View) -> Iterator[str]:
 
 
 def _tables(view: View) -> Iterator[str]:
-    """The views of the tables; the prices, if there are none yet."""
+    """The views of the tables; and the table of prices, unless it exists."""
     yield price_files.EMPTY
     yield from _variables(view)
     yield missing_facts.table(view.missing_facts)
     for table in schema.TABLES.values():
         if view.files.get(table.name):
-            # by name takes three times as long to plan: only where a file lacks a column
+            # by name plans three times longer: only where a file lacks a column
             by_name = table.name in view.older
             listed = f"getvariable('{table.name}_files')"  # the name is the schema's own
             read = rows_of(listed, view.files[table.name], by_name=by_name)
@@ -357,7 +357,7 @@ def _tables(view: View) -> Iterator[str]:
 
 def _comments() -> Iterator[str]:
     for table in schema.TABLES.values():
-        # rows as they lie: the view of that name keeps the latest only
+        # all rows: the view of that name has only the latest
         name = "pool_usage_snapshots" if table.name == "pool_usage" else table.name
         yield f"comment on view {name} is '{quoted(table.doc)} Grain: {table.grain}.'"
         for column in table.stored:

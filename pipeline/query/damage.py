@@ -1,4 +1,4 @@
-"""Names the file that a query cannot be answered without: missing, or damaged."""
+"""Finds the missing or damaged file that makes a query fail, and names it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pipeline import schema
 from pipeline.lake import FACTS_FROM, Lake, LakeError, View
 from pipeline.query.parsed import parsed
 
-#: What ``sql/views`` makes of the last complete listings.
+#: Views of the last complete listings.
 FLEET = frozenset({"nodes_as_of", "nodes_at", "nodes_latest"})
-#: Errors of a query, not of a file.
+#: Errors of queries, not of files.
 _USER_ERRORS = (
     duckdb.ParserException,
     duckdb.BinderException,
@@ -23,7 +23,7 @@ _USER_ERRORS = (
 
 
 def names_read(query: str, facts: Collection[str]) -> set[str]:
-    """The tables and facts whose files a query needs: those it names, and the ledger beside them."""
+    """The tables and facts whose files a query needs: those it names, and the ledger."""
     read = parsed(query)
     named = read.names | ({"nodes", "pools"} if read.names & FLEET else set())
     names = {*facts, *(name for name in schema.TABLES if read.may_read_all or name in named)}
@@ -42,7 +42,7 @@ def refuse(missing: Iterable[str]) -> None:
 def refuse_damaged(
     lake: Lake, view: View, query: str, facts: Collection[str], error: Exception
 ) -> None:
-    """Raises LakeError for a file that a query reads and that cannot be read: DuckDB may not name it."""
+    """Raises LakeError for an unreadable file of a query: DuckDB may not name it."""
     if isinstance(error, _USER_ERRORS):
         return
     names = names_read(query, facts) | ({*FACTS_FROM} if facts else set())
@@ -52,6 +52,6 @@ def refuse_damaged(
 
 
 def refuse_first(lake: Lake, view: View, error: Exception) -> None:
-    """Raises LakeError for the first file of a table that cannot be read, or was not there any more."""
+    """Raises LakeError for the first file of a table that is missing or cannot be read."""
     for found in lake.damage(files[0] for files in view.files.values() if files):
         raise found from error

@@ -21,13 +21,13 @@ from pipeline.storage import LakeError
 
 
 class Source(Protocol):
-    """What a frame reads from: a connection to a lake."""
+    """The source of a frame: a connection to a lake."""
 
     lake: Lake
     view: View
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A session of its own over the views."""
+        """A separate session over the views."""
 
     def refuse_missing(self, query: str) -> None:
         """Raises LakeError where a file that the query needs is missing."""
@@ -35,7 +35,7 @@ class Source(Protocol):
 
 #: A fact's rows as each day recorded them, with ``date``: a predicate on it chooses files.
 DAILY = tuple(f"daily_{name}" for name in facts.FACTS)
-#: Everything that can be scanned.
+#: Every name that can be scanned.
 NAMES = (
     *schema.TABLES,
     *facts.FACTS,
@@ -99,7 +99,7 @@ def _from_files(connection: Source, files: Sequence[str], rows: pa.Schema) -> pl
 
 
 def _from_duckdb(connection: Source, name: str) -> pl.LazyFrame:
-    # a session of its own: polars may collect several frames at once
+    # a separate session: polars may collect several frames at once
     cursor = connection.cursor()
     relation = cursor.sql(f"from {name}")
     frame: pl.LazyFrame = relation.pl(lazy=True)

@@ -1,6 +1,6 @@
 """Metrics of a lake for Prometheus: one family a file of ``sql/metrics``, and counts of troubled nodes.
 
-No label holds a node's id: a fleet that comes and goes would make series without end.
+No label holds a node's id: a changing fleet would make ever more series.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ TROUBLES = {
     "flapping": "flapping_nodes",
     "stuck": "stuck_nodes",
 }
-#: The trouble of so many hours counts; the questions' own thresholds decide what is one.
+#: The hours in which trouble counts; the thresholds are those of the questions.
 _TROUBLE_HOURS = 24
 _HEADER = re.compile(r"^-- (metric|labels): +(.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One family: name without the prefix, help, labels, and a value for each set of them."""
+    """One family: name without the prefix, help, labels, and a value for each set of labels."""
 
     name: str
     help: str
@@ -57,7 +57,7 @@ def metrics(connection: Connection, now: datetime | None = None) -> Iterator[Met
 
 
 def _troubled(connection: Connection, now: datetime) -> Metric:
-    """Nodes in trouble within the last day, as the questions of that name find them."""
+    """Counts of nodes in trouble within the last day, from the questions with these names."""
     since = (now - timedelta(hours=_TROUBLE_HOURS)).isoformat()
     found: Counter[tuple[str, ...]] = Counter()
     pools = connection.table("select distinct account, pool_id from nodes_latest").to_pylist()

@@ -1,4 +1,4 @@
-"""Facts that history lacks, or has as an older version built them, for days whose rows have expired."""
+"""Facts that are missing, or of an older version, for days whose rows have expired."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sentences(
     """A sentence for each of these facts and each reason why it lacks some days.
 
     Args:
-        found: all that is missing.
+        found: all missing facts.
         facts: those that a query reads.
         since: a moment, as text or as a datetime: the query needs no earlier day.
     """
@@ -57,7 +57,7 @@ def sentences(
 def warn(
     found: Iterable[MissingFact], facts: Collection[str], since: object, said: set[str]
 ) -> None:
-    """Logs the ``sentences``, but for those that were said already."""
+    """Logs the ``sentences``, each once."""
     for sentence in sentences(found, facts, since):
         if sentence not in said:
             said.add(sentence)
@@ -69,4 +69,4 @@ def _day(moment: object) -> date | None:
         at = moment if isinstance(moment, datetime) else datetime.fromisoformat(str(moment))
     except ValueError:
         return None
-    return at.date() - timedelta(days=1)  # in whatever time zone it was
+    return at.date() - timedelta(days=1)  # whatever its time zone

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def nearest(name: str, known: Iterable[str], most: int = 5) -> list[str]:
-    """The known names that are spelled much like a name or share a part with it, nearest first."""
+    """The known names that are similar to a name or share a part with it, nearest first."""
     names = {each.lower(): each for each in known}
     text = name.lower().replace("-", "_")
     alike = difflib.get_close_matches(text, names, n=most, cutoff=0.6)
@@ -19,6 +19,6 @@ def nearest(name: str, known: Iterable[str], most: int = 5) -> list[str]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``; did you mean a, b?`` where known names are near, else nothing."""
+    """``; did you mean a, b?`` where known names are near, else an empty text."""
     near = nearest(name, known)
     return f"; did you mean {', '.join(near)}?" if near else ""

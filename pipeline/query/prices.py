@@ -1,7 +1,6 @@
-"""The price file: what an hour of a node costs, by size and dedicated or spot, read strictly.
+"""Reads price files: the price of a node hour, by size and kind (dedicated or spot).
 
-It becomes the table ``prices`` of a connection, which is empty without a file: answers then have hours,
-and no money.
+They fill the table ``prices`` of a connection; without one it is empty, and answers have no costs.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-#: The table ``prices``: one row a size and kind. Currencies are never added together.
+#: The table ``prices``: one row for each size and kind. Currencies are never added together.
 SCHEMA = pa.schema(
     [
         pa.field("vm_size", pa.string(), nullable=False),  # lower case
@@ -26,7 +25,7 @@ SCHEMA = pa.schema(
     ]
 )
 
-#: Makes the table where there is none: typed and empty, so that every question runs.
+#: Creates the table unless it exists, typed and empty, so that every question runs.
 EMPTY = (
     "create table if not exists prices (vm_size varchar, is_dedicated boolean, "
     "price_per_hour double, currency varchar, vcpus integer)"
@@ -49,8 +48,9 @@ def read_prices(path: str | Path) -> pa.Table:
     """The prices of a CSV file, under ``SCHEMA``, in the file's order.
 
     Its first line names the columns, in any order: ``vm_size``; ``kind`` (dedicated or spot) or
-    ``is_dedicated`` (true or false); ``price_per_hour`` of a node, 0 or more; ``currency``, three
-    letters; and, if it likes, ``vcpus``. Empty lines and lines that begin with ``#`` are skipped.
+    ``is_dedicated`` (true or false); ``price_per_hour`` of a node, 0 or more; ``currency``,
+    three letters; and optionally ``vcpus``. Empty lines and lines that begin with ``#`` are
+    skipped.
 
     Raises:
         PriceError: it cannot be read, has an unknown column or lacks one, or a value that does
@@ -66,11 +66,11 @@ def read_prices(path: str | Path) -> pa.Table:
 
 
 class _File:
-    """One price file being read: every error names it and the line."""
+    """A price file being read: every error names the file and the line."""
 
     def __init__(self, name: str, text: str) -> None:
         self._name = name
-        # the line endings stay: a quoted value may hold one
+        # keep line endings: a quoted value may hold one
         lines = ("\n" if line.startswith("#") else line for line in io.StringIO(text, newline=""))
         self._reader = csv.reader(lines, strict=True)
 

@@ -19,12 +19,12 @@ log = logging.getLogger("nodelake.questions")
 
 
 class QuestionError(Exception):
-    """An unknown question or parameter, or a value that does not fit; says what there is."""
+    """An unknown question or parameter, or a wrong value; the message lists the known ones."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a question: its DuckDB type, its default as the header writes it, its meaning."""
+    """A parameter of a question: its DuckDB type, its default as in the header, its meaning."""
 
     name: str
     type: str
@@ -48,7 +48,7 @@ class Question:
         """All parameters by name, defaults filled in.
 
         Raises:
-            QuestionError: a parameter the question does not have, or a value that is none of its.
+            QuestionError: the question lacks a parameter, or a value is not one of its values.
         """
         known = {parameter.name: parameter for parameter in self.parameters}
         unknown = sorted(given.keys() - known.keys())
@@ -67,7 +67,7 @@ class Question:
     def warn_of_parts_of_days(
         self, values: Mapping[str, object], connection: DuckDBPyConnection
     ) -> None:
-        """Logs which days are counted, where it counts whole ones and a range cuts one.
+        """Logs the days that count, where the question counts whole days and a range cuts one.
 
         Args:
             values: of its parameters by name: times, or texts of times.
@@ -83,7 +83,7 @@ class Question:
         if not given:
             return
         said, is_within = [], False
-        # in a session of its own: an answer that is not fetched whole blocks its session
+        # in a separate session: an answer that is not fetched completely blocks its session
         with connection.cursor() as cursor:
             cursor.execute("set TimeZone = 'UTC'")
             for name, (kind, value) in given.items():
@@ -102,7 +102,7 @@ class Question:
 
 
 _HEADER = re.compile(r"^-- (?:(question|grain|columns|param|caveats): +| {6,})(.+)$")
-# A parameter's meaning that is a list of the values it may have: hour, day or week.
+# Matches a meaning that lists the values of a parameter: hour, day or week.
 _CHOICES = re.compile(r"(?:only )?(\w+(?:, \w+)+ or \w+)")
 _PARAM = re.compile(r"(\w+) (\w+) = (.*?): (.+)", re.DOTALL)
 
@@ -136,7 +136,7 @@ def _parse(path: Path) -> Question:
             break
         if match[1]:
             fields.append((match[1], match[2].strip()))
-        else:  # a line that goes on
+        else:  # a continuation line
             fields[-1] = (fields[-1][0], f"{fields[-1][1]} {match[2].strip()}")
     one = dict(fields)
     parameters = []

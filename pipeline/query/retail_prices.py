@@ -1,6 +1,6 @@
-"""What Azure's retail price API returns, turned into the rows of a price file.
+"""Turns pages of Azure's retail price API into a price file.
 
-A page has ``Items``, one a meter; spot and Windows show in the names of SKU and product, see
+A page has ``Items``, one for each meter; spot and Windows show in the names of SKU and product, see
 https://learn.microsoft.com/rest/api/cost-management/retail-prices/azure-retail-prices.
 """
 
@@ -22,7 +22,7 @@ _NEEDED = ("armSkuName", "skuName", "productName", "retailPrice", "currencyCode"
 
 @dataclass(frozen=True)
 class Price:
-    """A price of one size and kind, and what decides between two of them."""
+    """A price of one size and kind, with the values that decide between two prices."""
 
     vm_size: str
     kind: str
@@ -33,7 +33,7 @@ class Price:
 
 
 def read(paths: Iterable[str | Path], *, region: str | None, windows: bool) -> list[Price]:
-    """The hourly prices of virtual machines in saved pages of the API, one a size and kind.
+    """The hourly prices of virtual machines in saved pages of the API, one for each size and kind.
 
     Reservations, savings plans, dedicated hosts and the other operating system are left out. Where a
     size has a spot and a low-priority price, the spot price counts; of several, the newest.
@@ -94,7 +94,7 @@ def _items(path: str | Path) -> list[object]:
 
 
 def _price(item: object, where: str, *, windows: bool) -> Price | None:
-    """The price of one item; None of what is no hourly price of a machine by itself."""
+    """The price of one item; None where it is not the hourly price of a machine."""
     if not isinstance(item, Mapping):
         raise PriceError(f"{where}: expected an object")
     if item.get("serviceName", "Virtual Machines") != "Virtual Machines":

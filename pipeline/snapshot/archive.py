@@ -1,6 +1,6 @@
-"""An archive of saved files as many snapshots: which files belong to which moment.
+"""Groups the files of an archive by time, for one snapshot each.
 
-The moment of a file is read from its name, or from a manifest, a CSV of ``file,time``.
+The time of a file comes from its name, or from a manifest, a CSV of ``file,time``.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class ArchiveError(Exception):
 
 
 def files_of(names: Iterable[str]) -> list[Path]:
-    """The files named, and every ``*.json`` below the directories named, sorted.
+    """The given files, and every ``*.json`` below the given directories, sorted.
 
     Raises:
-        ArchiveError: one is not there, or none is.
+        ArchiveError: one does not exist, or there are none.
     """
     found: list[Path] = []
     for name in names:
@@ -44,7 +44,7 @@ def files_of(names: Iterable[str]) -> list[Path]:
 
 
 def by_name(files: Iterable[Path]) -> dict[datetime, list[Path]]:
-    """The files of each moment, by the last time in each one's path; UTC.
+    """The files by time: the last time in each path, UTC.
 
     Raises:
         ArchiveError: a path has no time.
@@ -61,7 +61,7 @@ def by_name(files: Iterable[Path]) -> dict[datetime, list[Path]]:
 
 
 def by_manifest(manifest: Path) -> dict[datetime, list[Path]]:
-    """The files of each moment, by a CSV whose columns are ``file`` and ``time`` (ISO 8601).
+    """The files by time, from a CSV with the columns ``file`` and ``time`` (ISO 8601).
 
     Files are relative to the manifest; a time without a zone is UTC.
 

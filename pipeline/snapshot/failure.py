@@ -1,4 +1,4 @@
-"""Why a listing ended early, as the ledger and the log have it."""
+"""The reason why a listing ended early, for the ledger and the log."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Failure(NamedTuple):
 
     @classmethod
     def of(cls, error: ExtractError | BadPage) -> Failure:
-        """The failure that an error is."""
+        """The failure for an error."""
         if isinstance(error, ExtractError):
             return cls(error.code, error.message, error.request_id)
         return cls("BadPage", redact_text(str(error)), None)
 
 
 def check_link(page: Page, next_link: str | None) -> None:
-    """Raises BadPage unless the link that is followed is the page's: a page would be lost silently."""
+    """Raises BadPage unless both readings of the next link agree: a page could be lost silently."""
     if (page.next_link or None) != (next_link or None):
         raise BadPage("its odata.nextLink reads differently the second time")

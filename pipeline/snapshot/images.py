@@ -18,14 +18,14 @@ from pipeline.snapshot.failure import Failure, check_link
 
 log = logging.getLogger("nodelake.snapshot")
 
-#: The list may take so long: it is no reason to keep a run waiting.
+#: The most seconds for the list: a run does not wait longer for it.
 _SECONDS = 30.0
 
 
 def are_stored(lake: Lake, account: str, day: date) -> bool:
     """Whether a committed snapshot of that day has the account's images.
 
-    One file per day and account is enough; its snapshot's ledger row names the account.
+    The ledger row of the snapshot names the account.
     """
     committed = lake.landed("snapshots")
     return any(
@@ -43,9 +43,9 @@ def _account_of(lake: Lake, snapshot_id: str) -> str | None:
 
 
 def fetch(client: BatchClient, origin: Origin, redactor: Redactor, report: Report) -> pa.Table:
-    """Rows of ``supported_images``; none, and a warning, where the list could not be read whole.
+    """Rows of ``supported_images``; none, and a warning, where the list could not be read completely.
 
-    A value that does not fit costs its image only, and the run nothing.
+    A malformed image is left out and does not affect the run.
 
     Raises:
         Cancelled: the client was cancelled.

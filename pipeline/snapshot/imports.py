@@ -1,6 +1,6 @@
-"""Saved JSON as one snapshot: the files' pages take the way of downloaded ones.
+"""Imports saved JSON as one snapshot; its pages are flattened like downloaded ones.
 
-The id is made from the content, so importing the same files again finds them committed.
+The id is made from the content, so a second import of the same files finds them committed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.snapshot.saved_files import Contents, Page, SavedError, SavedFile,
 
 __all__ = ["SavedError", "SavedFile", "snapshot_id", "store"]
 
-#: So many nodes of a list are flattened at a time: what is made of them is larger than they are.
+#: Nodes of a list that are flattened at a time: the result is larger than the JSON.
 _AT_ONCE = 1000
 
 
@@ -37,7 +37,7 @@ def snapshot_id(
     complete: bool,
     keep_env: Sequence[str],
 ) -> str:
-    """The id of an import: its time, and a hash of all that decides what it stores."""
+    """The id of an import: its time, and a hash of everything that decides its rows."""
     parts = [
         *sorted(hashlib.sha256(file.data).hexdigest() for file in files),
         json.dumps([account, pool, complete, sorted(keep_env), schema.SCHEMA_VERSION]),
@@ -64,7 +64,7 @@ def store(
     Args:
         files: pages, bare lists, single nodes, pools.
         lake: where to. No lock is taken: an import is whole or not at all.
-        at: when they were saved; stands for the service's clock.
+        at: when they were saved; replaces the service's clock.
         account: label; by default that of the account the urls name.
         labels: the labels of known accounts by ``name.region``; the only one's, where urls name none.
         pool: of nodes whose urls do not name it.
@@ -142,7 +142,7 @@ def _flattened(
     hash_key: bytes | None,
     at: datetime,
 ) -> list[tuple[str, NodeFlattener]]:
-    """Writes the nodes of every pool, pools side by side; returns what each pool's flattener counted."""
+    """Writes the nodes of every pool, pools in parallel; returns the report of each flattener."""
     unknown_fields = UnknownFields()
 
     def flatten(pool_id: str) -> tuple[str, NodeFlattener]:
@@ -164,7 +164,7 @@ def _flattened(
 def _pool_rows(
     contents: Contents, ledger: Ledger, redactor: Redactor, at: datetime
 ) -> dict[str, dict[str, object]]:
-    """A row of ``pools`` for every pool met, its listing ``partial`` until it is proven complete."""
+    """A row of ``pools`` for every pool, with a ``partial`` listing unless it is proven complete."""
     partial: Listing = "partial"
     rows: dict[str, dict[str, object]] = {}
     for row in pool_rows(contents.pools, ledger.origin, redactor, ledger.report):

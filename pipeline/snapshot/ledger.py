@@ -1,4 +1,4 @@
-"""The ledger row of a run: what was read, how completely, at what cost, and what went wrong."""
+"""The ledger row of a run: counts, completeness, costs and errors."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipeline.flatten.columns import PROBLEMS_KEPT, Origin, Report
 
 Listing = Literal["complete", "partial", "failed"]
 
-#: Names kept of each kind of drift in one ledger row; all values are counted.
+#: The most names of unknown fields or values in one ledger row; all values are counted.
 _NAMES_KEPT = 1000
 
 
 @dataclass
 class Ledger:
-    """One run as the ledger records it; ``row()`` is its row of ``snapshots``."""
+    """The record of one run; ``row()`` is its row of ``snapshots``."""
 
     origin: Origin
     started_at: datetime
@@ -77,12 +77,12 @@ class Ledger:
         }
 
     def table(self, finished_at: datetime) -> pa.Table:
-        """The row as a table of one row under the ledger's schema."""
+        """The row as a table with the ledger's schema."""
         return pa.Table.from_pylist([self.row(finished_at)], schema.SNAPSHOTS.schema)
 
 
 def bare_pool(origin: Origin, pool_id: str) -> dict[str, object]:
-    """The row of ``pools`` of a pool of which the id alone is known."""
+    """The row of ``pools`` of a pool of which only the id is known."""
     return {
         "account": origin.account,
         "snapshot_id": origin.snapshot_id,

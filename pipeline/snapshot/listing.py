@@ -1,7 +1,7 @@
-"""The listing run: pools listed, nodes read side by side, flattened and written as they come.
+"""The listing of one run: lists pools, then nodes in parallel, flattens and writes each page.
 
-Connections and processors work at the same time: while some pages are flattened, others are on their
-way. How many are in memory depends on how many connections and processors there are, not on the fleet.
+Pages are flattened while others are downloaded. The number in memory depends on connections and
+processors, not on the fleet.
 """
 
 from __future__ import annotations
@@ -41,21 +41,23 @@ class Writer(Protocol):
 
 
 def note_figures(ledger: Ledger, client: BatchClient) -> None:
-    """What the client has done so far, into the ledger."""
+    """Copies the client's figures into the ledger."""
     figures = client.figures
     ledger.requests, ledger.retries = figures.requests, figures.retries
     ledger.throttled, ledger.bytes_received = figures.throttled, figures.bytes_received
     ledger.clock_skew_seconds = figures.clock_skew_seconds
-    ledger.api_version = client.api_version  # a newer one, where the service refused the first
+    ledger.api_version = (
+        client.api_version
+    )  # a newer one where the service refused the configured one
 
 
-#: However short a listing's share of the time is, its turn is as long as this.
+#: The shortest turn of a listing, in seconds.
 _LEAST_TURN_SECONDS = 2.0
 
 
 @dataclass
 class _NodeListing:
-    """The listing of one pool's nodes, and how far it has come."""
+    """The listing of one pool's nodes, and its progress."""
 
     flattener: NodeFlattener
     pages: Iterator[Page]
@@ -63,7 +65,7 @@ class _NodeListing:
 
 
 class ListingRun:
-    """The steps of one run; the ledger is filled as they are done."""
+    """The steps of one run, which fill the ledger."""
 
     def __init__(
         self,
@@ -91,7 +93,7 @@ class ListingRun:
         self._is_listed = False
 
     def read(self, wanted: Sequence[str]) -> None:
-        """Lists the pools, then the nodes of each side by side, and sums up."""
+        """Lists the pools, then the nodes of each in parallel, and sums up."""
         if wanted:
             self._get_pools(wanted)
         else:
@@ -99,7 +101,7 @@ class ListingRun:
         found = [pool_id for pool_id, row in self.pools.items() if "listing" not in row]
         found.sort(key=lambda pool_id: _nodes_expected(self.pools[pool_id]), reverse=True)
         self.progress.pools_listed(len(found))
-        # Who waits for a processor leaves its connection to another.
+        # A thread that waits for a processor leaves its connection to another.
         readers = min(self.client.limits.connections + self._processors, len(found) + 1)
         self._rounds = Rounds([self._listing_of(pool_id) for pool_id in found], readers)
         with (
@@ -113,7 +115,7 @@ class ListingRun:
                 counting.result()
             except BaseException:
                 self._is_over = True
-                self.client.cancel()  # what the readers wait for ends now
+                self.client.cancel()  # ends the waits of the readers
                 reading.shutdown(wait=False, cancel_futures=True)
                 raise
         if self.pools:
@@ -121,7 +123,7 @@ class ListingRun:
         self._sum_up()
 
     def _list_pools(self) -> None:
-        """Every pool of the account; what was listed before a failure is still read."""
+        """Every pool of the account; after a failure, those listed before it."""
         ledger = self.ledger
         try:
             for page in self.client.pools():
@@ -142,7 +144,7 @@ class ListingRun:
             ledger.pool_listing = "partial" if ledger.report.missing_ids else "complete"
 
     def _get_pools(self, wanted: Sequence[str]) -> None:
-        """The pools that were asked for, one by one; one that is not there is a failed listing."""
+        """The requested pools, one by one; one that does not exist is a failed listing."""
         self.ledger.pool_listing = "complete"
         for pool_id in dict.fromkeys(wanted):
             try:
@@ -158,7 +160,7 @@ class ListingRun:
         ledger.pool_listing_started_at = ledger.pool_listing_started_at or page.observed_at
         ledger.pool_listing_finished_at = page.observed_at
         for row in pool_rows(values, ledger.origin, self.redactor, ledger.report):
-            # A page is no point in time: a pool that came twice is kept once, the first.
+            # Pools may change between pages: of a pool that came twice the first is kept.
             self.pools.setdefault(str(row["pool_id"]), row)
 
     def _listing_of(self, pool_id: str) -> _NodeListing:
@@ -172,16 +174,16 @@ class ListingRun:
         return _NodeListing(flattener, self.client.nodes(pool_id), self.pools[pool_id])
 
     def _turn_seconds(self) -> float:
-        """A listing's share of the time that is left, half of it: so all get a second turn.
+        """Half of a listing's share of the time that is left, so that each gets a second turn.
 
-        Never less than ten usual answers take: else a slow service would finish no page at all.
+        At least ten typical answers: otherwise a slow service would not finish a page.
         """
         rounds = self._rounds
         share = self.client.seconds_left * rounds.workers / max(rounds.unfinished, 1) / 2
         return max(share, 10 * (self.client.typical_seconds or 1.0), _LEAST_TURN_SECONDS)
 
     def _list_nodes(self, listing: _NodeListing) -> float | None:
-        """Lists a pool's nodes: None once it is done, else how long it has to wait for its next turn."""
+        """Lists a pool's nodes; returns None once it is done, else the seconds until its next turn."""
         failure = None
         try:
             with self.client.turn(self._turn_seconds(), self._rounds.is_any_waiting):
@@ -194,10 +196,10 @@ class ListingRun:
         return None
 
     def _read_pages(self, listing: _NodeListing) -> None:
-        """Reads page after page: one is flattened and written while the next is on its way.
+        """Reads page after page: one is flattened and written while the next is downloaded.
 
-        The next one is asked for when a processor has taken this one up, so that the bodies in memory
-        are bounded by the readers and the processors.
+        The next one is requested when a processor starts with this one, so that readers and processors
+        bound the bodies in memory.
         """
         under_way: Future[None] | None = None
         try:
@@ -208,13 +210,13 @@ class ListingRun:
                 under_way = self._flattening.submit(
                     self._keep, listing.flattener, listing.row, page
                 )
-                del page  # a body of megabytes
+                del page  # frees a body of megabytes
         finally:
             if under_way:
                 under_way.result()
 
     def _close_listing(self, listing: _NodeListing, failure: Failure | None) -> None:
-        """Says in the pool's row how its listing went."""
+        """Records the result of the listing in the pool's row."""
         flattener, row = listing.flattener, listing.row
         missing = flattener.report.missing_ids
         if failure is None and missing:
@@ -258,10 +260,10 @@ class ListingRun:
         )
 
     def _count_nodes(self) -> None:
-        """Notes what /nodecounts counts in each pool; it lags, so its failure does not fail the run."""
+        """Records the counts of /nodecounts; they lag, so their failure does not fail the run."""
         try:
             only = next(iter(self.pools)) if len(self.pools) == 1 else None
-            # The listings are what the run is for: once they are done, this is waited for no longer.
+            # Once the listings are done, the run does not wait for this any longer.
             with self.client.turn(0, lambda: self._is_listed):
                 for page in self.client.node_counts(only):
                     for value in read_page(page.body)[0]:
@@ -295,20 +297,20 @@ class ListingRun:
 
 
 def processors() -> int:
-    """How many pages are flattened at once: more would only wait for each other, and hold memory."""
+    """The number of pages that are flattened at once: more would only wait, and hold memory."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _nodes_expected(row: Mapping[str, object]) -> int:
-    """The nodes of a pool as its row has them: the longest listing is not to begin last."""
+    """The number of nodes in a pool's row: the longest listing must not begin last."""
     counts = (row.get("current_dedicated_nodes"), row.get("current_low_priority_nodes"))
     return sum(count for count in counts if isinstance(count, int))
 
 
 def _the_pool(page: Page, pool_id: str) -> list[object]:
-    """The pool that was asked for; ids are compared without case, as the service does."""
+    """The requested pool; ids are compared without case, as the service does."""
     values, _ = read_page(b'{"value": [%b]}' % page.body)
     ids = [value.get("id") for value in values if isinstance(value, dict)]
     if [str(each).lower() for each in ids] != [pool_id.lower()]:
@@ -317,7 +319,7 @@ def _the_pool(page: Page, pool_id: str) -> list[object]:
 
 
 def _counted(value: object) -> tuple[str | None, int | None]:
-    """A pool's id and the nodes it has by a PoolNodeCounts, or nothing where that is none."""
+    """A pool's id and its nodes in a PoolNodeCounts, or nothing where that is malformed."""
     if not isinstance(value, dict) or not isinstance(value.get("poolId"), str):
         return None, None
     totals = [
@@ -326,5 +328,5 @@ def _counted(value: object) -> tuple[str | None, int | None]:
         if isinstance(kind, dict) and type(kind.get("total")) is int
     ]
     nodes = sum(totals)
-    # What no column can take is no count: the check is a soft one.
+    # A count that does not fit the column is ignored.
     return value["poolId"], nodes if totals and 0 <= nodes < 2**63 else None

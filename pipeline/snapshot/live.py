@@ -1,6 +1,6 @@
-"""One run: every pool of an account listed, every node read, flattened, committed, and the ledger.
+"""One run: lists every pool and node of an account, writes their rows, commits the ledger row.
 
-It takes its clock as an argument, so that a simulated day runs as fast as it can.
+The clock is an argument, so that simulated days need no waiting.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
-    """This machine's clock."""
+    """The time of this machine's clock, UTC."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: its ledger row by column name, and whether the lake has it."""
+    """The result of a run: its ledger row by column name, and whether the lake has it."""
 
     row: dict[str, object]
     is_stored: bool
@@ -65,8 +65,8 @@ def run(
     """Takes one snapshot of one account.
 
     Args:
-        account: which; its label names it in every row.
-        lake: where to; untouched by a dry run.
+        account: the account; its label is in every row.
+        lake: the lake; a dry run does not touch it.
         client: signed in to that account, its deadline running.
         clock: for ``snapshot_at``, ``started_at`` and ``finished_at``.
         pools: only these, else all; a limited run proves no absence.
@@ -74,7 +74,7 @@ def run(
         hash_key: key of ``start_task_fingerprint``; null without.
         dry_run: reads all, writes nothing, takes no lock.
         watch: the progress listener.
-        capture_start_task_output: keep the end of what start tasks wrote that failed since the
+        capture_start_task_output: store the end of the output of start tasks that failed since the
             account's last snapshot.
 
     Raises:
@@ -129,7 +129,7 @@ def _add_images(
 
 
 class _Unwritten:
-    """A dry run's writer: counts, and lets go."""
+    """A dry run's writer: counts rows and discards them."""
 
     def __init__(self) -> None:
         self.rows: dict[str, int] = Counter()
@@ -142,9 +142,9 @@ class _Unwritten:
 
 
 def note_failure(lake: Lake, ledger: Ledger, clock: Clock, error: BaseException) -> None:
-    """A ledger row for a run that ended without its data, under an id of its own.
+    """Stores a ledger row for a run that ended without its data, with another id.
 
-    Some data files of the run may have their names already; under its id they would be read.
+    The run may have finished some data files: with its id they would become visible.
     """
     code = type(error).__name__ if isinstance(error, Exception) else "Interrupted"
     message = str(error) or type(error).__name__

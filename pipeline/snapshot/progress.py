@@ -11,10 +11,10 @@ class ProgressListener(Protocol):
     """Called at each step of a run as it ends, from any thread."""
 
     def pools_listed(self, pools: int) -> None:
-        """So many pools are known of now."""
+        """The number of known pools changed."""
 
     def nodes_read(self, pool_id: str, nodes: int) -> None:
-        """Another page of a pool is done, with so many nodes."""
+        """A page of a pool with this many nodes is done."""
 
     def pool_done(self, pool_id: str, listing: Listing) -> None:
         """A pool's listing has ended."""

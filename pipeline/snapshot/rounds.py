@@ -1,4 +1,4 @@
-"""Work in turns: a slow task goes to the end of the queue, and later continues where it stopped."""
+"""Runs jobs in turns: a slow one returns to the queue, and later continues where it stopped."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-#: Ctrl-C and SIGTERM are held back for no longer.
+#: The longest delay of Ctrl-C and SIGTERM, in seconds.
 _LOOK_UP_SECONDS = 0.5
 
 
 class Rounds(Generic[T]):
-    """Runs a job for each item, so many at a time, in rounds.
+    """Runs a job for each item, several at a time, in rounds.
 
-    A job returns None once its item is done; else its turn is over, and the seconds that it returns
-    have to pass before its next one.
+    A job returns None once its item is done, else the seconds before its next turn.
     """
 
     def __init__(self, items: Iterable[T], workers: int) -> None:
@@ -33,11 +32,11 @@ class Rounds(Generic[T]):
         return len(self._queue) + len(self._running) + len(self._resting)
 
     def is_any_waiting(self) -> bool:
-        """Whether an item waits for a worker. May be asked from any thread."""
+        """Whether an item waits for a worker; thread-safe."""
         return bool(self._queue)
 
     def run(self, job: Callable[[T], float | None], executor: Executor) -> None:
-        """Runs the job until every item is done; what a job raises ends it."""
+        """Runs the job until every item is done; an exception of a job ends it."""
         while self.unfinished:
             now = time.monotonic()
             self._queue += [item for due, item in self._resting if due <= now]

@@ -1,6 +1,6 @@
-"""What saved files hold: pages, bare lists, single nodes and pools, as the API and the CLI print them.
+"""Reads saved files: pages, bare lists, single nodes and pools, as the API and the CLI print them.
 
-What a file holds is read from its content; the pool from the nodes' urls where they name it.
+The content shows the kind of a file; the urls of nodes name their pool.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class SavedFile:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of one pool's nodes as the service sends them: read as a downloaded one is."""
+    """A page of one pool's nodes as the service sends them, read like a downloaded one."""
 
     body: bytes
     envelope: Envelope
@@ -55,16 +55,16 @@ class Page:
 
 @dataclass
 class Contents:
-    """What the files hold together."""
+    """The content of all files."""
 
     account: str | None = None
     batch_url: str | None = None
     pools: list[object] = field(default_factory=list)
     has_pools: bool = False
     nodes: dict[str, list[Page | list[object]]] = field(default_factory=dict)
-    """By pool, what its files hold, in order."""
+    """By pool, the content of its files, in order."""
     unfinished: set[str] = field(default_factory=set)
-    """Pools whose last page had a next link that no file answers."""
+    """Pools whose last page has a next link without a file."""
 
 
 _GZIP = b"\x1f\x8b"
@@ -89,14 +89,14 @@ _PAGE = msgspec.json.Decoder(_NodePage)
 
 
 def read(files: Sequence[SavedFile], pool: str | None = None) -> Contents:
-    """Reads the files and says what they hold.
+    """Reads the files and sorts their content by pool.
 
     Args:
         files: in order; several pages of one pool are one listing.
         pool: of nodes whose urls do not name it.
 
     Raises:
-        SavedError: a file is not JSON, is an error body, or nothing says what it holds.
+        SavedError: a file is not JSON, is an error body, or its kind is unknown.
     """
     contents = Contents()
     links: dict[str, int] = {}
@@ -130,9 +130,9 @@ def read(files: Sequence[SavedFile], pool: str | None = None) -> Contents:
 
 
 def _node_page(file: SavedFile, contents: Contents) -> tuple[str, Page] | None:
-    """The pool and the page, of a file that is a page of one pool's nodes as the service sends it.
+    """The pool and the page of a file that is one page of a pool's nodes as the service sends it.
 
-    None of any other file, and of a page that is odd: what it holds is then found value by value.
+    None for any other file, and for an irregular page: its values are then sorted one by one.
     """
     body = file.data.removeprefix(_UTF8_MARK)
     try:
@@ -167,7 +167,7 @@ def _elements(file: SavedFile) -> tuple[list[object], str | None, str | None]:
         text = file.data.decode(json.detect_encoding(file.data)).removeprefix("\ufeff")
         try:
             value = pages.parse(text)
-        except RecursionError:  # what is nested too deeply costs its node only
+        except RecursionError:  # too deep values only make their node malformed
             value = pages.parse(shallow(text.encode()).decode())
     except UnicodeDecodeError as error:
         where = f"not JSON: byte {error.start + 1:,} is no character"
@@ -192,7 +192,7 @@ def _elements(file: SavedFile) -> tuple[list[object], str | None, str | None]:
 
 
 def _advice(data: bytes, error: Exception) -> str:
-    """What to do with a file that is JSON once it is unpacked, or line by line."""
+    """A hint for a file that is compressed JSON, or JSON line by line."""
     if data.startswith(_GZIP):
         return "; it is packed with gzip: unpack it first, gunzip FILE"
     if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
@@ -203,7 +203,7 @@ def _advice(data: bytes, error: Exception) -> str:
 def _kind(
     file: SavedFile, values: Sequence[object], metadata: str | None, pool: str | None
 ) -> Kind:
-    """Nodes or pools: by the metadata, the urls, or the members' names."""
+    """Whether values are nodes or pools, from metadata, urls, or the names of members."""
     named = _METADATA.search(metadata or "")
     if named and named[1].lower() in ("nodes", "pools"):
         return "nodes" if named[1].lower() == "nodes" else "pools"
@@ -231,9 +231,9 @@ def _kind(
 
 
 def _with_api_names(value: object, names: shape.Shape) -> object:
-    """The Azure CLI writes some names in another case (publicIpAddress): the API's are put back.
+    """Restores names that the Azure CLI writes in another case (publicIpAddress). Changes ``value``.
 
-    Only where nothing is lost by it: the API's own name is not there as well. Changes ``value``.
+    Only where nothing is lost: the API's name must be absent.
     """
     if isinstance(names, shape.Elements):
         if isinstance(value, list):
@@ -264,7 +264,7 @@ def _by_lower_case(of: shape.Members) -> Mapping[str, str]:
 
 
 def _split(url: object) -> SplitResult | None:
-    """A url's parts; None where it is none: ``http://[::1/``."""
+    """The parts of a url; None where it is invalid: ``http://[::1/``."""
     try:
         return urlsplit(url) if isinstance(url, str) else None
     except ValueError:
@@ -286,7 +286,7 @@ def _pool_of(file: SavedFile, value: object, pool: str | None) -> str:
 def _note_account(
     file: SavedFile, values: Sequence[object], metadata: str | None, contents: Contents
 ) -> None:
-    """Which account the urls name; one import is of one account."""
+    """Records the account that the urls name; an import has one account."""
     urls = [v.get("url") for v in values if isinstance(v, dict)]
     for url in (metadata, *urls):
         parts = _split(url)
@@ -298,5 +298,5 @@ def _note_account(
             problem = f"of the account {account}, another file is of {contents.account}"
             raise SavedError(file.name, f"{problem}: import them one by one", is_usage=True)
         contents.account = account
-        # Without a user name and a password: they may stand before the host.
+        # Without user name and password, which may precede the host.
         contents.batch_url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -1,7 +1,7 @@
-"""What start tasks that failed since the last snapshot wrote: the end of their logs, redacted.
+"""Captures the redacted end of the logs of start tasks that failed since the last snapshot.
 
-The logs go when their node goes, so they are fetched while it is there; after every listing is safe,
-and of so few nodes that a run hardly takes longer.
+The logs are lost with their node. They are fetched after every listing, from few nodes, so that a run
+hardly takes longer.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from pipeline.lake import Lake, LakeError
 from pipeline.lake.table_file import read
 from pipeline.redact import Redactor
 
-#: Nodes of one run, at most.
+#: The most nodes of one run.
 MAX_NODES = 20
-#: What is kept of a file.
+#: The bytes of a file that are stored.
 TAIL_BYTES = 4096
-#: As much again is read before it: a secret that the cut would halve is whole when it is masked.
+#: Bytes that are read before these, so that a secret across the cut is whole when it is masked.
 _BEFORE_BYTES = 4096
 _READ_BYTES = TAIL_BYTES + _BEFORE_BYTES
-#: One file may take so long.
+#: The most seconds for one file.
 _FILE_SECONDS = 10.0
 _FILES = ("stderr", "stdout")
-#: Errors of one file; any other is the node's, whose second file is not asked for.
+#: Errors of one file; after others the node's second file is skipped.
 _OF_THE_FILE = frozenset({"FileNotFound", "PathNotFound", "InvalidRange", "TooLarge", "TooSlow"})
-#: How many landing ledger files are read to find the account's last snapshot.
+#: The most landing ledger files that are read to find the account's last snapshot.
 _MAX_LEDGER_FILES = 64
 _KEY = ["pool_id", "node_id", "start_task_start_time"]
 
 
 @dataclass(frozen=True, slots=True)
 class FailedRun:
-    """A run of a start task that failed, as its node was listed."""
+    """A failed run of a start task, from the listing of its node."""
 
     pool_id: str
     node_id: str
@@ -58,14 +58,14 @@ class FailedRun:
 
 
 class FailedRuns:
-    """The failed runs in the pages of a listing, for many threads."""
+    """The failed runs in the pages of a listing; thread-safe."""
 
     def __init__(self) -> None:
         self._found: list[FailedRun] = []
         self._lock = threading.Lock()
 
     def add(self, nodes: pa.Table) -> None:
-        """Notes those in rows of ``nodes``."""
+        """Adds the failed runs in rows of ``nodes``."""
         failed = nodes.filter(pc.equal(nodes["start_task_result"], "failure"))
         if not failed.num_rows:
             return
@@ -76,7 +76,7 @@ class FailedRuns:
             self._found += [FailedRun(*row) for row in rows if row[1] is not None]
 
     def since(self, known: Iterable[tuple[object, ...]]) -> list[FailedRun]:
-        """At most ``MAX_NODES`` of those that are not known: pools in turn, each its latest first."""
+        """At most ``MAX_NODES`` runs that are not known: pools in turn, the latest runs first."""
         seen = set(known)
         runs = [run for run in self._found if run.key not in seen]
         runs.sort(key=lambda run: str(run.end_time or run.start_time), reverse=True)
@@ -87,10 +87,10 @@ class FailedRuns:
 
 
 def failed_before(lake: Lake, account: str) -> set[tuple[object, ...]]:
-    """The runs that the account's last snapshot with nodes shows failed; none where there is none.
+    """The failed runs in the account's last snapshot with nodes; empty where there is none.
 
-    Four columns of one file of the landing zone are read. A day that is compacted and swept is not
-    read: an account without a snapshot for so long has its failed runs captured once more.
+    It reads four columns of one landing file. Compacted and swept days are not read: after so long a
+    pause failed runs are captured again.
     """
     try:
         for snapshot_id in sorted(lake.landed("snapshots"), reverse=True)[:_MAX_LEDGER_FILES]:
@@ -102,14 +102,14 @@ def failed_before(lake: Lake, account: str) -> set[tuple[object, ...]]:
                 columns = (failed[name].to_pylist() for name in _KEY)
                 return {*zip(*columns, strict=True)}
     except LakeError:
-        return set()  # swept or damaged meanwhile: no reason not to record
+        return set()  # swept or damaged meanwhile: the run goes on
     return set()
 
 
 def capture(
     client: BatchClient, runs: Sequence[FailedRun], redactor: Redactor, origin: Origin
 ) -> pa.Table:
-    """Rows of ``start_task_output``: both files of each run's node, or why they could not be read.
+    """Rows of ``start_task_output``: both files of each run's node, or the error of reading them.
 
     Raises:
         Cancelled: the client was cancelled.
@@ -159,14 +159,14 @@ def _of_node(client: BatchClient, run: FailedRun, redactor: Redactor) -> list[di
 def _tail(client: BatchClient, run: FailedRun, path: str, redactor: Redactor) -> dict[str, object]:
     """The end of a file: text, bytes, is_truncated, observed_at.
 
-    Most logs are short: their beginning is all of them, and the error code says where there is
-    none. HEAD gives the length of a longer one, and so where its end is.
+    Most logs are short: one request for the beginning gets all, or the error. For a longer one HEAD
+    returns the length.
     """
     where = (run.pool_id, run.node_id, path)
     observed_at: datetime | None = None
     try:
         data, observed_at = client.file_part(*where, 0, _READ_BYTES - 1)
-        length = len(data)  # more than was asked for: a service without ranges sends all
+        length = len(data)  # more than requested: a service without ranges sends the whole file
     except ExtractError as error:
         if error.code != "InvalidRange" and error.status != 416:
             raise
@@ -186,5 +186,5 @@ def _tail(client: BatchClient, run: FailedRun, path: str, redactor: Redactor) ->
 def _readable(data: bytes, redactor: Redactor) -> str:
     """The last 4 KiB as redacted text; a byte that is no UTF-8 reads ``\\xNN``."""
     text = redactor.text(data.decode("utf-8", "backslashreplace"))
-    # What is left of a character that the cut halves is left out.
+    # A character that the cut splits is left out.
     return text.encode()[-TAIL_BYTES:].decode("utf-8", "ignore")

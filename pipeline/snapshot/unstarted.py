@@ -1,4 +1,4 @@
-"""The ledger row of a run that could not begin: no credentials, or settings that do not hold."""
+"""The ledger row of a run that could not begin, without credentials or with wrong settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def record_failure(
 ) -> None:
     """Stores a failed ledger row for an account whose run could not begin.
 
-    A lake that cannot be written leaves no row, and the log says so.
+    Where the lake cannot be written, there is only a log message.
 
     Raises:
         lake.Locked: another run has the account's lock; nothing was done.

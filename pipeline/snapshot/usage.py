@@ -1,7 +1,7 @@
-"""Core-hours as the service counts them: ``/poolusagemetrics`` as a snapshot of source ``usage``.
+"""Stores core-hours as the service counts them (``/poolusagemetrics``), with source ``usage``.
 
-It proves nothing about nodes, and takes no lock: fetching the same days twice adds rows, and the view
-``pool_usage`` shows the latest of each half hour.
+It proves nothing about nodes and takes no lock: fetching days again adds rows, of which the view
+``pool_usage`` shows the latest.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from pipeline.snapshot.live import Clock, Outcome, note_failure, utc_now
 
 log = logging.getLogger("nodelake.usage")
 
-#: How late the service has core-hours: it refuses requests for a younger time (service.md).
+#: The delay of core-hours: the service refuses requests for later times (service.md).
 DELAY = timedelta(hours=2)
 
-#: Answers of a service that has the operation no more, or not for this account.
+#: Error codes of a service without the operation, or without it for this account.
 _NOT_THERE = frozenset({404, 405, 410, 501})
 
 Days = list[tuple[datetime, datetime]]
 
 
 class RangeError(ValueError):
-    """Days that cannot be asked for; says why."""
+    """Days that cannot be requested; the message says why."""
 
 
 def days_between(first: date, end: date, now: datetime) -> Days:
-    """The UTC days from ``first`` up to, without, ``end``: each its start and its end.
+    """Start and end of each UTC day from ``first`` to before ``end``.
 
     Raises:
         RangeError: there is none, or ``end`` is later than two hours before ``now``.
@@ -70,10 +70,10 @@ def fetch(
     clock: Clock = utc_now,
     redactor: Redactor = DEFAULT,
 ) -> Outcome:
-    """Stores the core-hours of days as one snapshot: one listing a day, in order.
+    """Stores the core-hours of days as one snapshot: one listing for each day, in order.
 
-    A day that fails ends the run: what was read before is stored, the run is ``partial``, and
-    ``failed`` where nothing was read. The ledger has its row either way.
+    A failed day ends the run, which is then ``partial``, or ``failed`` where nothing was read. The
+    ledger has its row in any case.
 
     Raises:
         lake.LakeError: the lake cannot be written.
@@ -103,7 +103,7 @@ def fetch(
 def _read(
     ledger: Ledger, client: BatchClient, writer: SnapshotWriter, days: Days, redactor: Redactor
 ) -> None:
-    """Every page of every day, until one fails; an empty day is read too."""
+    """Every page of every day, until one fails."""
     is_any_read = False
     try:
         for start, end in days:
