@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -26,24 +26,49 @@ def owner_only() -> Iterator[None]:
         os.umask(_umask_before)
 
 
-def replace(path: Path, text: str, *, is_private: bool = False) -> None:
+def replace(path: Path, text: str) -> None:
     """Replaces a file by a rename: a reader sees the old one or the new one.
 
     Raises:
         click.ClickException: the directory is missing or cannot be written.
     """
+    with replacement(path) as write:
+        write(text)
+
+
+@contextlib.contextmanager
+def replacement(path: Path, *, is_private: bool = False) -> Iterator[Callable[[str], None]]:
+    """What writes the text of a new file, which takes the place of ``path`` once it is written.
+
+    Raises:
+        click.ClickException: the directory is missing or cannot be written, told before the block.
+    """
     target = path.resolve()  # follows a link
     aside = target.with_name(f".{path.name}.{secrets.token_hex(4)}")  # collectors read *.prom only
     try:
-        with aside.open("x", encoding="utf-8") as file:
-            if not is_private:
-                os.fchmod(file.fileno(), 0o666 & ~_umask_before)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(target)
-    except OSError as error:
-        raise click.ClickException(f"{path}: cannot be written: {error.strerror}") from None
+        with told_of(path):
+            file = aside.open("x", encoding="utf-8")
+
+        def write(text: str) -> None:
+            with told_of(path):
+                if not is_private:
+                    os.fchmod(file.fileno(), 0o666 & ~_umask_before)
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+                aside.replace(target)
+
+        with file:
+            yield write
     finally:
         with contextlib.suppress(OSError):  # the directory is read-only, as the error above says
             aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def told_of(path: Path) -> Iterator[None]:
+    """Names the file that the system refuses to write."""
+    try:
+        yield
+    except OSError as error:
+        raise click.ClickException(f"{path}: cannot be written: {error.strerror}") from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.console import escape, say
-from pipeline.cli.files import replace
+from pipeline.cli.files import replacement, told_of
 from pipeline.cli.options import connect, pools_like, prices_option, use_prices
 from pipeline.cli.values import span_of
 from pipeline.report.palette import STATES
@@ -217,23 +219,29 @@ def write_report(
     from pipeline import report as page
     from pipeline.report.text import duration
 
-    try:
-        found = page.gather(connection, start, end, pool, page.QUESTIONS)
-    except page.NothingListed:
-        return None
-    prices = pl.DataFrame(pl.from_arrow(connection.table("from prices")))
-    text = page.render(found, prices if prices.height else None)
-    data = text.encode()
-    if file.is_file() or not file.exists():
-        replace(file, text, is_private=True)
-    else:
+    is_plain = file.is_file() or not file.exists()
+    with replacement(file, is_private=True) if is_plain else _onto(file) as write:
         try:
-            file.write_bytes(data)
-        except OSError as error:
-            raise click.ClickException(f"{file}: cannot be written: {error.strerror}") from None
+            found = page.gather(connection, start, end, pool, page.QUESTIONS)
+        except page.NothingListed:
+            return None
+        prices = pl.DataFrame(pl.from_arrow(connection.table("from prices")))
+        text = page.render(found, prices if prices.height else None)
+        write(text)
     span = found.span
-    size = f"{len(data) / 1e6:.1f} MB"
+    size = f"{len(text.encode()) / 1e6:.1f} MB"
     return f"{file}: {duration(span.end - span.start)} to {span.end:%Y-%m-%d %H:%M} UTC, {size}"
+
+
+@contextmanager
+def _onto(file: Path) -> Iterator[Callable[[str], None]]:
+    """What writes a text to a device or a pipe."""
+
+    def write(text: str) -> None:
+        with told_of(file):
+            file.write_text(text, "utf-8")
+
+    yield write
 
 
 COMMANDS = (heatmap, report)
