@@ -35,9 +35,10 @@ def completion(context: click.Context, shell: str) -> int:
     completer = get_completion_class(shell)
     assert completer is not None, shell
     script = completer(context.find_root().command, {}, "nodelake", VARIABLE)
-    click.echo(f"# Install: {_INSTALL[shell]}")
     # click checks the version of bash here (4.4); an older bash reports it on use
-    click.echo(script.source_template % script.source_vars())
+    text = (script.source_template % script.source_vars()).strip()
+    # zsh recognises a file of its fpath by the first line, so the comment comes last
+    click.echo(f"{text}\n# Install: {_INSTALL[shell]}")
     return 0
 
 

@@ -71,6 +71,52 @@ def test_commands_and_names_are_offered(lake: str) -> None:
     assert [account] == offered("snapshot", "--account", "", lake=lake)
 
 
+#: Types what is asked for into an interactive zsh, and a tab; the script lies where it says.
+_ZSH = """
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell 'fpath=($SITE $fpath); autoload -Uz compinit; compinit -u -D; PS1=; print -r -- READY'
+while zpty -r shell line; do [[ $line == READY* ]] && break; done
+zpty -n -w shell $'nodelake ask idle_c\\t'
+while zpty -r shell line '*cost*'; do print -r -- $line; break; done
+zpty -d shell
+"""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_completes(shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The installed script, in the shell itself: a question by its first letters."""
+    path = program(shell, f"apt-get install {shell}")
+    command = tmp_path / "bin" / "nodelake"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m pipeline "$@"\n')
+    command.chmod(0o755)
+    assert cli.run(["completion", shell]) == 0
+    script = tmp_path / "_nodelake"
+    script.write_text(capsys.readouterr().out)
+    code = {
+        "bash": f"source {script}; COMP_WORDS=(nodelake ask idle_c); COMP_CWORD=2; "
+        "_nodelake_completion nodelake; echo ${COMPREPLY[@]}",
+        "fish": f"source {script}; complete -C 'nodelake ask idle_c'",
+        "zsh": _ZSH,
+    }[shell]
+    environment = os.environ | {
+        "PATH": f"{command.parent}:{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "NODELAKE_LAKE": str(tmp_path / "none"),
+        "SITE": str(tmp_path),
+        "HOME": str(tmp_path),
+        "TERM": "dumb",
+    }
+    bare = {"bash": "--norc", "fish": "-N", "zsh": "-f"}[shell]
+    done = subprocess.run(
+        [path, bare, "-c", code],
+        env=environment, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert "idle_cost" in done.stdout.replace("\x1b[1m", ""), done
+    assert "idle_streaks" not in done.stdout
+
+
 def test_no_lake_offers_nothing_and_prints_no_error(tmp_path: Path) -> None:
     """Whatever is wrong with the lake, a shell that completes shows no traceback."""
     (tmp_path / "file").write_text("no lake")
