@@ -74,3 +74,13 @@ def test_a_definition_has_a_name_that_says_what_it_is(path: Path) -> None:
         if isinstance(node, ast.ClassDef | ast.FunctionDef)
     }
     assert defined & NAMES == set()
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    """No two public classes share a name: what a name means does not depend on the package."""
+    places: dict[str, list[str]] = {}
+    for path in (path for path in FILES if path.suffix == ".py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(PROJECT)))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

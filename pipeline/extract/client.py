@@ -17,7 +17,7 @@ import httpx
 from pipeline.config import Account, Limits
 from pipeline.extract import auth
 from pipeline.extract.body import read_single
-from pipeline.extract.connection import Connection, Page
+from pipeline.extract.connection import HttpConnection, Page
 from pipeline.extract.errors import AuthFailed, ExtractError, ServiceError
 from pipeline.extract.figures import Figures
 from pipeline.extract.listing import Pages
@@ -65,7 +65,7 @@ class BatchClient:
         self._lock = threading.Lock()
         if deadline_seconds is None:
             deadline_seconds = self.limits.deadline_seconds
-        self._connection = Connection(
+        self._connection = HttpConnection(
             account.endpoint,
             _sign_in(account, credential),
             self.limits,

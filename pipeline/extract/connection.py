@@ -72,7 +72,7 @@ class Page:
 _AS_IT_IS = {"Accept": "application/octet-stream", "Accept-Encoding": "identity"}
 
 
-class Connection:
+class HttpConnection:
     """Requests with retries, bounds and a deadline, for many threads over one `httpx.Client`."""
 
     def __init__(

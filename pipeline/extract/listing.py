@@ -12,7 +12,7 @@ import httpx
 from pipeline.config import Account, Limits
 from pipeline.extract import auth
 from pipeline.extract.body import read_listing
-from pipeline.extract.connection import Connection, Page, without_query
+from pipeline.extract.connection import HttpConnection, Page, without_query
 from pipeline.extract.errors import TurnOver, UntrustedLink
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class Pages(Iterator[Page]):
     def __init__(
         self,
         client: Client,
-        connection: Connection,
+        connection: HttpConnection,
         first_url: Callable[[], str],
         pool_id: str | None,
     ) -> None:

@@ -20,7 +20,7 @@ from pipeline import schema
 from pipeline.extract.envelope import Envelope
 from pipeline.flatten import pages, shape
 from pipeline.flatten.columns import EMPTY, Columns, Origin, Report, extra_json, offsets, path_name
-from pipeline.flatten.start_tasks import StartTask, StartTasks
+from pipeline.flatten.start_tasks import StartTaskIdentity, StartTasks
 from pipeline.flatten.unknown_fields import UnknownFields
 from pipeline.flatten.validator import Problem, Steps, Validation, Validator
 from pipeline.redact import Redactor
@@ -232,7 +232,7 @@ class NodeFlattener:
         is_malformed = np.zeros(length, np.bool_)
         is_malformed[[*rows.malformed]] = True
         made["is_malformed"] = pa.array(is_malformed)
-        fresh: list[StartTask] = []
+        fresh: list[StartTaskIdentity] = []
         used = set((numbers := rows.nodes.field("startTask")).unique().to_pylist())
         tasks = [
             self._start_tasks.add(raw, fresh) if number in used else None
@@ -282,7 +282,7 @@ class NodeFlattener:
         made["extra_json"] = pa.array(texts, pa.string())
         return values.table(self.origin)
 
-    def _start_task_rows(self, fresh: Sequence[StartTask]) -> pa.Table:
+    def _start_task_rows(self, fresh: Sequence[StartTaskIdentity]) -> pa.Table:
         if not fresh:
             return EMPTY["start_tasks"]
         validator = Validator(shape.START_TASK)

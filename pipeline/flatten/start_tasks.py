@@ -35,7 +35,7 @@ _REMEMBERED = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class StartTask:
+class StartTaskIdentity:
     """One distinct start task: hex digests, and its redacted JSON (enums lower-cased)."""
 
     start_task_id: str
@@ -50,7 +50,9 @@ def canonical(value: object) -> bytes:
     return text.encode("utf-8", "backslashreplace")  # a lone surrogate has no UTF-8 form
 
 
-def identify(value: dict[str, object], redactor: Redactor, hash_key: bytes | None) -> StartTask:
+def identify(
+    value: dict[str, object], redactor: Redactor, hash_key: bytes | None
+) -> StartTaskIdentity:
     """Redacts a start task as the service sent it and derives its identities."""
     # Redaction comes before lower case: it needs the case of secrets.
     redacted = shape.lowered(redactor.json(value, "startTask"), shape.START_TASK)
@@ -63,7 +65,7 @@ def identify(value: dict[str, object], redactor: Redactor, hash_key: bytes | Non
     if hash_key is not None:
         unredacted = canonical(shape.lowered(value, shape.START_TASK))
         fingerprint = hmac.new(hash_key, unredacted, hashlib.sha256).hexdigest()
-    return StartTask(
+    return StartTaskIdentity(
         hashlib.sha256(canonical(redacted)).hexdigest(),
         hashlib.sha256(canonical(definition)).hexdigest(),
         fingerprint,
@@ -108,7 +110,7 @@ class StartTasks:
     def __init__(self, redactor: Redactor, hash_key: bytes | None = None) -> None:
         self._redactor = redactor
         self._hash_key = hash_key
-        self._known: dict[bytes, StartTask] = {}
+        self._known: dict[bytes, StartTaskIdentity] = {}
         self._ids: set[str] = set()
         self._fitting: dict[bytes, Sequence[Steps]] = {}
         self._validator = Validator(shape.START_TASK, ignored=())
@@ -131,7 +133,7 @@ class StartTasks:
             self._fitting[raw] = validation.unknown
         return self._fitting[raw]
 
-    def add(self, raw: bytes, fresh: list[StartTask]) -> StartTask:
+    def add(self, raw: bytes, fresh: list[StartTaskIdentity]) -> StartTaskIdentity:
         """The start task of this JSON; appended to ``fresh`` if it is new."""
         known = self._known.get(raw)
         if known is None:

@@ -20,7 +20,7 @@ from pipeline.lake.paths import landing_key
 from pipeline.maintain.clocks import GRACE, closes_at, utc_now
 from pipeline.maintain.facts import MEMORY_ADVICE, FactBuilder
 from pipeline.maintain.history import HistoryBuild
-from pipeline.maintain.report import Report
+from pipeline.maintain.report import Compacted
 from pipeline.maintain.sweep import sweep_account, sweep_orphans
 from pipeline.schema.facts import AccountDay
 from pipeline.storage import Changed, Entry, LakeError, Lock, Locked
@@ -36,7 +36,7 @@ def compact(
     through: date | None = None,
     grace: timedelta = GRACE,
     history: FactBuilder | None = None,
-) -> Report:
+) -> Compacted:
     """Closes every day that can be closed, builds its history, and sweeps.
 
     Args:
@@ -59,7 +59,7 @@ def compact(
     view = lake.view()
     waiting, unreadable = _waiting(lake, view, is_closed)
     accounts = {account for account, _ in (*view.closed, *waiting)} | {*view.watermarks}
-    report = Report(len(accounts))
+    report = Compacted(len(accounts))
     report.open_days += [f"{day}: {why}" for day, why in unreadable.items()]
     for account in sorted(accounts):
         try:
@@ -106,7 +106,7 @@ class _Account:
     lake: Lake
     account: str
     lock: Lock
-    report: Report
+    report: Compacted
 
     def close_days(self, is_closed: Callable[[date], bool]) -> None:
         """Commits a day file for each day that is over, and late files for later snapshots."""

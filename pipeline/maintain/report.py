@@ -19,7 +19,7 @@ class _Run:
 
 
 @dataclass
-class Report(_Run):
+class Compacted(_Run):
     """Result of a compaction."""
 
     days: int = 0

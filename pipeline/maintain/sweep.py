@@ -11,14 +11,14 @@ from pipeline.lake import Lake, LakeFile
 from pipeline.lake.paths import list_files
 from pipeline.lake.watermark import Watermark
 from pipeline.maintain.clocks import ORPHANED_AFTER
-from pipeline.maintain.report import Report
+from pipeline.maintain.report import Compacted
 from pipeline.storage import Entry, Lock, Locked
 
 _DATA = [table.name for table in schema.DATA_TABLES]
 
 
 def sweep_account(
-    lake: Lake, account: str, lock: Lock, now: datetime, grace: timedelta, report: Report
+    lake: Lake, account: str, lock: Lock, now: datetime, grace: timedelta, report: Compacted
 ) -> None:
     """Deletes landing files that were compacted before the grace period, expired rows, and orphans.
 

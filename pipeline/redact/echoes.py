@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pipeline.redact.views import View
+from pipeline.redact.views import TextView
 
 _PRINTS = (
     r"\s*+(?:echo|printf|write-output|cat\s*+<<<)\s++(?:-[neE]++\s++|-InputObject\s++|--\s++)*+"
@@ -20,12 +20,12 @@ _ECHO = re.compile(
 _HINT = re.compile(r"(?:\(|`)\s*+(?:echo|printf|write-output|cat\s*+<<<)\b", re.IGNORECASE)
 
 
-def echoed(view: View) -> View | None:
+def echoed(view: TextView) -> TextView | None:
     """Returns a view in which each printed literal stands in place of its command; None without any."""
     text = view.text
     if not _HINT.search(text):
         return None
-    read = View("", view)
+    read = TextView("", view)
     pieces: list[str] = []
     end = 0
     for match in _ECHO.finditer(text):

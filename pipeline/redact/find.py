@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from pipeline.redact import arguments, encoded, gate, patterns, rules, shapes, tools
 from pipeline.redact.echoes import echoed
-from pipeline.redact.views import View, escapes, hidden, unescaped, words
+from pipeline.redact.views import TextView, escapes, hidden, unescaped, words
 from pipeline.schema import REDACTED
 
 Span = tuple[int, int]
@@ -31,7 +31,7 @@ class Finder:
         if depth and not gate.lets_through(text):
             return []
         found: set[Span] = set()
-        view = View(text)
+        view = TextView(text)
         for _ in range(_MAX_ESCAPES):
             if gate.may_hold(view.text):
                 self._quoted(view, 0, found)
@@ -49,7 +49,7 @@ class Finder:
 
     def in_words(self, command: Sequence[str]) -> list[str]:
         """Returns the arguments of a command, each a word of its own, with their secrets masked."""
-        view = View("", View("\n".join(command)))
+        view = TextView("", TextView("\n".join(command)))
         pieces: list[str] = []
         starts, place = [], 0
         for argument in command:
@@ -73,7 +73,7 @@ class Finder:
             masked.append(mask(argument, merged(argument, inside)))
         return masked
 
-    def _quoted(self, view: View, depth: int, found: set[Span]) -> None:
+    def _quoted(self, view: TextView, depth: int, found: set[Span]) -> None:
         if depth == _MAX_QUOTES:
             found.add(view.in_root(0, len(view.text)))
             return
@@ -91,7 +91,7 @@ class Finder:
                 if gate.may_hold(part.text):
                     self._quoted(part, depth + 1, found)
 
-    def _rules(self, view: View, found: set[Span]) -> None:
+    def _rules(self, view: TextView, found: set[Span]) -> None:
         text = view.text
         for rule in (
             rules.pairs,
@@ -103,14 +103,14 @@ class Finder:
             found.update(view.in_root(*span) for span in rule(text))
         found.update(view.in_root(*span) for span in rules.environment(text, self._keep))
 
-    def _encoded(self, view: View, depth: int, found: set[Span]) -> None:
+    def _encoded(self, view: TextView, depth: int, found: set[Span]) -> None:
         def has_secret(text: str) -> bool:
             return bool(self.spans(text, depth + 1))
 
         for span in encoded.spans(view.text, has_secret, is_within=depth == 0):
             found.add(view.in_root(*span))
 
-    def _too_deep(self, view: View, found: set[Span]) -> None:
+    def _too_deep(self, view: TextView, found: set[Span]) -> None:
         """Words that are escaped still."""
         end = 0
         for place in escapes(view.text):

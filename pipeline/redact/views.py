@@ -38,11 +38,11 @@ def hidden(text: str) -> str:
 
 
 @dataclass
-class View:
+class TextView:
     """A text read from another one, and where each of its letters stands there."""
 
     text: str
-    parent: View | None = None
+    parent: TextView | None = None
     at: list[int] = field(default_factory=list)
     """Where each piece of this text begins."""
     source: list[tuple[int, int]] = field(default_factory=list)
@@ -108,10 +108,10 @@ _ESCAPE = re.compile(
 _LETTERS = {"n": "\n", "r": "\r", "t": "\t"}
 
 
-def unescaped(view: View) -> View | None:
+def unescaped(view: TextView) -> TextView | None:
     """Returns a view without one layer of percent, HTML and JSON escapes; None where there are none."""
     text = view.text
-    found = View("", view)
+    found = TextView("", view)
     pieces: list[str] = []
     end = 0
     for match in _ESCAPE.finditer(text):
@@ -176,8 +176,8 @@ _ENDS_WORD = frozenset(",;)]}>")
 
 
 def words(
-    view: View, is_windows: bool = False, is_shifted: bool = False
-) -> tuple[View, list[View]]:
+    view: TextView, is_windows: bool = False, is_shifted: bool = False
+) -> tuple[TextView, list[TextView]]:
     """Returns a text as a shell reads it, and each of its quoted texts by itself.
 
     With ``is_shifted`` the first double quote is a letter: what was quoted once more without care,
@@ -187,9 +187,9 @@ def words(
     stand-ins (see ``plain``), so that a word is a run without spaces.
     """
     text = view.text
-    read = View("", view)
+    read = TextView("", view)
     pieces: list[str] = []
-    inner: list[View] = []
+    inner: list[TextView] = []
     group: list[tuple[int, int, str]] = []  # adjacent parts, which are one word
     end = 0
     begin = text.find('"') + 1 if is_shifted else 0
@@ -237,7 +237,7 @@ def _is_letter(match: re.Match[str], text: str) -> bool:
 
 
 def _add_inside(
-    read: View, pieces: list[str], kind: str, opens: int, closes: int, is_windows: bool
+    read: TextView, pieces: list[str], kind: str, opens: int, closes: int, is_windows: bool
 ) -> None:
     """Appends what stands between two quotes, as letters."""
     assert read.parent is not None
@@ -255,10 +255,10 @@ def _add_inside(
         read.add(pieces, hidden(text[end:closes]), end, closes)
 
 
-def _close(view: View, group: list[tuple[int, int, str]], inner: list[View]) -> None:
+def _close(view: TextView, group: list[tuple[int, int, str]], inner: list[TextView]) -> None:
     """Appends the text that a group of adjacent quoted parts makes, where it has parts of its own."""
     if group and any(_ANY_SPECIAL.search(view.text, opens, closes) for opens, closes, _ in group):
-        made = View("", view, quotes=[(opens - 1, closes + 1) for opens, closes, _ in group])
+        made = TextView("", view, quotes=[(opens - 1, closes + 1) for opens, closes, _ in group])
         pieces: list[str] = []
         for opens, closes, kind in group:
             _add_inside(made, pieces, kind, opens, closes, is_windows=False)

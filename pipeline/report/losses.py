@@ -11,7 +11,7 @@ from pipeline.report import charts, figures, lines, nodes, tables
 from pipeline.report.findings import Bin, Findings
 from pipeline.report.frame import Frame
 from pipeline.report.picture import FULL, HALF, LINES, NARROW, Key, Part, Picture, both, watched
-from pipeline.report.tables import Table
+from pipeline.report.tables import HtmlTable
 from pipeline.report.text import count, cut, each, listed, percent
 
 OTHER_CAUSES = "other causes"
@@ -76,7 +76,7 @@ def _in_words(found: Findings) -> str:
     return ", ".join(f"{percent(part, hours.paid)} {what}" for what, part in shares)
 
 
-def _hours_table(found: Findings, prices: pl.DataFrame | None) -> Table:
+def _hours_table(found: Findings, prices: pl.DataFrame | None) -> HtmlTable:
     """Pool by pool and size by size: hours by group, and money where there are prices."""
     keys = ["account", "pool_id", "vm_size", "is_dedicated"]
     hours = found.hours.with_columns(
@@ -128,7 +128,7 @@ def _hours_table(found: Findings, prices: pl.DataFrame | None) -> Table:
     return tables.of_frame("Node-hours by pool and size", shown, note=note)
 
 
-def _states_table(found: Findings) -> Table:
+def _states_table(found: Findings) -> HtmlTable:
     rows = found.hours.sort("hours", descending=True).select(
         found.named.alias("pool"), "vm_size", "state", "hours", "certain_hours"
     )

@@ -12,7 +12,7 @@ from pipeline.report.findings import Bin, Findings
 from pipeline.report.frame import Chart, Frame
 from pipeline.report.picture import FULL, NARROW, THIRD, Part, Picture, both, left_out
 from pipeline.report.svg import draw
-from pipeline.report.tables import Table
+from pipeline.report.tables import HtmlTable
 from pipeline.report.text import count, cut, duration, each
 
 #: So many nodes are in the table of every node.
@@ -105,7 +105,7 @@ def _mean(bins: Sequence[Bin]) -> float:
     return sum(seen) / len(seen) if seen else 0
 
 
-def _bins_table(found: Findings) -> Table:
+def _bins_table(found: Findings) -> HtmlTable:
     states = [
         state
         for state in (*palette.stacked(), "other")
@@ -156,7 +156,7 @@ def node_parts(found: Findings) -> Iterator[Part]:
         yield part
 
 
-def _nodes_table(found: Findings) -> Table:
+def _nodes_table(found: Findings) -> HtmlTable:
     """Every node and its hours: what the script filters, and what links lead to without one."""
     kind = pl.col("is_dedicated").replace_strict(
         {True: "dedicated", False: "spot"}, default="not known", return_dtype=pl.String

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from pipeline.report.findings import Bin
 from pipeline.report.frame import Chart, Frame
 from pipeline.report.svg import draw
-from pipeline.report.tables import Table
+from pipeline.report.tables import HtmlTable
 from pipeline.report.text import count
 
 #: How wide pictures are drawn, in pixels: over the page, half of it, a third; on a telephone.
@@ -48,7 +48,7 @@ class Part:
     note: str = ""
     shape: str = "full"
     pictures: list[Picture] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
+    tables: list[HtmlTable] = field(default_factory=list)
 
 
 def both(

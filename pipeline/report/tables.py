@@ -17,7 +17,7 @@ _LONGEST = 400
 
 
 @dataclass(frozen=True)
-class Column:
+class HtmlColumn:
     """A column's name, and whether it holds numbers."""
 
     name: str
@@ -25,11 +25,11 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class HtmlTable:
     """A table as the page shows it; ``size`` says how many rows there are, and how many are shown."""
 
     title: str
-    columns: list[Column]
+    columns: list[HtmlColumn]
     rows: list[list[str]]
     size: str
     note: str = ""
@@ -48,7 +48,7 @@ def of_rows(
     anchor: str | None = None,
     command: str | None = None,
     most: int = MOST_ROWS,
-) -> Table:
+) -> HtmlTable:
     """A table of values, at most so many rows of them; ``of`` where there are more than given."""
     shown = rows[:most]
     whole = len(rows) if of is None else of
@@ -60,9 +60,12 @@ def of_rows(
         and not any(isinstance(row[place], bool) for row in shown)
         for place in range(len(columns))
     ]
-    return Table(
+    return HtmlTable(
         title,
-        [Column(name.replace("_", " "), kind) for name, kind in zip(columns, kinds, strict=True)],
+        [
+            HtmlColumn(name.replace("_", " "), kind)
+            for name, kind in zip(columns, kinds, strict=True)
+        ],
         [[_cell(value) for value in row] for row in shown],
         size,
         note,
@@ -76,7 +79,9 @@ def _cell(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} letters)"
 
 
-def of_frame(title: str, frame: pl.DataFrame, *, note: str = "", most: int = MOST_ROWS) -> Table:
+def of_frame(
+    title: str, frame: pl.DataFrame, *, note: str = "", most: int = MOST_ROWS
+) -> HtmlTable:
     """A table of a frame's rows, at most so many of them."""
     return of_rows(
         title,
@@ -88,7 +93,7 @@ def of_frame(title: str, frame: pl.DataFrame, *, note: str = "", most: int = MOS
     )
 
 
-def of_answer(name: str, answer: pl.DataFrame, parameters: Mapping[str, str]) -> Table:
+def of_answer(name: str, answer: pl.DataFrame, parameters: Mapping[str, str]) -> HtmlTable:
     """A question's answer, with what it asks and its caveats."""
     from pipeline.query import question
 

@@ -20,7 +20,7 @@ from pipeline.redact import DEFAULT, Redactor
 from pipeline.snapshot.ledger import Ledger, Listing, bare_pool, pool_tables
 from pipeline.snapshot.listing import processors
 from pipeline.snapshot.live import Clock, Outcome, utc_now
-from pipeline.snapshot.saved_files import Contents, Page, SavedError, SavedFile, read
+from pipeline.snapshot.saved_files import Contents, SavedError, SavedFile, SavedPage, read
 
 __all__ = ["SavedError", "SavedFile", "snapshot_id", "store"]
 
@@ -150,7 +150,7 @@ def _flattened(
             origin, pool_id, redactor, hash_key=hash_key, unknown_fields=unknown_fields
         )
         for part in contents.nodes[pool_id]:
-            if isinstance(part, Page):
+            if isinstance(part, SavedPage):
                 writer.write(flattener.page(part.body, at, part.envelope)[0])
                 continue
             for begin in range(0, len(part) or 1, _AT_ONCE):

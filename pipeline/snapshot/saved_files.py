@@ -46,7 +46,7 @@ class SavedFile:
 
 
 @dataclass(frozen=True)
-class Page:
+class SavedPage:
     """A page of one pool's nodes as the service sends them, read like a downloaded one."""
 
     body: bytes
@@ -61,7 +61,7 @@ class Contents:
     batch_url: str | None = None
     pools: list[object] = field(default_factory=list)
     has_pools: bool = False
-    nodes: dict[str, list[Page | list[object]]] = field(default_factory=dict)
+    nodes: dict[str, list[SavedPage | list[object]]] = field(default_factory=dict)
     """By pool, the content of its files, in order."""
     unfinished: set[str] = field(default_factory=set)
     """Pools whose last page has a next link without a file."""
@@ -104,7 +104,7 @@ def read(files: Sequence[SavedFile], pool: str | None = None) -> Contents:
     for file in files:
         found = _node_page(file, contents)
         if found is not None:
-            parts: dict[str, Page | list[object]] = {found[0]: found[1]}
+            parts: dict[str, SavedPage | list[object]] = {found[0]: found[1]}
             next_link = found[1].envelope.next_link
         else:
             values, metadata, next_link = _elements(file)
@@ -129,7 +129,7 @@ def read(files: Sequence[SavedFile], pool: str | None = None) -> Contents:
     return contents
 
 
-def _node_page(file: SavedFile, contents: Contents) -> tuple[str, Page] | None:
+def _node_page(file: SavedFile, contents: Contents) -> tuple[str, SavedPage] | None:
     """The pool and the page of a file that is one page of a pool's nodes as the service sends it.
 
     None for any other file, and for an irregular page: its values are then sorted one by one.
@@ -156,7 +156,7 @@ def _node_page(file: SavedFile, contents: Contents) -> tuple[str, Page] | None:
             file.name, f"a page of {len(page.value):,} nodes, more than {MAX_ELEMENTS:,}"
         )
     _note_account(file, [{"url": start}], page.metadata, contents)
-    return pool_id, Page(body, cast(Envelope, page))
+    return pool_id, SavedPage(body, cast(Envelope, page))
 
 
 def _elements(file: SavedFile) -> tuple[list[object], str | None, str | None]:

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.emulator import Emulator, Fleet
 from pipeline.emulator.http.access import check_shared_key, sign, strings_to_sign
-from pipeline.emulator.http.replies import ServiceError
+from pipeline.emulator.http.replies import BatchError
 from pipeline.emulator.http.requests import Request, read_request
 
 from .client import VERSION, Client, SharedKeyAuth
@@ -52,7 +52,7 @@ def test_published_vectors(shared: Path) -> None:
             request_for(vector["url_as_sent"] + "&more=3", headers),
             request_for(vector["url_as_sent"], {**headers, "authorization": "SharedKey me:"}),
         ):
-            with pytest.raises(ServiceError, match="AuthenticationFailed"):
+            with pytest.raises(BatchError, match="AuthenticationFailed"):
                 check_shared_key(changed, account, key, now)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.emulator.http.odata import NODES, POOLS, read_filter, read_select, read_time, select
-from pipeline.emulator.http.replies import ServiceError
+from pipeline.emulator.http.replies import BatchError
 
 STATES = st.sampled_from(["idle", "running", "Creating", "it's"])
 CODES = st.integers(-3, 3)
@@ -68,7 +68,7 @@ def test_filters_mean_what_they_say(written: tuple[str, Any], state: str, code: 
 @given(st.text(alphabet="state eqnorandt'()/,0123-.DT:Z%", max_size=60) | st.text(max_size=30))
 def test_no_text_crashes_the_parser(text: str) -> None:
     """Any text is a filter or a 400."""
-    with suppress(ServiceError):
+    with suppress(BatchError):
         test = read_filter(text, NODES)
         assert test is None or test({"state": "idle"}) in (True, False)
 

@@ -9,7 +9,7 @@ import pytest
 from pipeline.flatten import pool_rows
 from pipeline.flatten.columns import Report
 from pipeline.flatten.pages import read_fast
-from pipeline.flatten.start_tasks import StartTask, StartTasks, identify
+from pipeline.flatten.start_tasks import StartTaskIdentity, StartTasks, identify
 from pipeline.redact import Redactor
 from tests.made_up import ORIGIN, Json, flattened, flattener, node, page
 from tests.planted import SECRET
@@ -84,7 +84,7 @@ def test_a_masked_member_is_no_part_of_a_definition() -> None:
 def test_start_tasks_that_differ_in_a_signature_alone_do_not_fill_the_memory() -> None:
     """A pool whose every node has a SAS of its own has one start task, and few are remembered."""
     tasks = StartTasks(Redactor())
-    fresh: list[StartTask] = []
+    fresh: list[StartTaskIdentity] = []
     for number in range(1100):
         tasks.add(json.dumps({"commandLine": f"get ?sig=s{number}"}).encode(), fresh)
     assert len(fresh) == 1

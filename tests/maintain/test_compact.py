@@ -29,7 +29,7 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(tmp_path / "lake")
 
 
-def compact(lake: Lake, **parameters: Any) -> compaction.Report:
+def compact(lake: Lake, **parameters: Any) -> compaction.Compacted:
     """A compaction long after the days of these lakes; nothing is past the grace."""
     return compaction.compact(lake, **({"clock": lambda: LATER, "history": NoFacts()} | parameters))
 

@@ -63,7 +63,7 @@ def lake(made: Path, tmp_path: Path) -> Lake:
     return Lake(shutil.copytree(made, tmp_path / "lake"))
 
 
-def compact(lake: Lake) -> compaction.Report:
+def compact(lake: Lake) -> compaction.Compacted:
     """Long after everything, no grace."""
     return compaction.compact(
         lake,

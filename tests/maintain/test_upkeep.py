@@ -21,7 +21,7 @@ from tests.days import ACCOUNT, DAY, store, store_days
 from tests.lakes import MONDAY, node, put
 
 
-def compact(lake: Lake, **options: Any) -> compaction.Report:
+def compact(lake: Lake, **options: Any) -> compaction.Compacted:
     """Long after everything, no grace."""
     return compaction.compact(
         lake,

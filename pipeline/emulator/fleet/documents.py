@@ -10,7 +10,7 @@ from ..streams import fake_guid
 from ..times import fine_service_time, service_time
 from .nodes import Node
 from .profiles import scale_set_vm
-from .tasks import Failure, Task
+from .tasks import Task, TaskFailure
 
 Json = dict[str, Any]
 
@@ -90,7 +90,7 @@ def _pairs(pairs: tuple[tuple[str, str], ...]) -> list[Json]:
     return [{"name": name, "value": value} for name, value in pairs]
 
 
-def failure_document(failure: Failure) -> Json:
+def failure_document(failure: TaskFailure) -> Json:
     """Return a TaskFailureInformation."""
     document: Json = {
         "category": failure.category,

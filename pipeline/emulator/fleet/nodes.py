@@ -22,7 +22,7 @@ from ..truth import (
     TruthLog,
 )
 from .plan import PoolPlan
-from .tasks import Failure, Task
+from .tasks import Task, TaskFailure
 from .usage import Usage
 
 RECENT_TASKS = 4  # the highest in recordings; the service documents no limit
@@ -35,7 +35,7 @@ class StartTaskInfo:
     started_at: int
     ended_at: int | None = None
     exit_code: int | None = None
-    failure: Failure | None = None
+    failure: TaskFailure | None = None
     retry_count: int = 0
     last_retry_at: int | None = None
     record: StartTaskRun | None = None
@@ -209,7 +209,7 @@ class Node:
             self.log.add(info.record)
         self.start_task_info = info
 
-    def end_start_task(self, at: int, failure: Failure | None) -> None:
+    def end_start_task(self, at: int, failure: TaskFailure | None) -> None:
         """End the running attempt at the start task."""
         info = self.start_task_info
         assert info is not None
@@ -258,7 +258,7 @@ class Node:
                 return
         del self.recent[0]
 
-    def end_attempt(self, task: Task, at: int, failure: Failure | None, *, final: bool) -> None:
+    def end_attempt(self, task: Task, at: int, failure: TaskFailure | None, *, final: bool) -> None:
         """End an attempt; after a final one the task is completed and counted."""
         exit_code = 0 if failure is None else failure.exit_code
         if task.record is not None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..truth import TaskRun
 
 
-class Failure(NamedTuple):
+class TaskFailure(NamedTuple):
     """Why a task or start task failed: its failureInfo."""
 
     category: str
@@ -30,7 +30,7 @@ class Task:
     started_at: int = 0
     ended_at: int | None = None
     exit_code: int | None = None
-    failure: Failure | None = None
+    failure: TaskFailure | None = None
     retry_count: int = 0
     last_retry_at: int | None = None
     requeue_count: int = 0
@@ -44,19 +44,19 @@ class Task:
         return self.state == "completed"
 
 
-def exit_code_failure(code: int) -> Failure:
+def exit_code_failure(code: int) -> TaskFailure:
     """Return the failure of a process that ended with this code; its text is from recordings."""
     message = "The task exited with an exit code representing a failure"
-    return Failure(
+    return TaskFailure(
         "UserError", "FailureExitCode", message, (("Message", message),), code, is_retried=True
     )
 
 
-def task_failure(rng: random.Random, *, is_container: bool) -> Failure:
+def task_failure(rng: random.Random, *, is_container: bool) -> TaskFailure:
     """Return a failure of a task: mostly exit codes, at times a fault of the node."""
     if rng.random() < 0.9:
         return exit_code_failure(rng.choice((1, 1, 1, 2, 127, 137, 139)))
-    return Failure(
+    return TaskFailure(
         "ServerError",
         "TaskLaunchFailed",
         "The task could not be launched on the compute node",
@@ -65,7 +65,7 @@ def task_failure(rng: random.Random, *, is_container: bool) -> Failure:
     )
 
 
-def start_task_failure(rng: random.Random, *, is_container: bool, blob: str) -> Failure:
+def start_task_failure(rng: random.Random, *, is_container: bool, blob: str) -> TaskFailure:
     """Return a failure of a start task.
 
     Exit codes (124 is a command that ran out of time), a resource file that cannot be fetched,
@@ -77,7 +77,7 @@ def start_task_failure(rng: random.Random, *, is_container: bool, blob: str) -> 
             "Error response from daemon: Head https://farmregistry.azurecr.io/v2/train/warmup/"
             "manifests/7: unauthorized: authentication required"
         )
-        return Failure(
+        return TaskFailure(
             "UserError",
             "ContainerImagePullFailed",
             "The container image could not be pulled",
@@ -86,7 +86,7 @@ def start_task_failure(rng: random.Random, *, is_container: bool, blob: str) -> 
         )
     if drawn < 0.65:
         return exit_code_failure(rng.choice((1, 1, 2, 100, 124, 124)))
-    return Failure(
+    return TaskFailure(
         "UserError",
         "BlobAccessDenied",
         "Access for one of the specified Azure Blob(s) is denied",

@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import unquote, unquote_plus
 
 from ..streams import fake_secret
-from .replies import Reply, ServiceError
+from .replies import BatchError, Reply
 from .requests import Request
 
 _SIGNED_HEADERS = (
@@ -80,9 +80,9 @@ def check_shared_key(request: Request, account: str, key: str, now: float) -> No
                    " signature.")  # fmt: skip
 
 
-def _refused(detail: str, *, status: int = 403, challenge: str | None = None) -> ServiceError:
+def _refused(detail: str, *, status: int = 403, challenge: str | None = None) -> BatchError:
     headers = () if challenge is None else (("WWW-Authenticate", challenge),)
-    return ServiceError(
+    return BatchError(
         "AuthenticationFailed",
         ("AuthenticationErrorDetail", detail),
         status=status,

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..faults import Fault
 from ..times import SECOND, http_date
-from .replies import Reply, ServiceError, error_body
+from .replies import BatchError, Reply, error_body
 from .requests import Request
 
 Json = dict[str, Any]
@@ -43,13 +43,13 @@ _HTML = b"""<!DOCTYPE html>
 
 
 def answer_instead(fault: Fault, request: Request, now: int, request_id: str) -> Reply:
-    """Return the reply of an error kind, or raise its ServiceError."""
+    """Return the reply of an error kind, or raise its BatchError."""
     if fault.kind == "html_page":
         status = fault.status or 502
         return Reply(status, _HTML % status, _retry_after(fault, now), content_type="text/html")
     if fault.kind == "empty_body":
         return Reply(fault.status or 200, b"")
-    error = ServiceError(_CODES[fault.kind], headers=_retry_after(fault, now))
+    error = BatchError(_CODES[fault.kind], headers=_retry_after(fault, now))
     if fault.kind in ("unauthorized", "expired_token"):
         error.status = 401
         error.headers.append(("WWW-Authenticate", 'Bearer error="invalid_token"'))

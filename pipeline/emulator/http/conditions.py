@@ -2,7 +2,7 @@
 
 from email.utils import parsedate_to_datetime
 
-from .replies import Headers, ServiceError
+from .replies import BatchError, Headers
 from .requests import Request
 
 
@@ -16,16 +16,16 @@ def check_conditions(
     second = modified // 1_000_000
     matches = request.headers.get("if-match") if by_tag else None
     if matches is not None and not _has_tag(matches, etag):
-        raise ServiceError("ConditionNotMet")
+        raise BatchError("ConditionNotMet")
     unmodified = _header_time(request, "if-unmodified-since")
     if unmodified is not None and second > unmodified:
-        raise ServiceError("ConditionNotMet")
+        raise BatchError("ConditionNotMet")
     other = request.headers.get("if-none-match") if by_tag else None
     if other is not None and _has_tag(other, etag):
-        raise ServiceError("ConditionNotMet", status=304, headers=headers)
+        raise BatchError("ConditionNotMet", status=304, headers=headers)
     since = _header_time(request, "if-modified-since")
     if other is None and since is not None and second <= since:
-        raise ServiceError("ConditionNotMet", status=304, headers=headers)
+        raise BatchError("ConditionNotMet", status=304, headers=headers)
 
 
 def _has_tag(text: str, etag: str) -> bool:
@@ -40,4 +40,4 @@ def _header_time(request: Request, name: str) -> int | None:
         return int(parsedate_to_datetime(text).timestamp())
     except ValueError:
         header = ("HeaderName", name), ("HeaderValue", text)
-        raise ServiceError("InvalidHeaderValue", *header) from None
+        raise BatchError("InvalidHeaderValue", *header) from None

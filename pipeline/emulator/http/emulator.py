@@ -21,7 +21,7 @@ from .admin import administer
 from .breakage import answer_instead, break_body, in_pieces, unpacked
 from .content_faults import change_content
 from .paging import page_number
-from .replies import REASONS, Reply, ServiceError, error_reply
+from .replies import REASONS, BatchError, Reply, error_reply
 from .requests import Request, read_request
 from .service import Service
 from .versions import check_version
@@ -128,7 +128,7 @@ class Emulator(EmulatedAccount):
         wall = self.clock() + skew / SECOND
         try:
             reply = self._reply(request, faults, page, now, wall, request_id)
-        except ServiceError as error:
+        except BatchError as error:
             reply = error_reply(request.base, error, request_id, fine_service_time(now))
         if faults:
             reply = unpacked(reply)

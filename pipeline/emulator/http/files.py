@@ -11,7 +11,7 @@ from ..times import http_date, service_time
 from .conditions import check_conditions
 from .odata import FILES, read_filter
 from .paging import numbered_page
-from .replies import Headers, Reply, ServiceError, bad_parameter
+from .replies import BatchError, Headers, Reply, bad_parameter
 from .requests import Request
 from .versions import for_version
 
@@ -36,10 +36,10 @@ _REFUSALS = {
 def check_reachable(pool: Pool, node: Node) -> None:
     """Raise the service's 409 unless the node's agent can serve files now."""
     if pool.state == "deleting":
-        raise ServiceError("PoolBeingDeleted")
+        raise BatchError("PoolBeingDeleted")
     code = _REFUSALS.get(node.state)
     if code is not None:
-        raise ServiceError(code, ("Reason", f"The node is in state {node.state}"))
+        raise BatchError(code, ("Reason", f"The node is in state {node.state}"))
 
 
 def list_files(request: Request, version: str, node: Node, now: int, size: int, key: str) -> Reply:
@@ -94,7 +94,7 @@ def get_file(request: Request, node: Node, now: int) -> Reply:
     if file is None or (file.is_directory and request.method == "GET"):
         parent = wanted.rpartition("/")[0]
         is_known = not parent or (parent in files and files[parent].is_directory)
-        raise ServiceError("FileNotFound" if is_known else "PathNotFound")
+        raise BatchError("FileNotFound" if is_known else "PathNotFound")
     tag = digest("file", node.id, file.path, file.modified_at, len(file.content or b"")).hex()
     etag = f"0x8D{tag[:12].upper()}"
     headers: Headers = [("ETag", etag), ("Last-Modified", http_date(file.modified_at))]
@@ -122,9 +122,9 @@ def _range(request: Request, length: int) -> slice:
         return slice(None)
     found = re.fullmatch(r"bytes=(\d{1,18})-(\d{0,18})", text.strip())
     if found is None:
-        raise ServiceError("InvalidHeaderValue", ("HeaderName", "ocp-range"), ("HeaderValue", text))
+        raise BatchError("InvalidHeaderValue", ("HeaderName", "ocp-range"), ("HeaderValue", text))
     first = int(found[1])
     last = int(found[2]) if found[2] else length - 1
     if first >= length or last < first:
-        raise ServiceError("InvalidRange")
+        raise BatchError("InvalidRange")
     return slice(first, last + 1)

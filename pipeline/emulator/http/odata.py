@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
-from .replies import ServiceError, bad_parameter
+from .replies import BatchError, bad_parameter
 
 Json = dict[str, Any]
 Test = Callable[[Json], bool]
@@ -89,7 +89,7 @@ def _tokens(text: str) -> list[_Token]:
     return tokens
 
 
-def _bad(text: str, reason: str) -> ServiceError:
+def _bad(text: str, reason: str) -> BatchError:
     return bad_parameter("$filter", text, reason)
 
 

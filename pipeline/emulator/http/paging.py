@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from .replies import Reply, ServiceError, bad_parameter
+from .replies import BatchError, Reply, bad_parameter
 from .requests import Request
 
 encode = msgspec.json.Encoder().encode
@@ -90,7 +90,7 @@ def page_number(request: Request, key: str) -> int:
     """Return the page number of a request, from 1; 1 for an invalid token."""
     try:
         return read_skip_token(request, key)[1]
-    except ServiceError:
+    except BatchError:
         return 1
 
 

@@ -85,7 +85,7 @@ ERRORS = {
 }
 
 
-class ServiceError(Exception):
+class BatchError(Exception):
     """An error answer of the service; ``values`` are its key-value details."""
 
     def __init__(
@@ -104,9 +104,9 @@ class ServiceError(Exception):
         self.headers = list(headers)
 
 
-def bad_parameter(name: str, value: str, reason: str) -> ServiceError:
+def bad_parameter(name: str, value: str, reason: str) -> BatchError:
     """Return the error for an invalid query parameter, in the recorded shape."""
-    return ServiceError(
+    return BatchError(
         "InvalidQueryParameterValue",
         ("QueryParameterName", name),
         ("QueryParameterValue", value),
@@ -130,7 +130,7 @@ class Reply:
     has_length: bool = False
 
 
-def error_body(base: str, error: ServiceError, request_id: str, time: str) -> bytes:
+def error_body(base: str, error: BatchError, request_id: str, time: str) -> bytes:
     """Return a BatchError; the message ends with RequestId and Time lines, as recorded."""
     document: dict[str, object] = {
         "odata.metadata": f"{base}/$metadata#Microsoft.Azure.Batch.Protocol.Entities.Container"
@@ -146,7 +146,7 @@ def error_body(base: str, error: ServiceError, request_id: str, time: str) -> by
     return json.dumps(document).encode()
 
 
-def error_reply(base: str, error: ServiceError, request_id: str, time: str) -> Reply:
+def error_reply(base: str, error: BatchError, request_id: str, time: str) -> Reply:
     """Return the reply for an error. Error bodies have a length and are not chunked."""
     if error.status == 304:
         return Reply(304, b"", list(error.headers), has_length=True)

@@ -27,7 +27,7 @@ from .odata import (
     select,
 )
 from .paging import encode, envelope, numbered_page, page_size, read_skip_token, skip_token
-from .replies import Reply, ServiceError, bad_parameter
+from .replies import BatchError, Reply, bad_parameter
 from .requests import Request
 from .versions import for_version, has_route, names_for
 
@@ -80,12 +80,12 @@ class Service:
         self._fragments: dict[tuple[str, str, str, str], tuple[int, int, bytes]] = {}
 
     def answer(self, request: Request, version: str) -> Reply:
-        """Answer a request in an api-version; raises ``ServiceError`` where that is not possible."""
+        """Answer a request in an api-version; raises ``BatchError`` where that is not possible."""
         if request.route not in self._routes or not has_route(request.route, version):
-            raise ServiceError("InvalidUri", status=404)
+            raise BatchError("InvalidUri", status=404)
         allowed = ("GET", "HEAD") if request.route == "file" else ("GET",)
         if request.method not in allowed:
-            raise ServiceError("UnsupportedHttpVerb", headers=[("Allow", ", ".join(allowed))])
+            raise BatchError("UnsupportedHttpVerb", headers=[("Allow", ", ".join(allowed))])
         _check_timeout(request)
         return self._routes[request.route](request, version)
 
@@ -95,7 +95,7 @@ class Service:
     def _pool(self, request: Request) -> Pool:
         pool = self.fleet.pool(request.pool_id or "")
         if pool is None:
-            raise ServiceError("PoolNotFound")
+            raise BatchError("PoolNotFound")
         return pool
 
     def _node(self, request: Request, pool: Pool) -> Node:
@@ -103,7 +103,7 @@ class Service:
         entries = self.fleet.entries(pool)
         at = bisect_left(entries, wanted, key=itemgetter(0))
         if at == len(entries) or entries[at][0] != wanted:
-            raise ServiceError("NodeNotFound")
+            raise BatchError("NodeNotFound")
         return self.fleet.node(pool, entries[at])
 
     def _element(self, request: Request, kind: str, item: Json, headers: Any = ()) -> Reply:

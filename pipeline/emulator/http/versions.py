@@ -8,7 +8,7 @@ import re
 from functools import cache
 from typing import Any
 
-from .replies import ServiceError, bad_parameter
+from .replies import BatchError, bad_parameter
 
 Json = dict[str, Any]
 
@@ -111,12 +111,12 @@ def names_for(document: str, names: frozenset[str], version: str) -> frozenset[s
 def check_version(version: str | None, refused: frozenset[str]) -> str:
     """Return a request's api-version; raises where it is missing, unknown or refused."""
     if version is None:
-        raise ServiceError("MissingRequiredQueryParameter", ("QueryParameterName", "api-version"))
+        raise BatchError("MissingRequiredQueryParameter", ("QueryParameterName", "api-version"))
     if version in API_VERSIONS and version not in refused:
         return version
     if re.fullmatch(r"\d{4}-\d\d-\d\d(\.\d+\.\d+)?(-preview)?", version):
         served = ", ".join(known for known in API_VERSIONS if known not in refused)
-        raise ServiceError(
+        raise BatchError(
             "UnsupportedRequestVersion",
             ("RequestVersion", version),
             ("Reason", f"The supported versions are {served}"),
