@@ -38,19 +38,19 @@ def replace(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def replacement(path: Path, *, is_private: bool = False) -> Iterator[Callable[[str], None]]:
-    """What writes the text of a new file, which takes the place of ``path`` once it is written.
+    """A context with a function that writes a new file, which then replaces ``path``.
 
     Raises:
-        click.ClickException: the directory is missing or cannot be written, told before the block.
+        click.ClickException: the directory is missing or cannot be written; raised before the block.
     """
     target = path.resolve()  # follows a link
     aside = target.with_name(f".{path.name}.{secrets.token_hex(4)}")  # collectors read *.prom only
     try:
-        with told_of(path):
+        with naming(path):
             file = aside.open("x", encoding="utf-8")
 
         def write(text: str) -> None:
-            with told_of(path):
+            with naming(path):
                 if not is_private:
                     os.fchmod(file.fileno(), 0o666 & ~_umask_before)
                 file.write(text)
@@ -66,7 +66,7 @@ def replacement(path: Path, *, is_private: bool = False) -> Iterator[Callable[[s
 
 
 @contextlib.contextmanager
-def told_of(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Names the file that the system refuses to write."""
     try:
         yield

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.console import escape, say
-from pipeline.cli.files import replacement, told_of
+from pipeline.cli.files import naming, replacement
 from pipeline.cli.options import connect, pools_like, prices_option, use_prices
 from pipeline.cli.values import span_of
 from pipeline.report.palette import STATES
@@ -238,7 +238,7 @@ def _onto(file: Path) -> Iterator[Callable[[str], None]]:
     """What writes a text to a device or a pipe."""
 
     def write(text: str) -> None:
-        with told_of(file):
+        with naming(file):
             file.write_text(text, "utf-8")
 
     yield write

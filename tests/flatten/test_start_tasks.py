@@ -11,14 +11,16 @@ import pytest
 
 from pipeline.flatten import Tables
 from pipeline.flatten import unflatten as rebuild
-from pipeline.flatten.start_tasks import StartTask, canonical, identify
+from pipeline.flatten.start_tasks import StartTaskIdentity, canonical, identify
 from pipeline.redact import Redactor
 from tests.made_up import AT, Json, flattened, flattener, node, page, start_task
 
 SAS = "https://acct.blob.core.windows.net/c/f?sv=2022-11-02&se={}&sr=b&sig={}%2Bx%3D"
 
 
-def identified(value: Json, keep_env: tuple[str, ...] = (), key: bytes | None = None) -> StartTask:
+def identified(
+    value: Json, keep_env: tuple[str, ...] = (), key: bytes | None = None
+) -> StartTaskIdentity:
     """A start task's identities."""
     return identify(value, Redactor(keep_env), key)
 
