@@ -19,7 +19,8 @@ if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 4 << 30:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds --long: soaks, kill loops and simulated weeks in their full length."""
+    """Adds --ci, what CI runs beside the short forms, and --long, soaks in their full length."""
+    parser.addoption("--ci", action="store_true", help="run what CI runs, ten minutes more")
     parser.addoption("--long", action="store_true", help="run the long forms, minutes to hours")
 
 
@@ -40,6 +41,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "long" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="long form: run with --long"))
+        elif "ci" in item.keywords and not is_whole(config):
+            item.add_marker(pytest.mark.skip(reason="CI's form: run with --ci"))
+
+
+def is_whole(config: pytest.Config) -> bool:
+    """Whether everything but the long forms is run: the short suite takes five minutes."""
+    return bool(config.getoption("--ci") or config.getoption("--long") or os.environ.get("CI"))
+
+
+@pytest.fixture(scope="session")
+def whole(pytestconfig: pytest.Config) -> bool:
+    """For tests that loop over much: every one of it, or every few."""
+    return is_whole(pytestconfig)
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,12 @@ def test_benchmarks_are_found_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["import", "snapshot", "bytes", "capture", pytest.param("report", marks=needs_chromium)]
+    "name",
+    [
+        "snapshot",
+        *(pytest.param(name, marks=pytest.mark.ci) for name in ("import", "bytes", "capture")),
+        pytest.param("report", marks=[pytest.mark.ci, needs_chromium]),
+    ],
 )
 def test_whole_runs_work_on_tiny_fleets(name: str) -> None:
     """They check themselves that no node is missing."""

@@ -220,7 +220,7 @@ FORBIDDEN = [
 
 
 @pytest.mark.parametrize("query", FORBIDDEN)
-@pytest.mark.parametrize("way", ["sql", "shell"])
+@pytest.mark.parametrize("way", ["sql", pytest.param("shell", marks=pytest.mark.ci)])
 def test_read_only_files(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

@@ -158,6 +158,7 @@ def until(is_so: Callable[[], bool], seconds: float = 60) -> None:
     pytest.fail("it did not come about in time")
 
 
+@pytest.mark.ci
 def test_an_alert_fires_when_the_account_falls_silent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

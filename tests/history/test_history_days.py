@@ -185,7 +185,12 @@ def live(lakes: Iterable[Lake], rng: random.Random) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize(
-    "seed", [0, 4, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(10, 30))]
+    "seed",
+    [
+        0,
+        pytest.param(4, marks=pytest.mark.ci),
+        *(pytest.param(seed, marks=pytest.mark.long) for seed in range(10, 30)),
+    ],
 )
 def test_history_and_rows_answer_alike(tmp_path: Path, seed: int) -> None:
     """Whatever days history holds, in whatever order they were closed, before and after late files."""
@@ -211,6 +216,7 @@ def test_history_and_rows_answer_alike(tmp_path: Path, seed: int) -> None:
     assert_same(plain, kept)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("seed", [7])
 def test_an_answer_is_right_the_moment_a_snapshot_is_committed(tmp_path: Path, seed: int) -> None:
     """History made before the listings after its day came is not believed once they are there."""
@@ -264,6 +270,7 @@ def test_a_days_listings_reach_from_the_last_proof_before_it_to_the_second_after
     }
 
 
+@pytest.mark.ci
 def test_a_pool_whose_listings_prove_nothing_does_not_read_its_whole_past(tmp_path: Path) -> None:
     """No more than 100 listings on each side: a day's work does not grow with the lake's age."""
     lake = Lake(tmp_path / "lake")
@@ -342,7 +349,11 @@ def test_a_gap_of_more_than_a_month_is_no_part_of_the_record(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "listings",
-    [("1 00:10", "1 00:20"), ("1 09:00", "2 09:00", "3 09:00"), ("6 12:00", "9 12:00")],
+    [
+        ("1 00:10", "1 00:20"),
+        pytest.param(("1 09:00", "2 09:00", "3 09:00"), marks=pytest.mark.ci),
+        pytest.param(("6 12:00", "9 12:00"), marks=pytest.mark.ci),
+    ],
     ids=["at once", "daily", "after a gap"],
 )
 def test_an_account_whose_last_pool_is_gone_tells_so_at_once(

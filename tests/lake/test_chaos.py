@@ -125,6 +125,7 @@ def test_a_long_time_of_chaos(tmp_path: Path) -> None:
     assert all(total[name] for name in (*COUNTED, "killed", "days"))
 
 
+@pytest.mark.ci
 def test_chaos_on_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same, shorter, against Azurite; only the compaction is spared."""
     with azurite(tmp_path / "azurite") as server:

@@ -16,6 +16,7 @@ MACHINES = 4
 ACCOUNTS = {n: [f"fleet{n}a", f"fleet{n}b"] for n in range(MACHINES)}
 
 
+@pytest.mark.ci
 def test_four_machines_record_eight_accounts_while_two_compact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,7 +77,7 @@ def _sorted(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("where", ["on_disk", "on_blob"])
+@pytest.mark.parametrize("where", ["on_disk", pytest.param("on_blob", marks=pytest.mark.ci)])
 def test_a_frame_has_the_rows_that_duckdb_answers(
     where: str, name: str, request: pytest.FixtureRequest
 ) -> None:
@@ -188,6 +188,7 @@ def test_a_day_without_history_is_made_from_the_files_around_it_alone(tmp_path: 
         assert last.date() in set(expected["date"])
 
 
+@pytest.mark.ci
 def test_one_day_of_thirty_asks_blob_for_that_day_alone(
     tmp_path: Path, month: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

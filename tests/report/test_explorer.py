@@ -374,7 +374,7 @@ def _axe() -> Path:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("has_script", [True, False])
+@pytest.mark.parametrize("has_script", [True, pytest.param(False, marks=pytest.mark.ci)])
 def test_axe_finds_nothing_serious(
     browser: Browser, page_file: Path, tmp_path: Path, theme: Any, has_script: bool
 ) -> None:

@@ -62,6 +62,7 @@ def _store(lake: Lake, made: World) -> None:
         service.store(lake, poll)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "seed", [28, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(300, 320))]
 )
