@@ -23,51 +23,66 @@
 --           failures; exit_code is the first of them. For a task that was retried only the last
 --           attempt counts. missed_runs began and ended on the node between two listings: a fast
 --           black hole has many. The totals are the node's own since its allocation.
-with ended as (
-    select *
-    from runs_ended_between(cast($from as timestamptz), cast($to as timestamptz))
-    where cast($pool as varchar) is null or pool_id = cast($pool as varchar)
+-- those that may be meant: enough of the runs that ended on them failed, however long they took
+with candidates as (
+    select incarnation_key
+    from task_outcomes
+    where (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
+        and coalesce(last_end_time >= cast($from as timestamptz), true)
+        and coalesce(first_end_time < cast($to as timestamptz), true)
+    group by incarnation_key
+    having sum(runs) filter (where is_failed) >= cast($failures as int)
+        and sum(runs) filter (where is_failed) >= cast($rate as double) * sum(runs) filter (
+            where is_failed
+                or coalesce(first_end_time >= cast($from as timestamptz), true)
+                and coalesce(last_end_time < cast($to as timestamptz), true)
+        )
+),
+-- their days, numbered: the other nodes of their pools are compared on these days alone
+pool_days as (
+    select row_number() over (order by date, account, pool_id) as pool_day, date, account, pool_id
+    from (
+        select distinct outcomes.date, outcomes.account, outcomes.pool_id
+        from task_outcomes as outcomes
+        join candidates on candidates.incarnation_key = outcomes.incarnation_key
+    ) as days
 ),
 hits as (
     select
-        date, account, pool_id, node_id, allocation_time, job_id, exit_code,
-        cast(
-            md5_number_lower(
-                concat_ws(
-                    '/', account, pool_id, node_id, cast(epoch_us(allocation_time) as varchar)
-                )
-            ) // 2 as bigint
-        ) as incarnation_key,
+        pool_day, account, pool_id, node_id, allocation_time, job_id, exit_code,
+        cast(md5_number_lower(concat_ws(
+            '/', account, pool_id, node_id, cast(epoch_us(allocation_time) as varchar)
+        )) // 2 as bigint) as incarnation_key,
         count(*) as runs,
         sum(epoch(end_time) - epoch(start_time)) as seconds,
-        min(start_time) as first_start_time,
-        max(end_time) as last_end_time
+        min(start_time) as first_start_time, max(end_time) as last_end_time
     from ended_task_runs
+    join pool_days using (date, account, pool_id)
     where is_failed
         and epoch(end_time) - epoch(start_time) <= cast($seconds as double)
-        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
         and (cast($from as timestamptz) is null or end_time >= cast($from as timestamptz))
         and (cast($to as timestamptz) is null or end_time < cast($to as timestamptz))
-    group by date, account, pool_id, node_id, allocation_time, job_id, exit_code
+    group by pool_day, account, pool_id, node_id, allocation_time, job_id, exit_code
 ),
 codes as (
     select
-        incarnation_key,
-        exit_code,
+        account, pool_id, node_id, allocation_time, incarnation_key, exit_code,
         coalesce('exit ' || cast(exit_code as varchar), 'no exit code') || ': ' as code,
         cast(sum(runs) as bigint) as runs,
-        row_number() over (
-            partition by incarnation_key order by sum(runs) desc, exit_code
-        ) as place
+        sum(seconds) as seconds,
+        min(first_start_time) as first_start_time, max(last_end_time) as last_end_time,
+        row_number() over (partition by incarnation_key order by sum(runs) desc, exit_code) as place
     from hits
-    group by incarnation_key, exit_code
+    join candidates using (incarnation_key)
+    group by account, pool_id, node_id, allocation_time, incarnation_key, exit_code
 ),
-mixes as (
+suspects as (
     select
-        incarnation_key,
-        max(exit_code) filter (where place = 1) as exit_code,
-        max(runs) as exit_code_runs,
+        account, pool_id, node_id, allocation_time, incarnation_key,
+        max(exit_code) filter (where place = 1) as exit_code, max(runs) as exit_code_runs,
         cast(sum(runs) as bigint) as hits,
+        sum(seconds) as seconds,
+        min(first_start_time) as first_start_time, max(last_end_time) as last_end_time,
         concat_ws(
             ', ',
             max(code || cast(runs as varchar)) filter (where place = 1),
@@ -76,87 +91,68 @@ mixes as (
             'others: ' || cast(sum(runs) filter (where place > 3) as varchar)
         ) as causes
     from codes
-    group by incarnation_key
+    group by account, pool_id, node_id, allocation_time, incarnation_key
     having max(runs) >= cast($failures as int)
 ),
-own_runs as (
-    select ended.date, ended.account, ended.pool_id, ended.incarnation_key, ended.runs
-    from ended
-    join mixes on mixes.incarnation_key = ended.incarnation_key
+ran as (
+    select pool_day, incarnation_key, job_id, sum(runs) as runs
+    from runs_ended_between(cast($from as timestamptz), cast($to as timestamptz))
+    join pool_days using (date, account, pool_id)
+    group by pool_day, incarnation_key, job_id
 ),
-suspects as (
-    select own_runs.incarnation_key, cast(sum(own_runs.runs) as bigint) as runs
-    from own_runs
-    join mixes on mixes.incarnation_key = own_runs.incarnation_key
-    group by own_runs.incarnation_key
-    having max(mixes.hits) >= cast($rate as double) * sum(own_runs.runs)
+-- of each node with hits: their share of its runs of a job, and the sum of all nodes' shares
+by_job as (
+    select
+        ran.*, coalesce(job_hits.hits, 0) as hits,
+        coalesce(job_hits.hits, 0) / cast(ran.runs as double) as rate,
+        sum(coalesce(job_hits.hits, 0) / cast(ran.runs as double)) over (
+            partition by ran.pool_day, ran.job_id
+        ) as rates
+    from ran
+    left join (
+        select pool_day, incarnation_key, job_id, sum(runs) as hits
+        from hits
+        group by pool_day, incarnation_key, job_id
+    ) as job_hits
+        on job_hits.pool_day = ran.pool_day
+        and job_hits.incarnation_key = ran.incarnation_key
+        and job_hits.job_id is not distinct from ran.job_id
+    where ran.incarnation_key in (select incarnation_key from hits)
+),
+-- the same of all its runs of a day
+by_day as (
+    select
+        pool_day, incarnation_key,
+        sum(hits) / cast(sum(runs) as double) as rate,
+        sum(sum(hits) / cast(sum(runs) as double)) over (partition by pool_day) as rates
+    from by_job
+    group by pool_day, incarnation_key
+),
+jobs as (
+    select pool_day, job_id, count(*) as nodes from ran group by pool_day, job_id
 ),
 days as (
-    select distinct own_runs.date, own_runs.account, own_runs.pool_id
-    from own_runs
-    join suspects on suspects.incarnation_key = own_runs.incarnation_key
-),
--- all nodes' results by job, on the days of the suspects: few pools have one, on few days
-pool_runs as (
-    select ended.date, ended.account, ended.pool_id, ended.job_id, ended.incarnation_key,
-        sum(ended.runs) as runs
-    from ended
-    join days using (date, account, pool_id)
-    group by ended.date, ended.account, ended.pool_id, ended.job_id, ended.incarnation_key
-),
-fared as (
-    select pool_runs.*, coalesce(job_hits.hits, 0) as hits
-    from pool_runs
-    left join (
-        select date, incarnation_key, job_id, sum(runs) as hits
-        from hits
-        group by date, incarnation_key, job_id
-    ) as job_hits
-        on job_hits.date = pool_runs.date
-        and job_hits.incarnation_key = pool_runs.incarnation_key
-        and job_hits.job_id is not distinct from pool_runs.job_id
-),
-compared as (
-    select
-        *,
-        cast(hits as double) / runs as rate,
-        count(*) over (partition by date, account, pool_id, job_id) as nodes,
-        sum(cast(hits as double) / runs) over (partition by date, account, pool_id, job_id)
-            as job_rates
-    from fared
-),
-by_node as (
-    select date, account, pool_id, incarnation_key,
-        sum(cast(hits as double)) / sum(runs) as rate
-    from fared
-    group by date, account, pool_id, incarnation_key
-),
-placed as (
-    select
-        *,
-        count(*) over (partition by date, account, pool_id) as nodes,
-        sum(rate) over (partition by date, account, pool_id) as rates
-    from by_node
+    select pool_day, count(distinct incarnation_key) as nodes from ran group by pool_day
 ),
 judged as (
     select
-        compared.incarnation_key, compared.job_id, compared.runs, compared.nodes = 1 as is_alone,
-        placed.nodes - 1 as other_nodes,
+        by_job.incarnation_key, by_job.job_id, by_job.runs,
+        jobs.nodes = 1 as is_alone, days.nodes - 1 as other_nodes,
         case
-            when compared.nodes > 1
-                then (compared.job_rates - compared.rate) / (compared.nodes - 1)
-            when placed.nodes > 1 then (placed.rates - placed.rate) / (placed.nodes - 1)
+            when jobs.nodes > 1 then (by_job.rates - by_job.rate) / (jobs.nodes - 1)
+            when days.nodes > 1 then (by_day.rates - by_day.rate) / (days.nodes - 1)
         end as elsewhere
-    from compared
-    join suspects on suspects.incarnation_key = compared.incarnation_key
-    join placed
-        on placed.date = compared.date and placed.incarnation_key = compared.incarnation_key
+    from by_job
+    join suspects using (incarnation_key)
+    join by_day using (pool_day, incarnation_key)
+    join days using (pool_day)
+    join jobs
+        on jobs.pool_day = by_job.pool_day and jobs.job_id is not distinct from by_job.job_id
 ),
 summed as (
     select
-        incarnation_key,
-        count(distinct coalesce(job_id, '')) as jobs,
-        max(other_nodes) as other_nodes,
+        incarnation_key, cast(sum(runs) as bigint) as runs,
+        count(distinct coalesce(job_id, '')) as jobs, max(other_nodes) as other_nodes,
         case
             when count(distinct job_id) filter (where is_alone and elsewhere is not null) >= 3
                 then sum(runs * elsewhere) / sum(runs) filter (where elsewhere is not null)
@@ -166,51 +162,36 @@ summed as (
     from judged
     group by incarnation_key
 ),
-accused as (
-    select
-        hits.account, hits.pool_id, hits.node_id, hits.allocation_time, hits.incarnation_key,
-        sum(hits.seconds) as seconds,
-        min(hits.first_start_time) as first_start_time,
-        max(hits.last_end_time) as last_end_time
-    from hits
-    join summed on summed.incarnation_key = hits.incarnation_key
-    where summed.others_rate <= cast($others as double)
-    group by hits.account, hits.pool_id, hits.node_id, hits.allocation_time, hits.incarnation_key
-),
 missed as (
-    select accused.incarnation_key, cast(sum(gaps.missed) as bigint) as runs
-    from accused
+    select suspects.incarnation_key, cast(sum(gaps.missed) as bigint) as runs
+    from suspects
     join task_gaps as gaps
-        on gaps.account = accused.account
-        and gaps.pool_id = accused.pool_id
-        and gaps.node_id = accused.node_id
-        and gaps.allocation_time is not distinct from accused.allocation_time
-    where (cast($from as timestamptz) is null or gaps.before >= cast($from as timestamptz))
-        and (cast($to as timestamptz) is null or gaps.before < cast($to as timestamptz))
-    group by accused.incarnation_key
+        on gaps.account = suspects.account
+        and gaps.pool_id = suspects.pool_id
+        and gaps.node_id = suspects.node_id
+        and gaps.allocation_time is not distinct from suspects.allocation_time
+    where coalesce(gaps.before >= cast($from as timestamptz), true)
+        and coalesce(gaps.before < cast($to as timestamptz), true)
+    group by suspects.incarnation_key
 )
 select
-    accused.account, accused.pool_id, accused.node_id, accused.allocation_time,
-    mixes.exit_code,
-    mixes.exit_code_runs,
-    mixes.hits as short_failures,
-    suspects.runs as ended_runs,
-    round(cast(mixes.hits as double) / suspects.runs, 4) as short_failure_rate,
+    suspects.account, suspects.pool_id, suspects.node_id, suspects.allocation_time,
+    suspects.exit_code, suspects.exit_code_runs,
+    suspects.hits as short_failures,
+    summed.runs as ended_runs,
+    round(cast(suspects.hits as double) / summed.runs, 4) as short_failure_rate,
     round(summed.others_rate, 4) as others_rate,
-    summed.other_nodes,
-    summed.jobs,
-    round(accused.seconds / mixes.hits, 1) as mean_seconds,
+    summed.other_nodes, summed.jobs,
+    round(suspects.seconds / suspects.hits, 1) as mean_seconds,
     coalesce(missed.runs, 0) as missed_runs,
-    accused.first_start_time,
-    accused.last_end_time,
-    lifetimes.total_tasks_run,
-    lifetimes.total_tasks_succeeded,
-    mixes.causes
-from accused
-join mixes on mixes.incarnation_key = accused.incarnation_key
-join suspects on suspects.incarnation_key = accused.incarnation_key
-join summed on summed.incarnation_key = accused.incarnation_key
-left join node_lifetimes as lifetimes on lifetimes.incarnation_key = accused.incarnation_key
-left join missed on missed.incarnation_key = accused.incarnation_key
-order by short_failures desc, accused.account, accused.pool_id, accused.node_id,
-    accused.allocation_time;
+    suspects.first_start_time, suspects.last_end_time,
+    lifetimes.total_tasks_run, lifetimes.total_tasks_succeeded,
+    suspects.causes
+from suspects
+join summed using (incarnation_key)
+left join node_lifetimes as lifetimes using (incarnation_key)
+left join missed using (incarnation_key)
+where suspects.hits >= cast($rate as double) * summed.runs
+    and summed.others_rate <= cast($others as double)
+order by short_failures desc, suspects.account, suspects.pool_id, suspects.node_id,
+    suspects.allocation_time;
