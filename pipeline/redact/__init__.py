@@ -1,7 +1,7 @@
-"""Takes secrets out of text, of JSON values and of Arrow columns, before anything is written or logged.
+"""Masks secrets in texts, JSON values and Arrow columns, before anything is written or logged.
 
-What is masked reads ``[redacted]``; masking twice changes nothing, and what is free of secrets comes
-back as it was. It errs on the side of masking: a lost word costs less than a leaked key.
+A masked value reads ``[redacted]``. Masking is idempotent, leaves texts without secrets unchanged, and
+errs on the safe side: a lost word costs less than a leaked key.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Secrets that follow a command's words, or that are sent to its stdin."""
+"""Finds secrets in the arguments of commands, and in what is piped to their stdin."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_BASIC = _words(
     "docker podman nerdctl kubectl chown gosu su-exec su sudo install rsync setpriv chroot runuser"
     " docker-compose singularity apptainer systemd-run useradd usermod id start-stop-daemon"
 )
-#: After these words comes a secret.
+#: Words of a command that a secret follows.
 _LEADS = tuple(
     re.compile(
         rf"(?:^|[\s,;&|(\[{{/\\\ue020])(?:{lead})(?:\.exe)?[ \t]*,?[ \t]+{more}(?P<secret>[^\s-]\S*)",
@@ -76,13 +76,13 @@ _ASSIGNED = re.compile(r"[\w.-]{1,80}=\S")
 
 
 def arguments(text: str) -> Iterator[Span]:
-    """Yields what follows the words of a command that takes a secret, or is piped to one."""
+    """Yields the secrets among the arguments of commands, and those piped to them."""
     for lead in _LEADS:
         for match in lead.finditer(text):
             start, end = match.span("secret")
             end = trimmed(text, start, end)
             if _ASSIGNED.match(text, start, end):
-                continue  # its name says whether it is a secret
+                continue  # its name decides whether it is a secret
             yield from secret_in(Word(plain(text[start:end]), start, end), 0)
     yield from _stdin(text)
     yield from _user_arguments(text)
@@ -90,7 +90,7 @@ def arguments(text: str) -> Iterator[Span]:
 
 # --- what is sent to a program's stdin ---
 
-#: What reads a password from its stdin.
+#: Programs that read a password from stdin.
 _READS = (
     r"(?:-{1,2}password-stdin|sudo[ \t]+(?:-\w+[ \t]+)*-\w*S|--with-token|--passphrase-fd"
     r"|vault[ \t]+login|\bkinit\b|fd:0|-pass(?:in)?[ \t]+stdin|cryptsetup|az[ \t]+devops[ \t]+login"

@@ -1,4 +1,4 @@
-"""Command substitutions that print a literal: ``--password $(echo x)`` passes the word x."""
+"""Reads command substitutions that print a literal: ``--password $(echo x)`` passes x."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PRINTS = (
     r"(?P<said>'[^']*+'|\"[^\"]*+\"|[^\s()|;&<>'\"`$]++)\s*+(?:\|[^()`]*+)?"
 )
 _ECHO = re.compile(
-    # A process substitution is a file that holds the word: --password-file=<(echo x)
+    # A process substitution is a file with the word: --password-file=<(echo x)
     rf"(?:(?:[-_](?:file|path))?(?P<sign>[ \t=]++)<\({_PRINTS}\)|\$\({_PRINTS.replace('said', 'word')}\)"
     rf"|`{_PRINTS.replace('said', 'old')}`)",
     re.IGNORECASE,
@@ -21,7 +21,7 @@ _HINT = re.compile(r"(?:\(|`)\s*+(?:echo|printf|write-output|cat\s*+<<<)\b", re.
 
 
 def echoed(view: TextView) -> TextView | None:
-    """Returns a view in which each printed literal stands in place of its command; None without any."""
+    """Returns a view with printed literals in place of their commands; None if there are none."""
     text = view.text
     if not _HINT.search(text):
         return None

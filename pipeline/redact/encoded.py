@@ -1,4 +1,4 @@
-"""Base64 in texts: words that may stand for a text, and that text."""
+"""Finds secrets in base64 within texts."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _NO_LETTER = re.compile(r"[^A-Za-z0-9+/=]+")
 def spans(
     text: str, has_secret: Callable[[str], bool], is_within: bool
 ) -> Iterator[tuple[int, int]]:
-    """Yields where a text holds base64 of a text that holds a secret.
+    """Yields the spans of base64 whose decoded text holds a secret.
 
-    With ``is_within`` a word is read from each of its slashes on too: what goes before, as in
-    ``path/to/cGFzc3dvcmQ9…``, is made of the same letters.
+    With ``is_within`` a word is also decoded from each of its slashes on: a path before it, as in
+    ``path/to/cGFzc3dvcmQ9…``, has the same letters.
     """
     for match in _WORD.finditer(text):
         start = _secret_from(match.group(), has_secret, is_within)
@@ -42,7 +42,7 @@ def spans(
 
 def _secret_from(word: str, has_secret: Callable[[str], bool], is_within: bool) -> int | None:
     within = _WITHIN.finditer(word) if is_within else iter(())
-    tries = 1 if len(word) > 4096 else 8  # a bound on the work, for words of slashes alone
+    tries = 1 if len(word) > 4096 else 8  # bounds the work for words of slashes
     for start in (0, *(match.start() for match in islice(within, tries))):
         if any(has_secret(decoded) for decoded in _decodings(word[start:])):
             return start
@@ -50,7 +50,7 @@ def _secret_from(word: str, has_secret: Callable[[str], bool], is_within: bool) 
 
 
 def _decodings(word: str) -> Iterator[str]:
-    """The texts a base64 word may stand for: UTF-8, and UTF-16 as PowerShell encodes commands."""
+    """The possible texts of a base64 word: UTF-8, and UTF-16 as PowerShell encodes commands."""
     letters = word.rstrip("=").replace("-", "+").replace("_", "/")
     letters = letters[: len(letters) - (len(letters) % 4 == 1)]  # cut off within a letter
     data = base64.b64decode(letters + "=" * (-len(letters) % 4))

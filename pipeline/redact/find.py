@@ -1,4 +1,4 @@
-"""Where a text holds secrets: every view of it, every rule, as places in the text itself."""
+"""Finds secrets in a text: applies every rule to every view of it, and returns spans of the text."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pipeline.redact.views import TextView, escapes, hidden, unescaped, words
 from pipeline.schema import REDACTED
 
 Span = tuple[int, int]
-#: A URL inside a URL inside a URL …: a word that is escaped more often is masked unread.
+#: The most layers of escapes (a URL in a URL …); a word with more is masked unread.
 _MAX_ESCAPES = 8
-#: A command in a command in a command …: what is quoted deeper is masked where it may hold a secret.
+#: The most layers of quotes (a command in a command …); deeper text that may hold a secret is masked.
 _MAX_QUOTES = 6
 _MAX_BASE64 = 2
 _WORD = re.compile(r"[^\s\"'<>]+")
@@ -27,7 +27,7 @@ class Finder:
         self._keep = keep
 
     def spans(self, text: str, depth: int = 0) -> list[Span]:
-        """Returns where ``text``, found within ``depth`` layers of base64, holds secrets."""
+        """Returns the spans of secrets in ``text``, which was found in ``depth`` layers of base64."""
         if depth and not gate.lets_through(text):
             return []
         found: set[Span] = set()
@@ -111,7 +111,7 @@ class Finder:
             found.add(view.in_root(*span))
 
     def _too_deep(self, view: TextView, found: set[Span]) -> None:
-        """Words that are escaped still."""
+        """Adds words that are still escaped."""
         end = 0
         for place in escapes(view.text):
             if place < end:
@@ -124,7 +124,7 @@ class Finder:
 
 
 def merged(text: str, found: Collection[Span]) -> list[Span]:
-    """Returns places in order, overlapping ones as one, without those that are masked already."""
+    """Returns spans in order, overlapping ones merged, without those that are masked already."""
     apart: list[Span] = []
     if REDACTED in text:
         found = {_around_masked(text, *span) for span in found}
@@ -139,7 +139,7 @@ def merged(text: str, found: Collection[Span]) -> list[Span]:
 
 
 def _around_masked(text: str, start: int, end: int) -> Span:
-    """A span widened so that it cuts no mask."""
+    """A span, widened so that it does not split a mask."""
     for place in (start, end):
         first = text.rfind(REDACTED, 0, place + len(REDACTED) - 1)
         last = first + len(REDACTED)
@@ -149,7 +149,7 @@ def _around_masked(text: str, start: int, end: int) -> Span:
 
 
 def mask(text: str, spans: Sequence[Span]) -> str:
-    """Returns a text with these places masked; what leads to them and follows them stays readable."""
+    """Returns a text with these spans masked; the text around them stays readable."""
     if not spans:
         return text
     pieces: list[str] = []

@@ -1,4 +1,4 @@
-"""Which texts may hold a secret: one pattern that RE2 runs over a whole column of them at once."""
+"""A fast filter for texts that may hold a secret: one RE2 pattern over a whole column at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import re2
 from pipeline.redact.encoded import AT_ONCE, QUAD
 from pipeline.redact.shapes import SHAPES
 
-# Every word of ``names`` and every program of ``tools`` has to be let through by one of these.
+# These must match every word of ``names`` and every program of ``tools``.
 _NAMES = (
     r"pass|pwd|secret|token|cred|signature|key|sas|sig|bearer|authorization|cookie|jwt|dsn|conn(?:ection)?str"
     r"|kubeconfig|kennwort|contrase|senha|motdepasse|wachtwoord|psk|pfx|pkcs12|kdbx|pincode|identified"
@@ -46,11 +46,11 @@ _FORMS = (
 
 
 def _loose(shape: str) -> str:
-    """A shape with shorter runs, which RE2 looks for at less cost."""
+    """A shape with shorter runs, which costs RE2 less."""
     return re.sub(r"\{(\d+)(?:,\d*)?\}", lambda run: f"{{{min(int(run[1]), 6)},}}", shape)
 
 
-#: What the rules need: in ASCII that it does not match they change nothing.
+#: Matches every ASCII text in which the rules find something.
 _HINTS = (
     rf"(?i:{_NAMES}|{_PROGRAMS}|{_FORMS})|{_ENDED}|{'|'.join(map(_loose, SHAPES[:-1]))}"
     r"|[A-Za-z0-9+/]==|(?:^|[^A-Za-z0-9])[a-z2-7]{52}"
@@ -62,7 +62,7 @@ GATE = (
     rf"{_HINTS}|(?:^|[^A-Za-z0-9]){AT_ONCE}|(?:{QUAD}){{4}}"
     r"|[\x{130}\x{131}\x{17f}\x{212a}]|пароль|密码|パスワード"
 )
-# Arrow has RE2 too, and forgets with each call what it learned of the pattern: twice the time.
+# Arrow has RE2 too, but compiles the pattern in each call: twice the time.
 _OPTIONS = re2.Options()
 _OPTIONS.max_mem = 64 << 20
 _GATE = re2.compile(GATE.encode(), _OPTIONS)
@@ -75,15 +75,14 @@ def may_hold(text: str) -> bool:
 
 
 def lets_through(text: str) -> bool:
-    """Returns whether a text is a suspect: cheaper than the rules, for bytes that were no text."""
+    """Returns whether a text passes the filter: cheaper than the rules, for bytes that are not text."""
     return _GATE.search(text.encode("utf-8", "replace")) is not None
 
 
 def suspects(texts: pa.StringArray) -> Iterator[str]:
-    """Yields the texts that the gate lets through, maybe others; these are without nulls.
+    """Yields the texts that pass the filter, and maybe others; the texts have no nulls.
 
-    They are searched as one text, a line each: to begin a match costs more than to match a short
-    value.
+    They are searched as one text of lines: starting a match costs more than matching a short value.
     """
     lines = pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts)
     text = pc.binary_join(lines, "\n")[0].as_buffer()

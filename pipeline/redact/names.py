@@ -1,11 +1,11 @@
-"""Which names stand for secrets: of members, variables, flags, headers and columns."""
+"""Decides which names belong to secrets: of members, variables, flags, headers and columns."""
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
 
-#: A value under a name of these words is a secret, whatever it looks like.
+#: Words of a name whose value is always a secret.
 _STRONG = frozenset(
     "password passwords passwd passwds passphrase passphrases passcode pwd secret secrets token tokens"
     " sas sig cookie cookies jwt bearer dsn"
@@ -14,12 +14,12 @@ _STRONG = frozenset(
     " artapi securevalue storepass keypass passin passout userpass requirepass masterauth pgpass pincode"
     " passwort kennwort contraseña contrasena senha motdepasse wachtwoord пароль 密码 パスワード".split()
 )
-#: These words are used for other things too: in a text the value has to look like a secret.
+#: Words with other meanings too: in a text the value must also look like a secret.
 _WEAK = frozenset(
     "key keys credential credentials cred creds signature authorization pass auth auths pat pats pem"
     " cert certs pw passe signingkey salt".split()
 )
-#: The same run together with another word: dbpassword, authtoken, storagekey; but no monkey.
+#: The same joined with another word: dbpassword, authtoken, storagekey; but not monkey.
 _STRONG_END = re.compile(
     r"(?:password|passwd|passphrase|secret|token|apikey|connectionstring|connstr|jwt|pwd)s?$"
     r"|(?:account|access|api|app|auth|client|encryption|function|functions|host|master|private|sas|secondary"
@@ -30,7 +30,7 @@ _STRONG_END = re.compile(
 _WEAK_END = re.compile(
     r"credentials?$|(?:primary)keys?$|(?:root|user|admin|db)pw$|(?:azure|ado|gh|git)pat$"
 )
-#: After such a word the value is about a secret, but none: a place, a kind, a size, a time.
+#: Words after which the value only describes a secret: a place, a kind, a size, a time.
 _ABOUT = frozenset(
     "file files path paths dir directory folder name names filename id ids column columns col cols field"
     " fields type types kind size sizes length len count counts limit limits min max policy policies"
@@ -84,7 +84,7 @@ WEAK = 1
 
 @lru_cache(maxsize=4096)
 def secrecy(name: str) -> int:
-    """Returns STRONG where a name stands for a secret, WEAK where it may, else 0."""
+    """Returns STRONG where the value of a name is a secret, WEAK where it may be one, else 0."""
     if len(name) > _MAX_NAME:
         name = name[-_MAX_NAME:]
     name = name.translate(_LOOKALIKES)

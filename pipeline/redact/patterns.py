@@ -1,4 +1,4 @@
-"""What headers, URLs, markup and statements hold: one pattern a format, over a view of words."""
+"""Finds secrets in headers (bearer tokens), URLs, markup and statements: one pattern for each format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Span = tuple[int, int]
 _FLAGS = re.IGNORECASE | re.DOTALL
 
 _EQUALS = r"(?:=|%(?:25)*+3d|\\++u003d)"
-#: What leads to the signature of a SAS; the & before it may be written \u0026 or %26.
+#: The text before the signature of a SAS; its & may be written \u0026 or %26.
 SIGNATURE = rf"(?:(?<![a-z0-9])|(?<=u0026)|(?<=%26)|(?<=%2526))sig\s*+{_EQUALS}"
 
 # --- patterns: the group ``secret`` is one ---
@@ -114,7 +114,7 @@ _PATTERNS = (*_PATTERNS[:-1], re.compile(_PATTERNS[-1].pattern, _FLAGS | _MULTIL
 
 
 def patterns(text: str) -> Iterator[Span]:
-    """Yields what headers, URLs, markup and statements hold."""
+    """Yields the secrets in headers, URLs, markup and statements."""
     for pattern in _PATTERNS:
         for match in pattern.finditer(text):
             for group, accepts in _ACCEPTED.items():
@@ -169,7 +169,7 @@ def _is_said(_: re.Match[str], value: str) -> bool:
 
 
 def _is_spoken(match: re.Match[str], value: str) -> bool:
-    """After ``with password`` any word that is no plain one; else one that only a machine writes."""
+    """After ``with password`` any word but a plain one; else only a word that a machine made."""
     value = value.rstrip(".,;!?)")
     is_enough = bool(match["lead"]) or values.is_random(value)
     return is_enough and not values.is_status(value) and values.is_secret(value, WEAK)
@@ -199,18 +199,18 @@ _OF_CONDA = re.compile(r"conda|mamba|channel|pixi", re.IGNORECASE)
 
 
 def _is_channel(match: re.Match[str], value: str) -> bool:
-    """A topic of a forum stands behind /t/ too."""
+    """Excludes topics of a forum, which follow /t/ too."""
     is_near = _OF_CONDA.search(match.string, max(0, match.start() - 300), match.end() + 60)
     return bool(is_near) and values.is_secret(value, WEAK)
 
 
 def _is_slashed(_: re.Match[str], value: str) -> bool:
-    """Not the property of a build: /p:Configuration=Release."""
+    """Excludes properties of a build: /p:Configuration=Release."""
     return "=" not in value.rstrip("=") and values.is_secret(value, WEAK)
 
 
 def _is_beside(match: re.Match[str], value: str) -> bool:
-    """Not a port, and what goes before is no script: python -u run.py -p x."""
+    """Excludes ports and arguments of scripts: python -u run.py -p x."""
     is_port = re.fullmatch(r"[\d.:]+(?:/(?:tcp|udp))?", value) is not None
     is_prompt = re.search(r"pass(?:word|code).*[:?]\s*\Z", value, re.IGNORECASE) is not None
     return not (is_port or is_prompt or values.is_path(plain(match["me"]))) and values.is_secret(

@@ -15,31 +15,31 @@ from pipeline.redact.echoes import is_echo
 from pipeline.redact.names import STRONG, secrecy
 from pipeline.schema import REDACTED
 
-#: Members whose whole value is a secret wherever they stand (mounts, user accounts, VM extensions).
+#: Members whose whole value is always a secret (mounts, user accounts, VM extensions).
 _SECRET_MEMBERS = frozenset(
     {"password", "sshprivatekey", "settings", "protectedsettings", "accountkey", "saskey"}
 )
 #: Lists of name-value pairs whose values are secrets: a start task's environment, a pool's metadata.
 _SECRET_PAIRS = frozenset({"environmentsettings", "metadata"})
-#: Objects whose password is left out altogether, as if it had not been sent.
+#: Objects whose password is dropped, as if it had not been sent.
 _REGISTRIES = frozenset({"registry", "containerregistries"})
-#: {"name": "DB_PASSWORD", "value": …} as tags, settings and headers are written.
+#: Pairs such as {"name": "DB_PASSWORD", "value": …}, the form of tags, settings and headers.
 _LABELS = frozenset(
     "name key variable var setting header parameter param field env attribute".split()
 )
 _LABELLED = frozenset("value val values content data default text stringvalue".split())
 
 _REPEATED = re.compile(r"(?: \(\d+\))+$")
-#: Longer texts are not remembered: thousands of them would fill the memory.
+#: Longer texts are not cached: thousands of them would fill the memory.
 _REMEMBERED = 4096
-#: JSON nested deeper than this is masked from there on: no reader can be driven into the ground.
+#: JSON is masked below this depth, which bounds recursion.
 _MAX_DEPTH = 150
-#: What is masked may show something else as a secret: a text is read again until nothing changes.
+#: The most passes over a text: a mask may reveal another secret.
 _MAX_PASSES = 4
 
 
 class Redactor:
-    """Masks secrets; ``keep_env`` names the environment settings whose values are kept."""
+    """Masks secrets; ``keep_env`` names environment settings whose values are kept."""
 
     def __init__(self, keep_env: Collection[str] = ()) -> None:
         self.keep_env = frozenset(keep_env)
@@ -74,7 +74,7 @@ class Redactor:
                 value = self._finder.in_words(value)
             return [self.json(x, name if key in _REGISTRIES else "", depth - 1) for x in value]
         if isinstance(value, float) and not math.isfinite(value):
-            return str(value)  # JSON has no such number
+            return str(value)  # not a JSON number
         return self.text(value) if isinstance(value, str) else value
 
     def _object(self, value: dict[str, object], key: str, depth: int) -> dict[str, object]:
@@ -97,7 +97,7 @@ class Redactor:
 
     def _pairs(self, value: object, keep: Collection[str]) -> object:
         if not isinstance(value, list):
-            return REDACTED  # of the wrong type: names and values look alike
+            return REDACTED  # of a wrong type: names and values cannot be distinguished
         return [self._pair(pair, keep) for pair in value]
 
     def _pair(self, pair: object, keep: Collection[str]) -> object:
@@ -106,7 +106,7 @@ class Redactor:
         is_kept = isinstance(pair.get("name"), str) and pair["name"] in keep
         masked: dict[str, object] = {}
         for member, x in pair.items():
-            # what is kept is free text still: a signature in it is masked
+            # kept values are free text: signatures in them are masked
             shown = isinstance(x, str) and (member == "name" or (is_kept and member == "value"))
             masked[_unused(self.text(member), masked)] = (
                 self.text(str(x)) if shown else (x if x is None else REDACTED)
@@ -137,7 +137,7 @@ def mask_column(column: pa.StringArray, masks: Mapping[str, str]) -> pa.StringAr
 
 
 def _hides(name: str, value: object) -> bool:
-    """Whether a member's value is a secret by its name: a reference to one is none."""
+    """Whether a member's name makes its value a secret, and it is not a reference."""
     level = secrecy(name)
     if not level:
         return False
@@ -154,7 +154,7 @@ def _plain_name(name: str) -> str:
 
 
 def _unused(name: str, members: Collection[str]) -> str:
-    """A name that no member has yet: two may read the same once they are masked."""
+    """An unused name: two names may be equal once they are masked."""
     count, unused = 1, name
     while unused in members:
         count += 1
@@ -162,7 +162,7 @@ def _unused(name: str, members: Collection[str]) -> str:
     return unused
 
 
-#: It keeps no setting's value. What it has read it remembers for every run of the process.
+#: Keeps no setting's value; all runs of the process share its cache.
 DEFAULT = Redactor()
 
 

@@ -1,7 +1,7 @@
-"""What every format has: names with values, flags with arguments, headers, URLs, markup.
+"""Finds secrets in names with values, flags with arguments, YAML blocks and environment settings.
 
-The rules look at a view of words (see ``views.words``): a quoted value is one run of letters there, and
-no rule knows a quote. Each yields where secrets stand.
+Rules read a view of words (see ``views.words``), in which a quoted value is one word without quotes.
+Each yields the spans of secrets.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SEPARATOR = re.compile(
     r"(?P<space>\s*+)"
 )
 _FLAG_SPACE = re.compile(rf"(?:{QUOTED})?(?P<comma>\s*+,\s*+|\s++)(?:-\s++)?")
-#: A value ends at a space; and at what begins another pair, or ends a command.
+#: A value ends at a space, at the next pair, or at the end of a command.
 _NEXT = r"(?=\s|\Z|[\w .-]{1,40}=|[\w.-]{1,40}:)"
 _VALUE = re.compile(
     rf"(?:(?!;{_NEXT}|,{_NEXT}|&&|&(?:\s|\Z|[\w.%-]{{1,40}}=)|\|\s|\|\||</|<[a-z]+[\s/>]"
@@ -42,13 +42,13 @@ _PASSPHRASE = re.compile(
 )
 _TYPED = re.compile(r"(?:\[\]|\?|\s*+\|\s*+None)?\s*+=\s*+")
 _TAG = re.compile(r"!!\w++[ \t]++")
-#: What a message says of secrets: passwd: password updated successfully.
+#: Words of messages about secrets: passwd: password updated successfully.
 _SENTENCE = re.compile(
     r"(?:all\s++)?(?:(?:authentication|access|api)\s++)?(?:passwords?|tokens?|keys?|credentials?|secrets?)"
     r"\s++(?P<said>[a-z]++)",
     re.IGNORECASE,
 )
-#: What leads to a flag that a sentence speaks of: using --password via the command line.
+#: Words before a flag in a sentence: using --password via the command line.
 _SPEAKS = re.compile(
     r"\b(?:us(?:e|ing)|the|with|pass(?:ing)?|specify|and|or|set|option|flag)\s\Z", re.IGNORECASE
 )
@@ -87,7 +87,7 @@ def _is_quoted(letter: str) -> bool:
 
 
 def _level(text: str, start: int, name: str, is_flag: bool) -> int:
-    """How surely a name stands for a secret; words before it count: ``API key``, ``host key``."""
+    """The secrecy of a name, with the words before it: ``API key``, ``host key``."""
     level = secrecy(name)
     if level and not is_flag and start > 1 and text[start - 1] == " " and text[start - 2].isalnum():
         before = text[max(0, start - 40) : start - 1].rsplit(None, 1)
@@ -190,7 +190,7 @@ def _value(
 
 
 def _is_said(text: str, start: int, place: int, value: str, name: str, is_prose: bool) -> bool:
-    """Whether what follows a name goes on with a sentence or another name: ``token: expired``."""
+    """Whether the text after a name is a sentence or another name: ``token: expired``."""
     if not is_prose:
         before = text[max(0, start - 20) : start]
         return name.startswith("--") and values.is_status(value) and bool(_SPEAKS.search(before))
@@ -206,7 +206,7 @@ def _begins_line(text: str, start: int) -> bool:
 
 
 def trimmed(text: str, start: int, end: int) -> int:
-    """Leaves out a closing bracket that opens before the value, and a sentence's marks."""
+    """The value without a bracket that opens before it, and without punctuation of a sentence."""
     while end > start and text[end - 1] in ",;)]}|&":
         letter = text[end - 1]
         if letter in ")]}":
@@ -219,7 +219,7 @@ def trimmed(text: str, start: int, end: int) -> int:
 
 
 def _enclosed(text: str, place: int) -> Span:
-    """Where what a bracket opens ends; cut off after 2,000 letters."""
+    """The end of a bracketed text, at most 2,000 letters further."""
     opening, closing = text[place], _PAIRED[text[place]]
     depth = 0
     for match in re.compile(f"[{re.escape(opening + closing)}]").finditer(
@@ -259,14 +259,14 @@ _ENV = re.compile(
     _FLAGS,
 )
 _MORE_ENV = re.compile(r"[ \t]++(?P<pair>[a-z_][\w.-]*+)=(?P<secret>\S+)", _FLAGS)
-#: Their -e is a pattern or a script.
+#: Programs whose -e is a pattern or a script.
 _NO_ENV = re.compile(
     r"\b(?:e?grep|fgrep|rg|sed|echo|printf|perl|ruby|rsync|awk|tar|xterm|ssh)(?:\.exe)?\s[^|;&\n]*\Z"
 )
 
 
 def environment(text: str, keep: Collection[str]) -> Iterator[Span]:
-    """Yields the values that a container is given, but for the settings that ``keep`` names."""
+    """Yields the values of a container's settings, except those that ``keep`` names."""
     for match in _ENV.finditer(text):
         if match["pair"] in keep or _NO_ENV.search(
             text[max(0, match.start() - 200) : match.start()]

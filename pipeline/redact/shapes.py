@@ -1,7 +1,7 @@
-"""Secrets that are known by their own shape: a prefix that one service gives, a length, a checksum.
+"""Finds secrets by their shape: the prefix of a service, a length, a checksum.
 
-A table of our own: the rules of gitleaks know more services, but hardly any command line or name, need
-context to be read before them, and are 200 patterns where these are one.
+The rules of gitleaks cover more services, but few command lines or names; they need context before a
+secret, and are 200 patterns where these are one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-#: Patterns without lookarounds, so that RE2 can read them too; each begins where a word begins.
+#: Patterns without lookarounds, for RE2 too; each begins at the start of a word.
 SHAPES = (
     # clouds
     r"A(?:KIA|SIA|BIA|CCA|GPA|IDA|IPA|NPA|NVA|ROA|PKA|SCA|3T[A-Z0-9])[A-Z0-9]{16}",
@@ -86,7 +86,7 @@ _AWS_NEAR = re.compile(r"A(?:KIA|SIA)[A-Z0-9]{12}|\baws\b|aws_|secret", re.IGNOR
 
 
 def known(text: str) -> Iterator[tuple[int, int]]:
-    """Yields where a text holds a secret that its shape gives away."""
+    """Yields the spans of secrets with a known shape."""
     for match in _SHAPE.finditer(text):
         if _is_meant(match.group()):
             yield match.span()
@@ -103,5 +103,5 @@ def known(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _is_meant(word: str) -> bool:
-    """Whether a word is as random as a secret, and no name such as ``sk-learn-…``."""
+    """Whether a word is as random as a secret, and not a name such as ``sk-learn-…``."""
     return any(map(str.isdigit, word)) or word.startswith("eyJ") or not word.islower()

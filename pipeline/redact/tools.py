@@ -1,4 +1,4 @@
-"""Programs that take a password in a way of their own: a flag of one letter, a place, a stdin."""
+"""Finds passwords of programs with their own syntax: one-letter flags, positions, stdin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _words(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-#: (programs, flags whose value may be attached or follow), as their manuals have them.
+#: (programs, flags whose value is attached or follows), from their manuals.
 _ATTACHED_OR_NEXT = (
     (
         _words("sshpass mongo mongosh mongodump mongorestore mongoexport mongoimport mongostat"),
@@ -53,7 +53,7 @@ _ATTACHED_OR_NEXT = (
     (_words("plink pscp psftp putty"), ("-pw",)),
     (_words("doctl"), ("-t",)),
 )
-#: Their value is attached, for without it they ask, and a word after it is something else.
+#: Flags with an attached value only: without it the program asks, and the next word is another argument.
 _ATTACHED = (
     (
         _words(
@@ -91,7 +91,7 @@ _TOOL = re.compile(
 
 
 def commands(text: str) -> Iterator[Span]:
-    """Yields the passwords of programs that a rule for names does not know."""
+    """Yields passwords of programs that rules for names miss."""
     if _TOOL.search(text):
         for match in _COMMAND.finditer(text):
             if _TOOL.search(text, *match.span()):
@@ -180,7 +180,7 @@ def _percent(words: list[Word]) -> Iterator[Span]:
 
 
 def _places(words: list[Word]) -> list[Word]:
-    """The words that are no flags."""
+    """The positional arguments."""
     return [word for word in words if not word.text.startswith("-")]
 
 

@@ -1,4 +1,4 @@
-"""What a value is: a secret, or a reference, a path or a plain word, which are none."""
+"""Decides whether a value is a secret, or a reference, a path or a plain word."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _NOTHING = frozenset(
     "true false yes no on off null none nil undefined nan n/a na ~ default auto optional required"
     " always never empty string str text int bool boolean object array".split()
 ) | {""}
-#: What a message says of a secret: "token: expired", "Password: required".
+#: Words of messages about secrets: "token: expired", "Password: required".
 _STATUS = re.compile(
     r"(?:is|was|were|are|has|have|had|via|line|require|requires|needs|takes|retype|re-enter|enter|confirm|repeat|unchanged|expiry|expires|not|no|must|may|can|cannot|could|should|will|does|did|do|the|a|an|for|of"
     r"|to|in|and|or|with|from|at|by|on|if|it|this|that|please|your|expired|invalid|missing|required|failed"
@@ -84,14 +84,14 @@ _MAX_PLAIN = 48
 
 
 def is_reference(value: str) -> bool:
-    """Returns whether a value says where a secret is, or that it is hidden, and not what it is."""
+    """Returns whether a value only names the place of a secret, or is hidden already."""
     return bool(
         value == REDACTED or _REFERENCES.fullmatch(value) or _POINTERS.fullmatch(value)
     ) and not _has_default(value)
 
 
 def _has_default(value: str) -> bool:
-    """Returns whether a reference carries a value of its own: ``${PASSWORD:-hunter2}``."""
+    """Returns whether a reference contains a default value: ``${PASSWORD:-hunter2}``."""
     return ":-" in value and not value.endswith(":-}")
 
 
@@ -117,7 +117,7 @@ def is_path(value: str) -> bool:
 
 
 def is_random(text: str) -> bool:
-    """Returns whether a word mixes capitals, small letters and digits as no name does."""
+    """Returns whether a word mixes capitals, small letters and digits unlike a name."""
     if len(text) < 8:
         return False
     changes = sum(_kind(one) != _kind(other) for one, other in pairwise(text))
@@ -150,7 +150,7 @@ def is_number(value: str) -> bool:
 
 
 def is_nothing(value: str) -> bool:
-    """Returns whether a value says that there is none, or only whether there is one."""
+    """Returns whether a value means "none", or only says whether there is one."""
     return value.lower().rstrip(",.;:)}]") in _NOTHING or (
         len(value) < 3 and not any(map(str.isalnum, value))
     )

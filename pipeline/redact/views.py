@@ -1,6 +1,6 @@
-"""Views of a text: what it says once its quotes and its escapes are read, and where each letter stood.
+"""Views of a text without quotes or escapes, which map each letter to its place in the text.
 
-A place found in a view leads back to the text, so that every format is read once and masked in place.
+So rules read one form of a text, and secrets are masked in place.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-#: Letters that mean something to a shell or a format; inside quotes they are letters like any other.
+#: Letters with a meaning for a shell or a format, unless they are quoted.
 _SPECIAL = " \t\r\n\v\f\u00a0;&|<>,(){}[]\"'`"
 _HIDDEN = {ord(letter): 0xE000 + ord(letter) for letter in _SPECIAL}
 _SHOWN = {code: letter for letter, code in _HIDDEN.items()}
@@ -28,7 +28,7 @@ QUOTED_SPACE = (
 
 
 def plain(text: str) -> str:
-    """Returns a part of a view of words with its quoted letters as they were."""
+    """Returns a part of a view of words with its original quoted letters."""
     return text.translate(_SHOWN)
 
 
@@ -39,16 +39,16 @@ def hidden(text: str) -> str:
 
 @dataclass
 class TextView:
-    """A text read from another one, and where each of its letters stands there."""
+    """A text that was read from another one, with the place of each of its letters there."""
 
     text: str
     parent: TextView | None = None
     at: list[int] = field(default_factory=list)
-    """Where each piece of this text begins."""
+    """The start of each piece in this text."""
     source: list[tuple[int, int]] = field(default_factory=list)
-    """Where that piece begins and ends in the parent."""
+    """Start and end of each piece in the parent."""
     quotes: list[tuple[int, int]] = field(default_factory=list)
-    """Where each quoted part of the parent opens and ends, its quotes included."""
+    """Start and end of each quoted part of the parent, quotes included."""
 
     def add(self, pieces: list[str], text: str, start: int, end: int) -> None:
         """Appends a piece that stands for ``parent.text[start:end]``."""
@@ -57,7 +57,7 @@ class TextView:
         pieces.append(text)
 
     def in_root(self, start: int, end: int) -> tuple[int, int]:
-        """Returns where ``text[start:end]``, which is not empty, stands in the outermost text."""
+        """Returns the span of ``text[start:end]``, which is not empty, in the outermost text."""
         view = self
         while view.parent is not None:
             start, end = view._in_parent(start, end)
@@ -84,7 +84,7 @@ class TextView:
         return ends if at_end else begins
 
     def _with_quotes(self, start: int, end: int) -> tuple[int, int]:
-        """Widens a place that cuts a quoted part at one side only, so that quotes stay in pairs."""
+        """Widens a span that splits a quoted part at one side, so that quotes stay in pairs."""
         index = bisect_right(self.quotes, (start, len(self.text) + 2**60)) - 1
         if index >= 0:
             opens, closes = self.quotes[index]
@@ -131,7 +131,7 @@ def unescaped(view: TextView) -> TextView | None:
 
 
 def escapes(text: str) -> Iterator[int]:
-    """Yields where each escape of a text begins."""
+    """Yields the start of each escape in a text."""
     return (match.start() for match in _ESCAPE.finditer(text) if _decoded(match) != match.group())
 
 
@@ -228,7 +228,7 @@ def words(
 
 
 def _is_letter(match: re.Match[str], text: str) -> bool:
-    """Whether a quote is none: an apostrophe, or one inside a word that nothing closes."""
+    """Whether a quote is a letter: an apostrophe, or an unclosed one inside a word."""
     kind, start = match.lastgroup, match.start()
     if kind not in ("single", "double") or not start or not text[start - 1].isalnum():
         return False
@@ -239,7 +239,7 @@ def _is_letter(match: re.Match[str], text: str) -> bool:
 def _add_inside(
     read: TextView, pieces: list[str], kind: str, opens: int, closes: int, is_windows: bool
 ) -> None:
-    """Appends what stands between two quotes, as letters."""
+    """Appends the text between two quotes, as letters."""
     assert read.parent is not None
     text = read.parent.text
     end = opens

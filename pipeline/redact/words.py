@@ -1,4 +1,4 @@
-"""Words of a command, and which parts of them are secrets."""
+"""The words of a command, and the secrets in them."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a command, its quoted letters shown, and where it stands."""
+    """A word of a command without its quotes, and its span."""
 
     text: str
     start: int
     end: int
 
     def part(self, start: int, end: int | None = None) -> Span:
-        """Returns where a part of the word stands."""
+        """Returns the span of a part of the word."""
         return self.start + start, self.start + (len(self.text) if end is None else end)
 
 
 def secret_in(word: Word, start: int, end: int | None = None) -> Iterator[Span]:
-    """Yields where a part of a word stands, unless it is a reference, a flag or nothing."""
+    """Yields the span of a part of a word, unless it is a reference, a flag or nothing."""
     value = word.text[start:end]
     if (
         value
         and value not in ("-", "*")
         and not (values.is_reference(value) or values.is_nothing(value))
-        and not value.startswith(("-", "$("))  # a substitution's literal has a view of its own
+        and not value.startswith(("-", "$("))  # the literal of a substitution has its own view
     ):
         yield word.part(start, end)
