@@ -1,6 +1,6 @@
-"""The report: one self-contained HTML file of pictures, and of the tables behind them.
+"""The report: one self-contained HTML file of pictures and tables; and the charts of notebooks.
 
-The charts of notebooks are here too. What needs polars is imported when it is first used.
+Modules that need polars are imported on first use.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.report.page import render
     from pipeline.report.work_charts import cost_chart, costs, task_chart
 
-#: The questions that are asked for the page, with what they are asked beside range and pool.
+#: The questions of the page, with their parameters besides range and pool.
 QUESTIONS: dict[str, dict[str, object]] = {
     "black_hole_nodes": {},
     "flapping_nodes": {},

@@ -1,4 +1,4 @@
-"""Pictures of the fleet over time, and of what happened in it, as stacks."""
+"""Stacked pictures of the fleet and of events over time."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from pipeline.report.text import count, stretch
 def fleet(
     bins: Sequence[Bin], span: Span, frame: Frame, only: Sequence[str] = (), ticks: int = 4
 ) -> Chart:
-    """Nodes by state over time, stacked; what was not watched is hatched.
+    """Nodes by state over time, stacked; times without listings are hatched.
 
     Args:
-        bins: of a pool, or of all.
+        bins: of a pool, or of the fleet.
         span: their time.
-        frame: the room.
-        only: these states and no others.
-        ticks: about so many lines across.
+        frame: the size.
+        only: only these states.
+        ticks: the approximate number of grid lines.
     """
     states = [state for state in ORDER if not only or state in only]
     areas: list[Row] = []

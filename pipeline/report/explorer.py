@@ -1,8 +1,7 @@
-"""What the page's script shows of every node, as JSON that can stand in a page; ``page.js`` reads it.
+"""The data of the page's script about every node, as JSON in the page; ``page.js`` reads it.
 
-Times are whole seconds from the start of the range, texts that come often are numbers of ``texts``.
-A node's cells are runs of letters: ``r12i_3U`` is running for 12 bins, idle for one, three bins in
-which it was not there, and unusable for one.
+Times are whole seconds from the start of the range; texts are indexes into ``texts``. A node's cells are
+runs of letters: ``r12i_3U`` is running for 12 bins, idle for one, absent for three, unusable for one.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from pipeline.report.nodes import NODE
 Row = dict[str, Any]
 Key = tuple[Any, ...]
 
-#: A text is cut after so many letters.
+#: The most letters of a text.
 _LONGEST = 2_000
 UNOBSERVED, ABSENT = "-", "_"
 _LETTERS = {state: look.letter for state, look in palette.STATES.items()}
@@ -31,12 +30,12 @@ _LETTERS["unobserved"] = UNOBSERVED
 
 
 def anchor(node_id: str) -> str:
-    """A node's id as it stands in an address."""
+    """A node's id, encoded for an address."""
     return quote(node_id, safe="")
 
 
 def embedded(found: Findings, room: int) -> str:
-    """The JSON, of about so many bytes at most, in which no character means anything to HTML."""
+    """The JSON, of about this many bytes at most, without characters that HTML interprets."""
     return re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04x}", _json(content(found, room)))
 
 
@@ -45,7 +44,7 @@ def _json(value: object) -> str:
 
 
 def content(found: Findings, room: int) -> Row:
-    """Everything that the script shows; where there is no room, stories of eventful nodes only."""
+    """The data of the script; where there is no room, with stories of eventful nodes only."""
     texts = _Texts()
     pools = found.nodes.select("account", "pool_id", name=found.named).unique(maintain_order=True)
     place_of = {(row[0], row[1]): place for place, row in enumerate(pools.iter_rows())}
@@ -91,7 +90,7 @@ def content(found: Findings, room: int) -> Row:
 
 
 class _Texts:
-    """Texts by number: most come many times. ``size`` is their bytes so far."""
+    """Texts by index, as most repeat. ``size`` is their bytes so far."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -109,7 +108,7 @@ class _Texts:
 
     @property
     def known(self) -> list[str]:
-        """All texts, each at the place of its number."""
+        """All texts, by index."""
         return [*self._numbers]
 
 
@@ -138,7 +137,7 @@ def _letters(found: Findings) -> dict[Key, str]:
 
 
 def _codes(found: Findings) -> dict[Key, list[str]]:
-    """The error codes of each node: what the search box looks through."""
+    """The error codes of each node, for the search box."""
     failed = found.starts.filter(pl.col("result") == "failure")
     exits = failed.select(*NODE, code=pl.format("exit {}", "exit_code"))
     listed = pl.concat(
@@ -155,7 +154,7 @@ def _codes(found: Findings) -> dict[Key, list[str]]:
 
 
 class _Details:
-    """What a node's panel shows, until the page is full: ask for the most eventful nodes first."""
+    """The data of nodes' panels, until the page is full; the most eventful nodes must come first."""
 
     def __init__(self, found: Findings, start: float, texts: _Texts, room: int) -> None:
         self._start = start
@@ -184,7 +183,7 @@ class _Details:
         return self._texts.add(value, is_whole=is_whole) if isinstance(value, str) else value
 
 
-#: The columns of each part, in the order in which ``page.js`` reads them.
+#: The columns of each part, in the order of ``page.js``.
 _COLUMNS = {
     "s": "kind what detail life began_after began_at ended_after ended_before".split(),
     "t": "start_time end_time result exit_code failure_code failure_message".split(),

@@ -1,4 +1,4 @@
-"""The key figures on top, and in words how well the fleet was watched."""
+"""The key figures of the page, and sentences about the coverage of the record."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from pipeline.report.text import (
     stretch,
 )
 
-#: More than this share of hours unobserved is a thing to say.
+#: The share of unobserved hours above which the page says so.
 _MUCH = 0.05
 Weight = Literal["good", "warn", "bad", "plain"]
 
 
 @dataclass(frozen=True)
 class Line:
-    """A sentence, how much it matters, the anchor of the table behind it, and a node that it names."""
+    """A sentence, its severity, the anchor of its table, and the node that it names."""
 
     text: str
     weight: Weight = "plain"
@@ -48,7 +48,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Tile:
-    """One key figure: what it is of, the figure, what else there is to say; the state it is like."""
+    """One key figure: its name, its value, a note, and the state whose colour it has."""
 
     what: str
     figure: str
@@ -82,7 +82,7 @@ def priced(hours: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
 
 
 def spent(costs: pl.DataFrame, states: Sequence[str] | None = None) -> str:
-    """What priced hours cost: of some states, or of all. Currencies are never added together."""
+    """The cost of priced hours, of some states or of all. Currencies are never added together."""
     wanted = costs if states is None else costs.filter(pl.col("state").is_in([*states]))
     sums = wanted.drop_nulls("currency").group_by("currency").agg(pl.col("cost").sum())
     amounts = [f"{cost:,.0f} {currency}" for currency, cost in sums.sort("currency").iter_rows()]
@@ -105,7 +105,7 @@ def unpriced(costs: pl.DataFrame) -> list[str]:
 
 @dataclass(frozen=True)
 class Hours:
-    """The node-hours of the report, which every figure and picture of hours adds up to."""
+    """The node-hours of the report: every figure and picture of hours adds up to them."""
 
     paid: float
     working: float
@@ -133,7 +133,7 @@ class Hours:
 
 
 def tiles(found: Findings, prices: pl.DataFrame | None = None) -> list[Tile]:
-    """What an owner sees first."""
+    """The key figures."""
     hours = Hours.of(found.hours)
     costs = priced(found.hours, prices) if prices is not None else None
     # where much is unobserved, the hours of a state are those that are known, and there were more
@@ -164,7 +164,7 @@ def tiles(found: Findings, prices: pl.DataFrame | None = None) -> list[Tile]:
 
 
 def _broken(found: Findings) -> list[str]:
-    """The states that are broken, those that no schema knows among them."""
+    """The broken states, unknown states included."""
     states = found.hours.filter(nodes.group_of() == "broken")["state"].unique()
     return sorted({*palette.BROKEN, *states})
 
@@ -211,7 +211,7 @@ def _ends(found: Findings, gap: tuple[int, int]) -> timedelta:
 
 
 def watched(found: Findings) -> list[Line]:
-    """Gaps, failed snapshots and failed listings, in words."""
+    """Sentences about gaps, failed snapshots and failed listings."""
     lines = []
     span = found.span
     if found.gaps:
@@ -284,7 +284,7 @@ def _snapshots(found: Findings) -> list[Line]:
 
 
 def _missed_tasks(found: Findings) -> list[Line]:
-    """Tasks that no listing showed: those that are counted below are not all there were."""
+    """The sentence about tasks that no listing showed, and that the counts below lack."""
     slots = found.answers.get("slot_utilisation")
     missed = int(slots["tasks_missed"].sum()) if slots is not None else 0
     if slots is None or not missed:

@@ -1,4 +1,4 @@
-"""What a report is made of, asked of the lake: the files of ``sql/report``, and the named questions."""
+"""Gathers the data of a report: the answers of the files of ``sql/report`` and of named questions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _STATES = (*palette.stacked(), "other")
 
 
 class NothingListed(Exception):
-    """No listing of a node's pool lies in what was asked for: there is nothing to draw."""
+    """The range and pool have no listing: there is nothing to draw."""
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Bin:
         return sum((self.states or {}).values())
 
     def add(self, other: Bin) -> None:
-        """Takes in a pool's bin."""
+        """Adds a pool's bin."""
         if other.states is not None:
             own = self.states = self.states or {}
             for state, nodes in other.states.items():
@@ -75,7 +75,7 @@ class Bin:
 
 @dataclass
 class Findings:
-    """All that a report shows; every text in it is printable. Frames have a row as their SQL says."""
+    """The data of a report; every text in it is printable. Frames have a row as their SQL says."""
 
     lake: str
     span: Span
@@ -108,11 +108,11 @@ class Findings:
 
     @cached_property
     def gaps(self) -> list[tuple[int, int]]:
-        """Stretches of bins, the second exclusive, in which nothing was watched."""
+        """Stretches of bins without listings, as (begin, end), end exclusive."""
         return stretches([each.states is None for each in self.fleet])
 
     def name(self, account: str, pool_id: str | None) -> str:
-        """A pool as a person calls it: with its account where there are several."""
+        """A pool's name for people: with its account where there are several."""
         if pool_id is None:
             return account
         return f"{account} / {pool_id}" if len(self.accounts) > 1 else pool_id
@@ -126,7 +126,7 @@ class Findings:
 
 
 def stretches(holds: list[bool]) -> list[tuple[int, int]]:
-    """From where to where it holds, the end exclusive."""
+    """Stretches of true values, as (begin, end), end exclusive."""
     found: list[tuple[int, int]] = []
     for place, does in enumerate(holds):
         if not does:
@@ -145,9 +145,10 @@ def gather(
     pool: str | None = None,
     questions: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Findings:
-    """Asks everything.
+    """Asks everything that a report shows.
 
     Args:
+
         connection: the lake.
         start: only from this moment on, by whole hours; by default seven days before the end.
         end: only before this moment, by whole hours; by default after the last listing.
@@ -203,7 +204,7 @@ def gather(
 
 
 class _Asker:
-    """Runs the files of ``sql/report``, each with the parameters it names."""
+    """Runs the files of ``sql/report``, each with its parameters."""
 
     def __init__(self, connection: Connection, pool: str | None) -> None:
         self._connection = connection
@@ -215,12 +216,12 @@ class _Asker:
         return printable(answer, plain_lines if name == "output" else plain)
 
     def keep(self, name: str, table: str, **parameters: object) -> None:
-        """Keeps the answer of a file as a table of this connection, for files that read it."""
+        """Stores the answer of a file as a table of this connection, for other files."""
         text, given = self._query(name, parameters)
         self._connection.table(f"create or replace temp table {table} as {text}", given)
 
     def last_at(self) -> datetime:
-        """The last moment that anything is known of, whatever the report's range is."""
+        """The time of the last listing of the record, whatever the report's range is."""
         found = self._connection.table(*self._query("bounds", {"from": None, "to": None}))
         last: datetime = found["last_at"][0].as_py()
         return last
@@ -234,7 +235,7 @@ class _Asker:
 
 
 def printable(answer: pa.Table, shown_as: Callable[[str], str] = plain) -> pl.DataFrame:
-    """An answer as a frame; in its texts what is not printable is made visible."""
+    """An answer as a frame, with visible control characters in its texts."""
     frame = pl.DataFrame(pl.from_arrow(answer))
     for name, kind in frame.schema.items():
         if kind == pl.String:
@@ -304,7 +305,7 @@ def _answers(
 
 
 def _series(rows: list[Row], bins: int) -> tuple[dict[Pool, list[Bin]], list[Bin]]:
-    """Each pool bin by bin, and the sum of all."""
+    """The bins of each pool, and their sum."""
     watched: dict[str, dict[int, int]] = defaultdict(dict)
     for row in rows:
         if row["pool_id"] is None:
@@ -349,7 +350,7 @@ def _bin(row: Row) -> Bin:
 def _node_hours(ask: _Asker, span: Span, last_at: datetime) -> pl.DataFrame:
     """Hours by pool, size and state: those of ``node_hours``, of days that the range cuts in part."""
     first, last = spans.ceil(span.start, spans.DAY), spans.floor(span.end, spans.DAY)
-    if last_at < span.end:  # nothing is known of the rest of the last day
+    if last_at < span.end:  # the rest of the last day is unknown
         last = spans.ceil(span.end, spans.DAY)
     parts = []
     if first < last:

@@ -1,4 +1,4 @@
-"""What all pictures share: their room, their axes, and the hatching of what was not watched."""
+"""Shared by all pictures: their size, their axes, and the hatching of times without listings."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Chart = alt.LayerChart
 #: The states and all others, from the bottom up.
 ORDER = (*palette.stacked(), "other")
 _TEXT = 11
-#: A label at an angle would be hard to read: as many as have this room beside each other.
+#: Pixels between two labels of an axis, so that none needs an angle.
 _TICK_WIDTH = 74
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The room of a picture in pixels: ``width`` of all, ``height`` of what is drawn in the axes."""
+    """The size of a picture in pixels: total ``width``, and ``height`` within the axes."""
 
     width: int
     height: int
@@ -36,17 +36,17 @@ class Frame:
 
     @property
     def inner(self) -> int:
-        """How wide it is between the axes."""
+        """The width within the axes."""
         return self.width - self.left - self.right
 
 
 def ms(at: datetime) -> int:
-    """A moment as Vega counts: milliseconds since 1970."""
+    """A time for Vega: milliseconds since 1970."""
     return round(at.timestamp() * 1000)
 
 
 def layer(layers: list[alt.Chart], frame: Frame) -> Chart:
-    """Layers on each other, the first at the bottom, in that room and in the colours of the page."""
+    """A chart of layers, the first at the bottom, with this size and the colours of the page."""
     chart: Chart = (
         alt.layer(*layers)
         .properties(
@@ -93,7 +93,7 @@ def time_axis(span: Span, frame: Frame) -> alt.X:
 
 
 def y_axis(top: float, *, ticks: int = 4) -> alt.Y:
-    """An axis of whole things, from 0 to at least ``top``."""
+    """An axis of integers, from 0 to at least ``top``."""
     form = "~s" if top >= 10_000 else ",~r"
     return alt.Y(
         "y:Q",
@@ -131,7 +131,7 @@ def rects(rows: Sequence[Row], name: str, x: alt.X, frame: Frame) -> alt.Chart:
 
 
 def gaps_of(watched: Sequence[bool], span: Span) -> list[Row]:
-    """What was not watched, as columns."""
+    """Times without listings, as columns."""
     found = []
     for begin, end in stretches([not each for each in watched]):
         start, until = span.edges(begin, end)

@@ -1,7 +1,7 @@
-"""Nodes x time as lines of text, a letter a state: pure, listings and cells in, lines out.
+"""Draws nodes by time as lines of text, one letter for each state; pure.
 
-A letter is the most troubling state that a node was listed in within its bin of time; a blank is a
-node that complete listings did not have, a dash a time without a listing.
+A letter is the most troubling state of a node within a bin of time; a blank is a node that complete
+listings lacked, a dash a time without a listing.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _STEPS = (
     *(n * _HOUR for n in (1, 2, 3, 4, 6, 8, 12)),
     *(n * _DAY for n in (1, 2, 7, 14, 28, 91, 364)),
 )
-#: Between listings no further apart a state is taken to have lasted (as history does).
+#: The longest gap between listings over which a state is taken to have lasted, as in history.
 _STILL = timedelta(minutes=15)
-#: Columns from one mark of the axis to the next, at least; and of a bin where there are few, at most.
+#: The least columns between two marks of the axis; and the most columns of a bin.
 _TICK, _WIDEST = 9, 4
 
 
 @dataclass(frozen=True)
 class Poll:
-    """One listing of a pool: when, and whether it proves that what it lacks was absent."""
+    """One listing of a pool: its time, and whether it proves absence."""
 
     account: str
     pool_id: str
@@ -60,14 +60,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Bins:
-    """Time cut into equal bins, its borders round in UTC."""
+    """Equal bins of time with round borders, UTC."""
 
     start: datetime
     step: timedelta
     count: int
 
     def of(self, moment: datetime) -> int:
-        """The bin a moment falls into."""
+        """The bin of a time."""
         return (moment - self.start) // self.step
 
 
@@ -80,14 +80,14 @@ class _Pool:
 
 
 def label_width(columns: int) -> int:
-    """How many columns the names of nodes may take of so many."""
+    """The columns for names of nodes in a line of this width."""
     return 14 if columns < 100 else 24
 
 
 def choose_bins(polls: Sequence[Poll], start: datetime, end: datetime, columns: int) -> Bins:
-    """Bins that fit the columns beside the names, none narrower than polls lie apart.
+    """Bins that fit the columns beside the names, none shorter than the time between polls.
 
-    ``end`` is exclusive; ``columns`` are those of the whole terminal.
+    ``end`` is exclusive; ``columns`` is the width of the terminal.
     """
     room = max(columns - label_width(columns) - 1, 10)
     apart = _apart(polls).total_seconds()
@@ -103,7 +103,7 @@ def choose_bins(polls: Sequence[Poll], start: datetime, end: datetime, columns: 
 
 
 def _apart(polls: Sequence[Poll]) -> timedelta:
-    """How far a pool's listings usually lie apart."""
+    """The typical time between a pool's listings."""
     gaps = [
         after.listed_at - before.listed_at
         for before, after in pairwise(polls)
@@ -241,7 +241,7 @@ def _letter(state: str | None) -> str:
 
 
 def _interest(row: Sequence[str]) -> int:
-    """How interesting a row is: trouble first, then change."""
+    """The rank of a row: trouble first, then changes."""
     seen = [letter for letter in row if letter != GAP]
     changes = sum(before != after for before, after in pairwise(seen))
     return 3 * sum(letter in TROUBLE + OTHER for letter in row) + 2 * changes
@@ -270,7 +270,7 @@ def _shares(nodes: Mapping[tuple[str, str], int], free: int | None) -> dict[tupl
 
 
 def _left_out(rows: Sequence[Sequence[str]], is_some_kept: bool) -> str:
-    """A line that says how many nodes are not drawn, and what became of them last."""
+    """A line about nodes that are not drawn: their number and last states."""
     last = Counter("absent" if row[-1] == ABSENT else row[-1] for row in rows)
     letters = ", ".join(f"{count} {letter}" for letter, count in last.most_common())
     what = "less eventful" if is_some_kept else "nodes"
@@ -345,7 +345,7 @@ def _axis(bins: Bins, width: int, wide: int) -> str:
 
 
 def _legend(used: set[str], columns: int, is_coloured: bool) -> list[str]:
-    """What the letters that were drawn mean, as many on a line as fit."""
+    """The meaning of the letters that were drawn, in lines of the width."""
     entries = [(letter, f"{letter} {state}") for state, (letter, _) in STATES.items()]
     entries += [(OTHER, f"{OTHER} some other state"), (GAP, f"{GAP} no listing")]
     entries.append((ABSENT, "(blank) not in the pool"))

@@ -1,4 +1,4 @@
-"""Charts of a lake for notebooks: each takes a connection and gives an Altair chart.
+"""Charts of a lake for notebooks: each takes a connection and returns an Altair chart.
 
 ``start`` and ``end`` (exclusive, with a time zone) choose the time; without them it is the whole record.
 Every chart has a description, its alternative text.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _INCARNATION = ["account", "pool_id", "node_id", "allocation_time"]
 _LAYERS = {state: number for number, state in enumerate(stacked())}
 _STEPS = {"booted": "#8ba3b0", "start task done": "#ecb93f", "ready for tasks": "#2c6cb0"}
-#: Bins of time of ``node_map``, and so many letters of a node's id.
+#: Bins of time of ``node_map``, and letters of a node's id in it.
 _BINS, _LETTERS = 144, 14
 
 
@@ -68,7 +68,7 @@ def fleet_chart(
 
 
 def _states(lake: Connection, time: Time) -> pl.LazyFrame:
-    """The states that reach into a time, each until its latest possible end."""
+    """The states that overlap a range, each until its latest possible end."""
     until = pl.coalesce("ended_before", "ended_after", "last_observed_at")
     return (
         lake.scan("node_states")
@@ -226,7 +226,7 @@ def start_task_chart(
     start: datetime | None = None,
     end: datetime | None = None,
 ) -> alt.Chart:
-    """How many start-task runs failed, when, and from which cause, pool by pool."""
+    """Failed start-task runs over time by cause, pool by pool."""
     time = Time(lake, start, end)
     cause = pl.concat_str(
         pl.col("failure_code").fill_null("no code"),
@@ -267,9 +267,9 @@ def ready_chart(
     start: datetime | None = None,
     end: datetime | None = None,
 ) -> alt.Chart:
-    """Of the nodes that came meanwhile the share that had got so far, minutes after allocation.
+    """The share of new nodes that had booted and become ready, by minutes after allocation.
 
-    A line that stops short of 100 % is nodes that never got there.
+    Where a line stays below 100 %, the other nodes never got there.
     """
     time = Time(lake, start, end)
     new = lake.scan("node_incarnations").filter(

@@ -1,4 +1,4 @@
-"""Pictures of lines: a node's states, a pool's hours, how busy its slots were, how soon it was ready."""
+"""Pictures with a line for each node or pool: states, hours, use of slots, time to ready."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def shares(rows: Sequence[tuple[str, dict[str, float]]], frame: Frame) -> Chart:
 
 
 def use(rows: Sequence[tuple[str, Sequence[Bin]]], span: Span, frame: Frame) -> Chart:
-    """How busy the task slots of each pool were: the fuller the line, the busier."""
+    """The use of each pool's task slots: the fuller the line, the busier."""
     high = frame.height / max(len(rows), 1)
     cells, tracks, labels, gaps, means = [], [], [], [], []
     for line, (name, bins) in enumerate(rows):
@@ -171,7 +171,7 @@ def ready(rows: Sequence[tuple[str, Row]], frame: Frame) -> Chart:
         middle.append({"y": at - 8, "y2": at + 8, "x": p50, "t": tooltip})
         label = cut(name, max((frame.left - 10) // 6, 4))
         labels.append({"y": at, "l": label, "t": tooltip})
-    # boots take minutes, some of them hours: by ratios, both can be read
+    # boots take minutes, some hours: a logarithmic axis shows both
     low = max(min((row["p5"] for _, row in rows), default=1) * 0.8, 0.05)
     most = max(max((row["p95"] for _, row in rows), default=10) * 1.2, 4 * low)
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[frame.height, 0], nice=False))

@@ -1,4 +1,4 @@
-"""The sections that show where time went: hours and money, nodes getting ready, tasks, preemptions."""
+"""The sections about hours and costs, startups, tasks and preemptions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.report.tables import HtmlTable
 from pipeline.report.text import count, cut, each, listed, percent
 
 OTHER_CAUSES = "other causes"
-#: A pool of its own in the picture of hours; the others are one line.
+#: The most pools with a line of their own in the picture of hours; the others share one.
 _OTHERS = "other pools"
 _HINT = (
     "Add costs with a CSV of hourly prices (vm_size, kind, price_per_hour, currency): "
@@ -136,7 +136,7 @@ def _states_table(found: Findings) -> HtmlTable:
 
 
 def failures(found: Findings) -> pl.DataFrame:
-    """The runs of start tasks that failed, by bin and cause: the rarer causes have one name."""
+    """Failed start-task runs by bin and cause; rarer causes share one name."""
     has_failed = pl.col("cause").is_not_null() | pl.col("is_other")
     return found.start_tasks.filter(has_failed).with_columns(
         pl.col("cause").fill_null(OTHER_CAUSES)
@@ -144,7 +144,7 @@ def failures(found: Findings) -> pl.DataFrame:
 
 
 def causes(found: Findings) -> list[tuple[str, int]]:
-    """Why start tasks failed and how often, the commonest first, the rarer ones together last."""
+    """Causes of failed start tasks with their counts, the commonest first, rarer ones together last."""
     is_other = pl.col("cause") == OTHER_CAUSES
     summed = (
         failures(found)
@@ -156,7 +156,7 @@ def causes(found: Findings) -> list[tuple[str, int]]:
 
 
 def ready_part(found: Findings) -> Part:
-    """What keeps nodes from work: start tasks that fail, and slow boots."""
+    """The section about start tasks that fail, and slow boots."""
     part = Part("Getting ready", "ready", shape="half")
     order = causes(found)
     inks = {cause: f"cause{place}" for place, (cause, _) in enumerate(order)}
@@ -206,7 +206,7 @@ def ready_part(found: Findings) -> Part:
 
 
 def work_part(found: Findings) -> Part:
-    """What was done, how busy the slots were, and what was taken away."""
+    """The section about tasks, use of slots, and preemptions."""
     part = Part("Work and losses", "work", shape="half")
     seen = watched(found.fleet)
     tasks = [

@@ -1,4 +1,4 @@
-"""Every node of the report: its hours, how eventful it was, and its state bin by bin.
+"""Computes hours, eventfulness and states by bin of every node of the report.
 
 Frames go in and out: ``by_state`` is the answer of ``sql/report/nodes.sql``, ``stretches`` that of
 ``cells.sql``.
@@ -12,7 +12,7 @@ from pipeline.report import palette
 from pipeline.report.span import Span
 
 NODE = ["account", "pool_id", "node_id"]
-#: Columns of ``summed``: hours by what a state means to who pays.
+#: Columns of ``summed``: hours by what a state means to the payer.
 GROUPS = ("working", "idle", "passing", "broken", "unobserved", "not_paid")
 _GROUP_OF = {
     state: {"trouble": "broken", "gone": "not_paid"}.get(look.group, look.group)
@@ -23,7 +23,7 @@ _TROUBLE = [*palette.BROKEN]
 
 
 def group_of(column: str = "state") -> pl.Expr:
-    """One of ``GROUPS`` for a state; one that no schema knows is broken."""
+    """The group of a state, one of ``GROUPS``; an unknown state counts as broken."""
     return pl.col(column).replace_strict(_GROUP_OF, default="broken", return_dtype=pl.String)
 
 

@@ -1,4 +1,4 @@
-"""How charts look in a notebook: one theme, one colour a state, pictures with alternative texts."""
+"""The theme of charts in notebooks: one colour for each state, pictures with alternative texts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.report.palette import STATES, stacked
 if TYPE_CHECKING:
     from pipeline.query import Connection
 
-#: How wide the charts of ``lake_charts`` are, in pixels.
+#: The width of the charts of ``lake_charts`` in pixels.
 WIDTH = 720
 _HOUR = timedelta(hours=1)
 
@@ -66,7 +66,7 @@ def colours(states: Iterable[str]) -> alt.Scale:
 
 
 class Time:
-    """The axis of time of a chart, in UTC, and what of the record it shows."""
+    """The range of a chart, in UTC, and its axis."""
 
     def __init__(self, lake: Connection, start: datetime | None, end: datetime | None) -> None:
         hours = (
@@ -84,11 +84,11 @@ class Time:
 
     @property
     def hours(self) -> float:
-        """How many there are."""
+        """The number of hours."""
         return (self.end - self.start) / _HOUR
 
     def within(self, column: str) -> pl.Expr:
-        """Whether a moment of a frame lies within."""
+        """Whether a time of a frame is in the range."""
         return pl.col(column).is_between(self.start, self.end, closed="left")
 
     def axis(self, column: str, **more: Any) -> alt.X:

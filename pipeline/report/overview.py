@@ -1,4 +1,4 @@
-"""The sections that show the fleet: over time, pool by pool, and its most eventful nodes."""
+"""The sections about the fleet: over time, pool by pool, and its most eventful nodes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pipeline.report.svg import draw
 from pipeline.report.tables import HtmlTable
 from pipeline.report.text import count, cut, duration, each
 
-#: So many nodes are in the table of every node.
+#: The most nodes in the table of every node.
 MOST_NODES = 2000
-#: So many pools have a small picture of their own.
+#: The most pools with a small picture of their own.
 _SMALL = 9
-#: How high the line of a node is, in pixels.
+#: The height of a node's line in pixels.
 _LINE = 14
 
 
 def fleet_parts(found: Findings) -> Iterator[Part]:
-    """All nodes, those of them in trouble, and each pool's own."""
+    """The sections about all nodes, nodes in trouble, and each pool."""
     span = found.span
     bins = found.fleet
     step = each(span.step)
@@ -93,7 +93,7 @@ def _in_trouble(one: Bin, states: Sequence[str]) -> float:
 
 
 def _in_words(bins: Sequence[Bin]) -> str:
-    """What a picture of nodes over time shows, for who cannot see it."""
+    """The alternative text of a picture of nodes over time."""
     seen = [one.nodes for one in bins if one.states is not None]
     if not seen:
         return "not watched"
@@ -129,7 +129,7 @@ def _bins_table(found: Findings) -> HtmlTable:
 
 
 def node_parts(found: Findings) -> Iterator[Part]:
-    """Lines of the most eventful nodes, those of each pool under its name; a table of all nodes."""
+    """The section with lines of the most eventful nodes by pool, and a table of all nodes."""
     part = Part(
         "The most eventful nodes",
         "nodes",
@@ -157,7 +157,7 @@ def node_parts(found: Findings) -> Iterator[Part]:
 
 
 def _nodes_table(found: Findings) -> HtmlTable:
-    """Every node and its hours: what the script filters, and what links lead to without one."""
+    """The table of every node and its hours, which the script filters, and links lead to."""
     kind = pl.col("is_dedicated").replace_strict(
         {True: "dedicated", False: "spot"}, default="not known", return_dtype=pl.String
     )

@@ -1,4 +1,4 @@
-"""The page itself: one HTML file with its style and its script inside, and nothing to fetch."""
+"""Renders the page: one HTML file with style and script inside."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 _FONT = 'system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,"Noto Sans",sans-serif'
-#: What a page may hold: stories of nodes have what room the pictures and tables leave.
+#: The most bytes of a page; stories of nodes get what pictures and tables leave.
 _MOST_BYTES = 4_700_000
 _THEMES = {
     "light": {
@@ -40,7 +40,7 @@ _THEMES = {
         "chosen": "#dce9f7",
         "field": "#8a939b",
         "other": palette.OTHER.light,
-        # distinct to the colour-blind, after Okabe and Ito; the last is of other causes
+        # distinct for the colour-blind, after Okabe and Ito; the last is for other causes
         **{
             f"cause{place}": shade
             for place, shade in enumerate(
@@ -99,7 +99,7 @@ def style() -> str:
 
 
 def script() -> str:
-    """The script: its files as one function, so that nothing of it is global."""
+    """The script: its files as one function, without globals."""
     parts = [(_HERE / f"{name}.js").read_text("utf-8") for name in ("words", "panel", "page")]
     return "'use strict';\n(() => {\n" + "\n".join(parts) + "})();\n"
 
@@ -157,7 +157,7 @@ def render(
 
 
 def _legend(found: Findings) -> list[dict[str, object]]:
-    """The states that are drawn somewhere, by group."""
+    """The states in the pictures, by group."""
     drawn = {state for each in found.fleet for state, nodes in (each.states or {}).items() if nodes}
     drawn |= {*found.cells["state"].unique()} - {"unobserved"}
     groups: list[dict[str, object]] = []

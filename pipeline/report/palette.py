@@ -1,4 +1,4 @@
-"""How every node state is shown, everywhere: its group, its letter, its colours. Nothing else has any.
+"""The look of every node state: its group, its letter, its colours; defined only here.
 
 The groups differ for the colour-blind (blue, amber, slate, red to purple, warm grey), and in each
 theme by lightness too.
@@ -14,10 +14,11 @@ Group = Literal["trouble", "gone", "passing", "idle", "working"]
 
 @dataclass(frozen=True)
 class Look:
-    """How one state looks.
+    """The look of one state.
 
-    ``group``: what it means to who pays. ``letter``: in the terminal; capitals are trouble, preempted
-    too. ``terminal``: SGR colour. ``light``, ``dark``: on a light or a dark page, ``#rrggbb``.
+    ``group``: what it means to the payer. ``letter``: in the terminal; capitals are trouble,
+    preempted too. ``terminal``: SGR colour. ``light``, ``dark``: on a light or a dark page,
+    ``#rrggbb``.
     """
 
     group: Group
@@ -49,10 +50,10 @@ STATES: dict[str, Look] = {
 }
 # fmt: on
 
-#: A state no schema knows, and a node of wrong types.
+#: An unknown state, and a malformed node.
 OTHER = Look("trouble", "?", "1;35", "#4a4a4a", "#c9c9c9")
 
-#: The groups, from the ground of a stacked picture to its top, and what each means.
+#: The groups, from the bottom of a stacked picture to its top, with their meanings.
 GROUPS: dict[Group, str] = {
     "working": "runs tasks",
     "idle": "ready, without a task",
@@ -71,6 +72,6 @@ def look_of(state: str | None) -> Look:
 
 
 def stacked() -> list[str]:
-    """The states in the order in which they lie on each other, the ground first."""
+    """The states in stacking order, the bottom first."""
     order = list(GROUPS)
     return sorted(STATES, key=lambda state: order.index(STATES[state].group))

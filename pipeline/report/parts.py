@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def parts(found: Findings, prices: pl.DataFrame | None, parameters: dict[str, str]) -> list[Part]:
     """Every section that has something to show, in order."""
-    # Altair checks each piece against Vega-Lite's schema as it is made: half of the time. A test does.
+    # Altair would validate each piece, which takes half of the time; a test does it.
     with alt.utils.schemapi.debug_mode(False):
         made = [
             *overview.fleet_parts(found),

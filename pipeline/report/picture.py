@@ -1,4 +1,4 @@
-"""What the page is put together from: sections, their pictures in two widths, their tables."""
+"""The parts of the page: sections with pictures in two widths, and tables."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pipeline.report.svg import draw
 from pipeline.report.tables import HtmlTable
 from pipeline.report.text import count
 
-#: How wide pictures are drawn, in pixels: over the page, half of it, a third; on a telephone.
+#: Widths of pictures in pixels: the whole page, half of it, a third; on a phone.
 FULL, HALF, THIRD, NARROW = 1060, 516, 340, 360
-#: So many pools one by one, a line each.
+#: The most pools with a line each.
 LINES = 12
 
 
@@ -55,15 +55,15 @@ def both(
     make: Callable[[Frame], Chart], label: str, wide: Frame, narrow: Frame
 ) -> tuple[Markup, Markup]:
     """A picture in two widths."""
-    # who holds a telephone does not point: its pictures need no words for that
+    # phones have no pointer: their pictures need no tooltips
     return draw(make(wide), label), draw(make(narrow), label, has_titles=False)
 
 
 def watched(bins: Sequence[Bin]) -> list[bool]:
-    """Of each bin, whether anything was."""
+    """Whether each bin has a listing."""
     return [one.states is not None for one in bins]
 
 
 def left_out(all_: int, shown: int, what: str) -> str:
-    """A sentence about what is not drawn; nothing where all is."""
+    """A sentence about what is not drawn; empty where all is."""
     return f"{count(all_ - shown, f'smaller {what}')} left out." if all_ > shown else ""

@@ -1,4 +1,4 @@
-"""The time a report is of: whole hours, cut into equal bins."""
+"""The range of a report: whole hours, cut into equal bins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 _STEPS = (*(HOUR * n for n in (1, 2, 3, 6, 12)), *(DAY * n for n in (1, 2, 7, 14, 28, 91, 364)))
 _TICKS = (*_STEPS[:6], *(DAY * n for n in (2, 3, 4, 7, 14, 28, 91, 182, 364)))
-#: A picture of more bins than this has no more to show.
+#: The most bins of a picture.
 _MOST_BINS = 192
 _EPOCH = datetime(2001, 1, 1, tzinfo=UTC)  # a Monday
 
@@ -24,16 +24,16 @@ class Span:
 
     @property
     def bins(self) -> int:
-        """How many there are."""
+        """The number of bins."""
         return -((self.start - self.end) // self.step)
 
     def edges(self, place: int, until: int | None = None) -> tuple[datetime, datetime]:
-        """When a bin begins and ends, or a stretch of them, ``until`` exclusive."""
+        """Begin and end of a bin, or of a stretch of bins; ``until`` is exclusive."""
         last = place + 1 if until is None else until
         return self.start + place * self.step, min(self.start + last * self.step, self.end)
 
     def ticks(self, most: int) -> Iterator[datetime]:
-        """Round moments within, at most so many."""
+        """At most this many round times in the range."""
         each = next((n for n in _TICKS if (self.end - self.start) / n <= most), _TICKS[-1])
         at = _EPOCH - ((_EPOCH - self.start) // each) * each
         while at <= self.end:
@@ -78,10 +78,10 @@ def choose(
         apart: how far snapshots usually lie apart: no bin is narrower.
     """
     until = ceil(end or last + timedelta(microseconds=1), HOUR)
-    # six whole days, and the day that the end is in
+    # six whole days and the day of the end
     begin = floor(start, HOUR) if start else max(ceil(until, DAY) - 7 * DAY, floor(first, DAY))
     begin = min(begin, until - HOUR)
     wide = max(apart * 1.02, (until - begin) / _MOST_BINS)
-    # polls an hour apart now and then leave an hour out: the clock of cron is not exact
+    # hourly polls sometimes skip an hour, as cron is not exact
     step = next((n for n in _STEPS if n >= wide), _STEPS[-1])
     return Span(begin, until, step)

@@ -1,4 +1,4 @@
-"""What stands out: the trouble questions' answers as sentences, the worst first."""
+"""Turns the answers of questions about trouble into sentences, the worst first."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _storms(found: Findings, rows: list[Row]) -> Iterator[Line]:
 
 
 def _pool_errors(what: str, now: str) -> Callable[[Findings, list[Row]], Iterator[Line]]:
-    """What pools could not do, and why: rows with code, episodes and the flag ``now``."""
+    """The sentence about pools that could not resize or scale: rows of code, episodes and ``now``."""
 
     def sentences(found: Findings, rows: list[Row]) -> Iterator[Line]:
         codes: Counter[str] = Counter()
