@@ -162,7 +162,7 @@ select
             when first_observed_at < cast(date as timestamptz)
                 -- a value is missing in the rows before the day, or the day before saw it go
                 then complete_from >= cast(date as timestamptz) or again_at > unseen_at
-            -- it was there before the day and was not listed, or was listed too late for that day
+            -- it existed before the day and was not listed, or was listed too late for that day
             else allocation_time is null and before_at is not null
                 or allocation_time < before_at + interval 2 seconds
                 or (

@@ -23,7 +23,7 @@
 --           failures; exit_code is the first of them. For a task that was retried only the last
 --           attempt counts. missed_runs began and ended on the node between two listings: a fast
 --           black hole has many. The totals are the node's own since its allocation.
--- those that may be meant: enough of the runs that ended on them failed, however long they took
+-- candidates: enough of the runs that ended on them failed, however long they took
 with candidates as (
     select incarnation_key
     from task_outcomes

@@ -32,7 +32,7 @@ with long_intervals as (
         and (cast($from as timestamptz) is null or ended_after > cast($from as timestamptz))
         and (cast($to as timestamptz) is null or state_transition_time < cast($to as timestamptz))
 ),
--- is_abnormal has all of twelve hours or more: the others are read where those are too few
+-- is_abnormal covers stretches of twelve hours or more: others are read where these are too few
 short_intervals as (
     select
         *,

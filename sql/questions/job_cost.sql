@@ -34,7 +34,7 @@ pools as (
                     or date >= cast(cast($from as timestamptz) as date)
             ) as timestamptz
         ) as begins_at,
-        -- what went on when the range begins was listed on the last day before it, or goes on in it
+        -- what goes on at the start of the range was listed on the last day before it, or in it
         cast(
             max(date) filter (where date < cast(cast($from as timestamptz) as date)) as timestamptz
         ) as since
@@ -53,7 +53,7 @@ states as (
         node_states.is_dedicated,
         node_states.ended_before,
         node_states.next_state,
-        -- what a task can outlast; the others begin without a task
+        -- states that a task can outlast; others begin without a task
         node_states.state not in ('running', 'unusable', 'unknown', 'leavingpool')
             as is_without_task,
         case
@@ -120,7 +120,7 @@ followed as (
         ) as missed_at
     from states
 ),
--- as node_hours counts: a node is in one use at a time, 5 is unobserved
+-- as in node_hours: a node has one use at a time, 5 is unobserved
 uses as (
     select
         account,
@@ -253,7 +253,7 @@ next_listings as (
         ) as next_stopped_at
     from listings
 ),
--- a run lasted to certain_at, and had ended by possible_at
+-- a run lasted at least to certain_at, and had ended by possible_at
 bounded as (
     select
         account,
@@ -318,7 +318,7 @@ ended as (
         end as taken_at
     from bounded
 ),
--- what begins and ends on a node, as steps of what goes on there
+-- begins and ends on a node, as steps of the number of running tasks
 steps as (
     select
         account,
@@ -398,7 +398,7 @@ timed as (
     join pools on pools.account = steps.account and pools.pool_id = steps.pool_id
     where pools.begins_at is not null
 ),
--- what went on since the step before
+-- the state since the previous step
 swept as (
     select
         *,
@@ -430,14 +430,14 @@ swept as (
         ) - certain as is_certain
     from timed
 ),
--- nothing runs where no machine is
+-- no task runs without a machine
 machine_time as (
     select
         *,
         case when used_for between 1 and 5 then lasted else 0 end as shared
     from swept
 ),
--- what a run gets of each of these is their rise from its begin to its end
+-- a run gets the rise of each of these sums from its begin to its end
 shares as (
     select
         *,
@@ -495,7 +495,7 @@ of_machines as (
         and machines.allocation_time is not distinct from totals.allocation_time
     where totals.job_id is not null or (totals.used_for is not null and totals.shared > 0)
 ),
--- what jobs got; what node_hours counts, and what of it went to jobs
+-- hours of jobs; hours of node_hours, and the part of them that went to jobs
 parts as (
     select
         account,
@@ -548,7 +548,7 @@ summed as (
         is_dedicated,
         used_for,
         job_id,
-        -- what a sum of differences leaves of nothing is nothing
+        -- rounding errors of a sum of differences count as nothing
         round(greatest(sum(hours), 0), 9) as hours,
         round(greatest(sum(certain_hours), 0), 9) as certain_hours,
         sum(possible_hours) as possible_hours,
