@@ -70,6 +70,14 @@ _PATTERNS = tuple(
         # authenticate("me", "y"), auth=("me", "y")
         r"\b(?:authenticate|(?:http)?basicauth|login|pscredential|networkcredential|(?:http)?auth\s?=)\s?\("
         r"\s?[^\s,()]++\s?,\s?(?P<second>[^\s,()]++)",
+        # keyring.set_password("service", "me", "y")
+        r"\bset_?password\s?\((?:\s?[^\s,()]++\s?,){0,2}\s?(?P<second>[^\s,()]++)\s?\)",
+        # config set -n key -v y
+        r"(?:^|\s)(?:-n|--name|--key)[\s=]\s*+(?P<name>[\w.-]{1,80}+)\s++(?:-v|--value)[\s=]\s*+"
+        r"(?P<paired>\S++)",
+        # accountKey y, in a file of settings
+        r"(?<![\w.$-])(?P<name>(?-i:[a-z]++[A-Z])\w{1,60}+|[a-z]++(?:_[a-z]++)++)[ \t]++"
+        r"(?P<beside_it>[^\s=:|&;<>-]\S*+)",
         # DB_PASSWORD      y, a row of a table of variables
         r"(?:^|\n)[ \t]*+(?P<name>[A-Za-z][A-Za-z0-9]*+_\w++)[ \t]{2,}+"
         r"(?P<row>[^\s=:|]\S*+)[ \t]*+(?=\n|\r|\Z)",
@@ -81,7 +89,7 @@ _PATTERNS = tuple(
         r"(?:^|\s)/u(?:ser(?:name)?)?:\S++(?:\s++\S++){0,3}?\s++/p(?:w|ass)?:(?P<slashed>\S++)",
         r"(?:^|\s)/p(?:w|ass)?:(?P<slashed>\S++)(?=(?:\s++\S++){0,3}?\s++/u(?:ser(?:name)?)?:\S)",
         # tool -u me -p y
-        r"(?:^|\s)-(?:u|-user(?:name)?)[\s=]\s*+(?P<me>[^\s-]\S*+)\s++-p\s++(?P<beside>[^\s-]\S*+)",
+        r"(?:^|\s)-(?:u|-user(?:name)?)[\s=,]\s*+(?P<me>[^\s-]\S*+)[\s,]++-p[\s,]++(?P<beside>[^\s-]\S*+)",
         r"(?:^|\s)-p\s++(?P<beside>[^\s-]\S*+)\s++-(?:u|-user(?:name)?)[\s=]\s*+(?P<me>[^\s-]\S*+)",
         # mount -t cifs -o user=me%y
         r"\bcifs\b[^\n;|]{0,400}?\buser(?:name)?=[^\s,%=]++%(?P<reference>[^\s,]++)",
@@ -91,7 +99,7 @@ _PATTERNS = tuple(
         r"\becho\s++user[ \t]++\S++[ \t]++(?P<reference>[^\s>]++)(?=.{0,400}?\bs?ftp\b)",
         r"\bquote\s++pass\s++(?P<reference>[^\s>]++)",
         # ENV DB_PASSWORD y; setx DB_PASSWORD y; aws configure set aws_secret_access_key y
-        r"\b(?:env|setx|setenv|config(?:ure)?\s++set|set-secret|SetEnvironmentVariable|putenv|setProperty"
+        r"\b(?:env|setx(?:\s++/m)?|setenv|config(?:ure)?\s++set|set-secret|SetEnvironmentVariable|putenv|setProperty"
         r"|define|ini_set|set_secret|setSecret)"
         r"[ \t(,]++(?!-)(?P<name>[\w.:/-]{1,80})(?:[ \t]*+,[ \t]*+|[ \t]++)(?![=:|&])(?P<paired>\S+)",
         # CREATE USER x WITH PASSWORD 'y'; IDENTIFIED BY 'y'; PASSWORD('y')
@@ -180,7 +188,8 @@ def _is_second(_: re.Match[str], value: str) -> bool:
 
 
 def _is_row(match: re.Match[str], value: str) -> bool:
-    return secrecy(match["name"]) == STRONG and values.is_secret(value, WEAK)
+    is_pair = "=" in value.rstrip("=")
+    return not is_pair and secrecy(match["name"]) == STRONG and values.is_secret(value, WEAK)
 
 
 def _is_code(_: re.Match[str], value: str) -> bool:
@@ -188,11 +197,7 @@ def _is_code(_: re.Match[str], value: str) -> bool:
 
 
 def _is_listed(match: re.Match[str], value: str) -> bool:
-    return (
-        secrecy(match["name"]) == STRONG
-        and values.is_random(value)
-        and values.is_secret(value, WEAK)
-    )
+    return values.is_random(value) and _is_row(match, value)
 
 
 _OF_CONDA = re.compile(r"conda|mamba|channel|pixi", re.IGNORECASE)
@@ -228,6 +233,7 @@ _ACCEPTED = {
     "spoken": _is_spoken,
     "second": _is_second,
     "row": _is_row,
+    "beside_it": _is_row,
     "code": _is_code,
     "listed": _is_listed,
     "channel": _is_channel,

@@ -41,6 +41,12 @@ _PASSPHRASE = re.compile(
     r"[^\s:=,;\"'{}\[\]<>()|&]++(?:[ ][^\s:=,;\"'{}\[\]<>()|&]++){1,8}[ \t]*+(?=\r?\n|\Z)"
 )
 _TYPED = re.compile(r"(?:\[\]|\?|\s*+\|\s*+None)?\s*+=\s*+")
+#: Lines of a YAML list, from its first dash on.
+_ITEMS = re.compile(
+    r"(?<=\s)-[ \t]++[^\s:]++[ \t]*+"
+    r"(?:\r?\n[ \t]*+-[ \t]++[^\s:]++[ \t]*+(?=\r?\n|\Z))*+(?=\r?\n|\Z)"
+)
+_ITEM = re.compile(r"-[ \t]++(\S++)")
 _TAG = re.compile(r"!!\w++[ \t]++")
 #: Words of messages about secrets: passwd: password updated successfully.
 _SENTENCE = re.compile(
@@ -104,13 +110,8 @@ def _values(
     if separator is not None:
         is_prose = separator["sign"] == ":" and bool(separator["space"])
         place = separator.end()
-        if (
-            separator["sign"] in ("=", ":")
-            and separator["space"]
-            and is_flag
-            and separator["sign"] == ":"
-        ):
-            is_prose = False
+        if is_flag and not name.startswith("--"):
+            is_prose = False  # -Password: x
     elif is_flag:
         space = _FLAG_SPACE.match(text, end)
         if space is None:
@@ -122,7 +123,7 @@ def _values(
                 return
     else:
         return
-    if text[max(0, start - 2) : start] == "${" and text[place : place + 1] in "?+":
+    if plain(text[max(0, start - 2) : start]) == "${" and text[place : place + 1] in "?+":
         return  # ${PASSWORD:?is missing}
     yield from _value(text, start, place, level, name, is_prose)
 
@@ -133,6 +134,11 @@ def _value(
     block = BLOCK.match(text, place)
     if block is not None:
         yield from block_lines(text, start, block.end())
+        return
+    if items := _ITEMS.match(text, place):  # tokens:, a line each
+        for item in _ITEM.finditer(text, *items.span()):
+            if values.is_secret(plain(item[1]), level, name):
+                yield item.span(1)
         return
     if tag := _TAG.match(text, place):  # password: !!str x
         place = tag.end()

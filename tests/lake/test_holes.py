@@ -424,9 +424,15 @@ def test_a_lock_that_is_a_pipe_is_refused(lake: Lake) -> None:
 def test_a_pipe_in_a_lake_holds_nobody_up(made: Path, tmp_path: Path) -> None:
     """In any zone, under any name: it is no file of the lake; in a file's stead it is missing."""
     root = shutil.copytree(made, tmp_path / "lake")
-    for folder in ("landing/nodes/date=2026-11-18", "compacted/nodes/date=2026-11-16", "expired"):
-        (root / folder).mkdir(exist_ok=True)
-        os.mkfifo(root / folder / "pipe.parquet")
+    for name in (
+        "landing/nodes/date=2026-11-18/pipe.parquet",
+        "landing/snapshots/date=2026-11-18/20261118T000000Z-0000aaaa.parquet",
+        "compacted/nodes/date=2026-11-16/pipe.parquet",
+        "compacted/snapshots/date=2026-11-18/acc.parquet",
+        "expired/pipe.parquet",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(root / name)
     code = (
         "import sys; from tests.lake.test_holes import answered, Path; "
         "print(answered(Path(sys.argv[1])))"
