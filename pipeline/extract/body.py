@@ -182,7 +182,7 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     except UnicodeDecodeError:
         raise BadResponse("NotUtf8", "the body is not UTF-8") from None
     except msgspec.ValidationError as error:
-        raise BadResponse("NotAPage", f"not the expected object:  {error}") from None
+        raise BadResponse("NotAPage", f"not the expected object: {error}") from None
     except (msgspec.DecodeError, RecursionError) as error:
         # Text that is not JSON, such as a proxy's page, shows its source.
         hint = "" if body.lstrip().startswith((b"{", b"[")) else f"; it says: {error_text(body)!r}"
