@@ -71,10 +71,16 @@ Examples:
     help="The day to simulate, UTC: the same day, seed and count give the same answers "
     "[yesterday].",
 )
+@click.option(
+    "--capture-start-task-output",
+    "captures",
+    is_flag=True,
+    help="Keep the end of what failed start tasks wrote, as `snapshot` does with this flag.",
+)
 @lake_option(
     "Directory of the demo's lake [data/demo-lake]. One that demos alone wrote is emptied."
 )
-def demo(seed: int, snapshots: int, day: date | None) -> None:
+def demo(seed: int, snapshots: int, day: date | None, captures: bool) -> None:
     """Record a made-up day and answer questions about it.
 
     Needs no account. Simulates a Batch account of three pools and some 300 nodes through one day,
@@ -94,7 +100,7 @@ def demo(seed: int, snapshots: int, day: date | None) -> None:
         start = datetime.combine(day, time(), UTC) if day else midnight - timedelta(days=1)
         end = start + timedelta(days=1)
         begun = monotonic()
-        nodes = _simulate(into, start, snapshots, seed)
+        nodes = _simulate(into, start, snapshots, seed, captures)
         seconds = monotonic() - begun
         click.echo(f"{snapshots} snapshots, {nodes:,} node rows, in {seconds:.0f} s: {_size(into)}")
         begun = monotonic()
@@ -154,7 +160,7 @@ def _shown(lake: Lake) -> str:
     return str(lake.root.relative_to(here) if lake.root.is_relative_to(here) else lake.root)
 
 
-def _simulate(lake: Lake, start: datetime, snapshots: int, seed: int) -> int:
+def _simulate(lake: Lake, start: datetime, snapshots: int, seed: int, captures: bool) -> int:
     """Records a day of the emulated fleet, moving its clock before each snapshot; returns node rows."""
     from pipeline.emulator import Emulator, Fleet, load_fleet_config
 
@@ -166,7 +172,7 @@ def _simulate(lake: Lake, start: datetime, snapshots: int, seed: int) -> int:
         with _bar(snapshots) as advance:
             for number in range(snapshots):
                 fleet.advance(start + number * timedelta(days=1) / snapshots)
-                nodes += int(str(_one(account, lake, fleet)["nodes_rows"]))
+                nodes += int(str(_one(account, lake, fleet, captures)["nodes_rows"]))
                 advance()
     return nodes
 
@@ -183,12 +189,15 @@ def _account(settings: Mapping[str, str]) -> Account:
     )
 
 
-def _one(account: Account, lake: Lake, fleet: Fleet) -> dict[str, object]:
+def _one(account: Account, lake: Lake, fleet: Fleet, captures: bool) -> dict[str, object]:
     from pipeline import snapshot
     from pipeline.extract import BatchClient
 
     with BatchClient(account, local_now=lambda: fleet.now) as client:
-        return snapshot.run(account, lake, client, clock=lambda: fleet.now).row
+        outcome = snapshot.run(
+            account, lake, client, clock=lambda: fleet.now, capture_start_task_output=captures
+        )
+        return outcome.row
 
 
 @contextmanager
