@@ -218,13 +218,26 @@ const reveal = (place) => {
   if (top + ROW > list.scrollTop + list.clientHeight) list.scrollTop = top + ROW - list.clientHeight;
 };
 const fromAddress = () => {
-  if (!location.hash.startsWith('#node=')) return;
-  let wanted = location.hash.slice(6);
+  const [, what, name] = location.hash.match(/^#(node|pool)=(.*)/) || [];
+  let wanted = name;
   try {
-    wanted = decodeURIComponent(wanted);
+    wanted = decodeURIComponent(name);
   } catch {
     return; // no address that this page made
   }
+  if (what === 'node') openNamed(wanted);
+  if (what === 'pool') showPool(wanted);
+};
+// Shows the nodes of one pool, by its name.
+const showPool = (name) => {
+  const place = data.pools.findIndex((pool) => pool.n === name);
+  if (place < 0) return;
+  controls.pool.value = place;
+  filter();
+  byId('look').scrollIntoView();
+  controls.pool.focus({ preventScroll: true });
+};
+const openNamed = (wanted) => {
   const few = data.nodes.filter((node) => node.i.toLowerCase().includes(wanted.toLowerCase()));
   const node =
     data.nodes.find((each) => [nameOf(each), each.i, `${each.pool.n}/${each.i}`].includes(wanted)) ||
@@ -334,6 +347,13 @@ matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
 // ---- the start ----
 
 wireTables(tableRows);
+for (const caption of document.querySelectorAll('#pools figcaption')) {
+  const pool = data.pools.find((each) => each.n === caption.firstChild.textContent.trim());
+  if (!pool) continue;
+  const link = make('a', { href: `#pool=${encodeURIComponent(pool.n)}` }, pool.n);
+  caption.replaceChild(link, caption.firstChild);
+  link.after(' ');
+}
 document.documentElement.classList.add('scripted');
 byId('look').hidden = false;
 filter();

@@ -185,6 +185,24 @@ def test_a_node_that_stands_out_is_a_click_away(browser: Browser, tmp_path: Path
                 assert shown.is_visible()
 
 
+def test_a_pool_leads_to_its_nodes(browser: Browser, page_file: Path) -> None:
+    """By a click on its picture's name, and by an address; an unknown pool changes nothing."""
+    with opened(browser, page_file) as seen:
+        seen.page.locator("#pools figcaption a", has_text="pool-3").click()
+        assert _count(seen.page) == "4 of 48 nodes"
+        assert seen.page.url.endswith("#pool=pool-3")
+        assert (
+            seen.page.locator("select#pool").evaluate("e => e.selectedOptions[0].text") == "pool-3"
+        )
+        seen.page.goto(f"{page_file.as_uri()}#pool=pool-99")
+        assert _count(seen.page) == "4 of 48 nodes"
+        assert [] == seen.said
+    with opened(browser, page_file) as seen:
+        seen.page.goto(f"{page_file.as_uri()}#pool=pool-7")
+        assert _count(seen.page) == "4 of 48 nodes"
+        assert seen.does("document.activeElement.id") == "pool"
+
+
 def test_nodes_are_walked_through_by_keyboard(page: Page, known: dict[str, Any]) -> None:
     """Arrows choose and open, Enter goes into the panel, Escape comes back; Home and End too."""
     lines = page.get_by_role("listbox")
