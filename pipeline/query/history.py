@@ -105,7 +105,10 @@ class History:
             for statement in (*known, *map(_empty, ("wanted_days", *_SETTLED))):
                 connection.execute(statement)
             return replace(self, wanted=frozenset(), read=frozenset())
-        *earlier, _, allocations = self.days_wanted()
+        unallocated = "select 1 from {} where allocation_time is null limit 1"
+        files = self.files.get("node_incarnations", ())
+        few = files and connection.execute(unallocated.format(_rows(files))).fetchone()
+        *earlier, _, allocations = self.days_wanted(has_unallocated=bool(few))
         for statement in earlier:
             connection.execute(statement)
         wanted = connection.execute("select account, date from wanted_days").fetchall()
@@ -133,23 +136,34 @@ class History:
         around = {day + timedelta(step) for _, day in self.wanted or () for step in (-1, 0, 1)}
         return frozenset(around) | (self.read or frozenset())
 
-    def days_wanted(self) -> Iterator[str]:
-        """Works out which days are answered from rows, and from which listings of them."""
+    def days_wanted(self, *, has_unallocated: bool = True) -> Iterator[str]:
+        """Works out which days are answered from rows, and from which listings of them.
+
+        With ``has_unallocated`` history has nodes that never showed their allocation.
+        """
         yield from self._days_known()
         # What a connection sees does not change: which listings of which days are wanted is worked
         # out once, not by every query again.
         yield f"create or replace table wanted_days as {self._wanted_days()}"
+        files = self.files.get("node_incarnations", ())
+        if files and has_unallocated:
+            found = record.ALLOCATED_SINCE.format(_rows(files))
+            yield f"insert into wanted_days {self._but_standing(found)}"
         for step in _SETTLED:
             yield f"create or replace table made_{step} as {source(step)}"
 
     def _wanted_days(self) -> str:
+        return self._but_standing(record.WANTED_DAYS)
+
+    def _but_standing(self, days: str) -> str:
+        """Without the days whose history is final."""
         if not self.standing:
-            return record.WANTED_DAYS
+            return days
         listed = " or ".join(
             f"(account = '{quoted(account)}' and date = date '{day}')"
             for account, day in self.standing
         )
-        return f"select account, date from ({record.WANTED_DAYS}) as days where not ({listed})"  # noqa: S608
+        return f"select account, date from ({days}) as days where not ({listed})"  # noqa: S608
 
     def _days_known(self, record_days: str = record.RECORD_DAYS) -> Iterator[str]:
         days = [f"('{quoted(account)}', date '{day}')" for account, day in self.days]
@@ -201,6 +215,10 @@ class History:
         if self.wanted is None:
             read += " where (account, date) not in (from wanted_days)"
         return read if self.wanted == frozenset() else f"{made} union all {read}"
+
+
+def _rows(files: tuple[str, ...]) -> str:
+    return rows_of(file_list(files), files)
 
 
 def _emptied(view: str) -> Iterator[str]:

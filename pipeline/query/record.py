@@ -97,6 +97,20 @@ union
 select account, date from touched
 """
 
+# Nor where a listing of such a day shows the allocation of a node that showed none by then.
+ALLOCATED_SINCE = """
+select distinct unknown.account, unknown.date
+from {} as unknown
+join nodes
+    on nodes.account = unknown.account
+    and nodes.pool_id = unknown.pool_id
+    and nodes.node_id = unknown.node_id
+    and nodes.allocation_time <= unknown.last_observed_at + interval 2 seconds
+where unknown.allocation_time is null
+    and nodes.date in (select date from wanted_days)
+    and (unknown.account, unknown.date) not in (from wanted_days)
+"""
+
 #: Days between two listings, at most, over which history is made.
 _GAP = 31
 _DAY_FILE = re.compile(r"/date=(\d{4}-\d\d-\d\d)/([^/]+)\.parquet$")

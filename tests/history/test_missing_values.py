@@ -329,3 +329,21 @@ def test_a_day_without_listings_is_read_from_rows_once_its_window_has_another(
         with query.connect(lake) as connection:
             assert answered([connection], hours) == [("running", 12), ("unobserved", 12)]
         service.compact(lake, at("9 00:00"))
+
+
+def test_history_is_not_used_once_a_listing_shows_the_allocation_of_its_rows(
+    tmp_path: Path,
+) -> None:
+    """That listing lies beyond the window of the day whose rows lacked the allocation."""
+    lake = Lake(tmp_path / "lake")
+    for when in ("23:00", "23:30", "1 00:05", "1 00:10", "1 00:15", "1 00:20"):
+        put(lake, when, {"p": [idle("22:00", allocated=None)]})
+    service.compact(lake, at("2 12:00"))
+    put(lake, "2 12:05", {"p": [idle("22:00", allocated="21:30")]})
+    nodes = "select allocation_time, first_observed_at from node_incarnations"
+    hours = "select state, hours from node_hours where date = date '2026-11-16' order by 1"
+    for _ in range(2):
+        with query.connect(lake) as connection:
+            assert answered([connection], nodes) == [(at("21:30"), at("23:00"))]
+            assert answered([connection], hours) == [("idle", 2), ("unobserved", 0.5)]
+        service.compact(lake, at("9 00:00"))

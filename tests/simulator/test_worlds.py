@@ -12,7 +12,7 @@ from tests.simulator.record import Record
 from tests.simulator.trial import Trial
 from tests.simulator.truth import true_hours_out_of_bounds
 
-SUITE = (15, 18, 19, 43, 52)
+SUITE = (15, 18, 43, 52, 70)
 LONG = tuple(range(100, 300))
 
 
