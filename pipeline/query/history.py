@@ -136,7 +136,7 @@ class History:
         around = {day + timedelta(step) for _, day in self.wanted or () for step in (-1, 0, 1)}
         return frozenset(around) | (self.read or frozenset())
 
-    def days_wanted(self, *, has_unallocated: bool = True) -> Iterator[str]:
+    def days_wanted(self, *, has_unallocated: bool = False) -> Iterator[str]:
         """Works out which days are answered from rows, and from which listings of them.
 
         With ``has_unallocated`` history has nodes that never showed their allocation.
