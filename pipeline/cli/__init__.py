@@ -50,10 +50,10 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        from pipeline.query.nearest import did_you_mean
-
         name = args[0] if args else ""
         if name and not name.startswith("-") and self.get_command(ctx, name) is None:
+            from pipeline.query.nearest import did_you_mean
+
             near = did_you_mean(name, self.commands) or "; nodelake --help lists them"
             raise click.UsageError(f"no command {name!r}{near}", ctx)
         return super().resolve_command(ctx, args)

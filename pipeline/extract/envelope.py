@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 
 import msgspec
+import numpy as np
+import pyarrow as pa
 
 #: The most elements of a page; the service sends at most 1,000.
 MAX_ELEMENTS = 10_000
@@ -69,8 +71,15 @@ def check_count(elements: list[Element] | list[object] | list[msgspec.Raw]) -> N
 
 def check_utf8(body: bytes) -> None:
     """Checks the UTF-8 of the whole body, as msgspec and arrow-rs do not. Raises UnicodeDecodeError."""
-    if not body.isascii():
+    if body.isascii():
+        return
+    ends = np.array([0, len(body)], np.int64)
+    text = pa.LargeStringArray.from_buffers(1, pa.py_buffer(ends), pa.py_buffer(body))
+    try:
+        text.validate(full=True)  # a tenth of the time of decode
+    except pa.ArrowInvalid:
         body.decode()
+        raise
 
 
 def shallow(body: bytes) -> bytes:

@@ -68,6 +68,8 @@ class NodeFlattener:
             BadPage: the body is not one JSON object with a ``value`` list.
         """
         found = self._fast_path(body, envelope)
+        if found is None and self._learn(pages.sample(body, envelope)):
+            found = self._fast_path(body, envelope)
         if found is not None:
             rows, unknown, next_link = found
             try:
@@ -121,6 +123,15 @@ class NodeFlattener:
         rows = self._slow_path(list(compress(values, unmet)))
         rows.duplicates = unmet.count(False)
         return self._tables(rows, observed_at)
+
+    def _learn(self, values: Sequence[object]) -> bool:
+        """Returns whether some nodes have unknown fields that no node had before."""
+        learned = False
+        for value in values:
+            _, validation = self._validate(value)
+            if not validation.problems:
+                learned |= self.unknown_fields.learn(validation.unknown)
+        return learned
 
     def _unmet(self, ids: Sequence[str | None]) -> list[bool]:
         """Which nodes of a page are new in this listing.

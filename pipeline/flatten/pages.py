@@ -272,6 +272,24 @@ def read_page(body: bytes, member: str = "value") -> tuple[list[object], str | N
     return found, next_link
 
 
+class _Sampled(msgspec.Struct):
+    value: list[msgspec.Raw]
+
+
+_SAMPLED = msgspec.json.Decoder(_Sampled)
+_SAMPLES = 8
+
+
+def sample(body: bytes, envelope: Envelope | None) -> list[object]:
+    """A few elements of a page, from all over it; none of a page that is no valid one."""
+    try:
+        envelope = envelope or prove(body)
+        step = len(envelope.value) // _SAMPLES + 1
+        return [parse(bytes(raw).decode()) for raw in _SAMPLED.decode(body).value[::step]]
+    except (ValueError, RecursionError):  # those of msgspec and of UTF-8 are of the first kind
+        return []
+
+
 def elements(page: object, member: str = "value") -> tuple[list[object], str | None]:
     """The same for a parsed page, whose objects ``shape.unique_members`` made.
 

@@ -42,8 +42,12 @@ class UnknownFields:
         self._lock = threading.Lock()
         self._reader: _Reader | None = None
 
-    def learn(self, unknown: Iterable[Steps]) -> None:
-        """Adds the paths of unknown fields; those of start tasks are handled elsewhere."""
+    def learn(self, unknown: Iterable[Steps]) -> bool:
+        """Adds the paths of unknown fields; returns whether any is new.
+
+        Those of start tasks are handled elsewhere.
+        """
+        before = self._reader
         for steps in unknown:
             path = _path(steps)
             name = str(path[-1])
@@ -55,6 +59,7 @@ class UnknownFields:
                 if len(self._paths) < _KNOWN_AT_MOST:
                     self._paths.add(path)
                     self._reader = _Reader(self._paths)
+        return self._reader is not before
 
     def cut(self, body: bytes) -> tuple[bytes, list[UnknownValue]] | None:
         """The page with 0 for each unknown value, and these values; None: it needs the slow path."""

@@ -226,3 +226,27 @@ def test_a_service_that_names_everything_anew_is_forgotten() -> None:
     cut = unknown_fields.cut(page(*made))
     assert cut is not None
     assert 32 == len(cut[1])
+
+
+def test_a_field_that_is_new_costs_no_page_the_slow_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few nodes of the first page tell of it, wherever they stand in a page; the rows are the same."""
+    made = [whole_node(f"tvmps_{number}") for number in range(100)]
+    body = page(*[each | {"isNew": number} for number, each in enumerate(made)])
+    slow = reader(UnknownFields()).values(pages.read_page(body)[0], AT)
+    monkeypatch.setattr(pages, "read_page", pytest.fail)
+    fast = reader(UnknownFields())
+    found, _ = fast.page(body, AT)
+    assert {name: rows.to_pylist() for name, rows in found.items()} == {
+        name: rows.to_pylist() for name, rows in slow.items()
+    }
+    assert fast.report.unknown_fields == {"nodes.isNew": 100}
+
+
+def test_what_a_few_nodes_do_not_show_takes_the_slow_path() -> None:
+    """A field of one node among many is kept and counted all the same."""
+    made: list[Any] = [whole_node(f"tvmps_{number}") for number in range(100)]
+    made[1]["isNew"] = 7
+    one = reader(UnknownFields())
+    found, _ = one.page(page(*made), AT)
+    assert found["nodes"]["extra_json"][1].as_py() == '{"isNew": 7}'
+    assert one.report.unknown_fields == {"nodes.isNew": 1}
