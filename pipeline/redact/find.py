@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from pipeline.redact import arguments, encoded, gate, patterns, rules, shapes, tools
-from pipeline.redact.echoes import echoed
+from pipeline.redact.echoes import echoed, unquoted_lists
 from pipeline.redact.views import TextView, escapes, hidden, unescaped, words
 from pipeline.schema import REDACTED
 
@@ -35,8 +35,9 @@ class Finder:
         for _ in range(_MAX_ESCAPES):
             if gate.may_hold(view.text):
                 self._quoted(view, 0, found)
-                if (literal := echoed(view)) is not None:
-                    self._quoted(literal, 0, found)
+                for other in (echoed(view), unquoted_lists(view)):
+                    if other is not None:
+                        self._quoted(other, 0, found)
             if depth < _MAX_BASE64:
                 self._encoded(view, depth, found)
             following = unescaped(view)

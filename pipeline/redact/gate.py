@@ -16,7 +16,7 @@ from pipeline.redact.shapes import SHAPES
 # These must match every word of ``names`` and every program of ``tools``.
 _NAMES = (
     r"pass|pwd|secret|token|cred|signature|key|sas|sig|bearer|authorization|cookie|jwt|dsn|conn(?:ection)?str"
-    r"|kubeconfig|kennwort|contrase|senha|motdepasse|wachtwoord|psk|pfx|pkcs12|kdbx|pincode|identified"
+    r"|kubeconfig|kennwort|contrase|senha|motdepasse|wachtwoord|psk|pfx|pkcs12|kdbx|pincode|identified|licen[cs]e"
 )
 _SHORT = "auth auths pat pats pem cert certs pw p12 salt".split()
 _ENDED = "|".join(

@@ -17,7 +17,7 @@ _STRONG = frozenset(
 #: Words with other meanings too: in a text the value must also look like a secret.
 _WEAK = frozenset(
     "key keys credential credentials cred creds signature authorization pass auth auths pat pats pem"
-    " cert certs pw passe signingkey salt".split()
+    " cert certs license licence pw passe signingkey salt".split()
 )
 #: The same joined with another word: dbpassword, authtoken, storagekey; but not monkey.
 _STRONG_END = re.compile(

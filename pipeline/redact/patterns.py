@@ -40,6 +40,8 @@ _PATTERNS = tuple(
         rf"\b(?:basic){_SPACES}++(?P<secret>[A-Za-z0-9+/]{{12,}}={{1,2}})",
         # https://user:password@host
         r"://[^\s/:@\"'<>?#]*+:(?P<reference>[^\s/\"'<>]+)(?=@)",
+        # https://token:x-oauth-basic@host
+        r"://(?P<reference>[^\s/:@\"'<>?#]++):(?:x-oauth-basic)?@",
         # jdbc:oracle:thin:user/password@host
         r"jdbc:oracle:\w++:[^\s/:@]++/(?P<reference>[^\s/\"'<>]+)(?=@)",
         # https://token@host
@@ -70,6 +72,8 @@ _PATTERNS = tuple(
         # authenticate("me", "y"), auth=("me", "y")
         r"\b(?:authenticate|(?:http)?basicauth|login|pscredential|networkcredential|(?:http)?auth\s?=)\s?\("
         r"\s?[^\s,()]++\s?,\s?(?P<second>[^\s,()]++)",
+        # echo y > /root/.ssh/token
+        r"\b(?:echo|printf)\s++(?:-\w++\s++)*+(?P<into>[^\s-]\S*+)\s*+>{1,2}\s*+(?:\S*/)?(?P<name>[\w.-]{1,80}+)",
         # keyring.set_password("service", "me", "y")
         r"\bset_?password\s?\((?:\s?[^\s,()]++\s?,){0,2}\s?(?P<second>[^\s,()]++)\s?\)",
         # config set -n key -v y
@@ -233,6 +237,7 @@ _ACCEPTED = {
     "spoken": _is_spoken,
     "second": _is_second,
     "row": _is_row,
+    "into": _is_pair,
     "beside_it": _is_row,
     "code": _is_code,
     "listed": _is_listed,

@@ -73,6 +73,10 @@ _NUMBER = re.compile(
     r"[-+]?\d{1,6}(?:\.\d+)?(?:%|ms|s|m|h|d|[kmg]i?b?)?[,.)]*|\d+/\d+",
     re.IGNORECASE,
 )
+#: License servers (port@host, port@host) and well-known licenses are not secret keys.
+_LICENSE = re.compile(
+    r"\d{2,5}@[\w.-]+(?:[:,;]\d{2,5}@[\w.-]+)*|(?:[AL]?GPL|Apache|BSD|MIT|MPL|EPL|CC|ISC)[-\w.+]{0,16}[,;]?"
+)
 # id, customerId, deps-v1, user:name, ubuntu-22.04, SIGTERM; but not hunter2 nor Xy9
 _PIECE = r"(?:[A-Z]?[a-z]{2,}(?:[A-Z][a-z]+)*|[A-Z]{2,}|[a-zA-Z]|[vV]?\d{1,3}|20\d\d|[xX](?:64|86))"
 _PLAIN = re.compile(rf"{_PIECE}(?:[-_./:@,+ #]{{1,2}}{_PIECE})*+[-_./:,;!?)]*")
@@ -173,4 +177,5 @@ def is_secret(value: str, level: int, name: str = "") -> bool:
         is_count = ("token" in lower or lower.endswith(_COUNTED)) and is_number(value)
         is_server = lower.endswith(("dsn", "string", "str")) and bool(_SERVER.fullmatch(value))
         return not (is_count or is_server)
-    return not (is_number(value) or is_plain(value) or is_code(value))
+    is_license = "licen" in name.lower() and bool(_LICENSE.fullmatch(value))
+    return not (is_number(value) or is_plain(value) or is_code(value) or is_license)
