@@ -498,7 +498,7 @@ class TestFileErrors:
 
     def test_api_version_flag(self):
         """An --api-version that cannot be one is refused before it is sent anywhere."""
-        assert "--api-version: 'latest' is no api-version" in refusal(
+        assert "--api-version: 'latest' is not an api-version" in refusal(
             None, ENVIRON, api_version="latest"
         )
 

@@ -172,7 +172,7 @@ def check_values(connection: Connection, name: str, given: Mapping[str, object])
                 read_as(cursor, value, each.type)
             except ValueError:
                 kind, example = _KINDS.get(each.type, (each.type, "x"))
-                problem = f"{value!r} is no {kind}, such as {example}"
+                problem = f"{value!r} is not a valid {kind}, such as {example}"
                 hint = f"--{each.name}" if each.name in ("from", "to") else f"--param {each.name}"
                 raise click.BadParameter(problem, param_hint=hint) from None
     span = {name: given.get(name) for name in ("from", "to")}

@@ -191,7 +191,7 @@ def report(
     """
     first, last = span_of(start, end)
     if not file.absolute().parent.is_dir():
-        raise click.BadParameter(f"{file.parent} is no directory", param_hint="-o")
+        raise click.BadParameter(f"{file.parent} is not a directory", param_hint="-o")
     with connect() as connection:
         use_prices(connection, prices)
         written = write_report(connection, file, first, last, pool)

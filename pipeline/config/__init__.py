@@ -374,4 +374,4 @@ def _account(entry: _AccountEntry, file: _File, environ: Mapping[str, str], wher
 
 def _check_api_version(api_version: str, where: str) -> None:
     if not API_VERSION.fullmatch(api_version):
-        raise ConfigError(f"{where}: {api_version!r} is no api-version such as 2024-07-01.20.0")
+        raise ConfigError(f"{where}: {api_version!r} is not an api-version such as 2024-07-01.20.0")

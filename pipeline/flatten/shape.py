@@ -200,7 +200,9 @@ def _no_text(value: object) -> str | None:
     if not isinstance(value, str):
         return f"expected a string, got {kind(value)}"
     return (
-        None if value.isascii() or _is_unicode(value) else "a lone surrogate, which is no character"
+        None
+        if value.isascii() or _is_unicode(value)
+        else "a lone surrogate, which is not a character"
     )
 
 

@@ -61,7 +61,7 @@ def read_prices(path: str | Path) -> pa.Table:
     except OSError as error:
         raise PriceError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise PriceError(f"{path}: is no UTF-8 text") from error
+        raise PriceError(f"{path}: is not UTF-8 text") from error
     return pa.Table.from_pylist(_File(str(path), text).rows(), SCHEMA)
 
 
@@ -118,7 +118,7 @@ class _File:
         try:
             yield from (fields for fields in self._reader if any(f.strip() for f in fields))
         except csv.Error as error:
-            raise self._error(f"is no CSV: {error}") from error
+            raise self._error(f"is not CSV: {error}") from error
 
     def _header(self, fields: list[str]) -> list[str]:
         names = [field.strip().lower() for field in fields]

@@ -71,7 +71,7 @@ class Question:
 
         Args:
             values: of its parameters by name: times, or texts of times.
-            connection: a session of its own reads texts; what is no time is the query's to refuse.
+            connection: a session of its own reads texts; the query refuses other texts.
         """
         given = {
             each.name: (each.type, values[each.name])

@@ -84,7 +84,7 @@ def _items(path: str | Path) -> list[object]:
     except OSError as error:
         raise PriceError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise PriceError(f"{path}: is no JSON: {error}") from error
+        raise PriceError(f"{path}: is not JSON: {error}") from error
     items = page.get("Items") if isinstance(page, dict) else page
     if not isinstance(items, list):
         raise PriceError(
@@ -114,7 +114,7 @@ def _price(item: object, where: str, *, windows: bool) -> Price | None:
         return None
     amount = item["retailPrice"]
     if isinstance(amount, bool) or not isinstance(amount, int | float) or not amount >= 0:
-        raise PriceError(f"{where}: retailPrice is no price")
+        raise PriceError(f"{where}: retailPrice is not a price")
     is_spot, is_low = sku.endswith(" spot"), sku.endswith(" low priority")
     return Price(
         str(item["armSkuName"]).lower(),

@@ -156,4 +156,4 @@ def read_as(connection: duckdb.DuckDBPyConnection, value: object, kind: str) -> 
             pass
         else:
             return found[0] if found else None
-    raise ValueError(f"{value!r} is no {kind}")
+    raise ValueError(f"{value!r} is not a valid {kind}")

@@ -78,7 +78,7 @@ def by_manifest(manifest: Path) -> dict[datetime, list[Path]]:
                 where = f"{manifest}, line {reader.line_num}"
                 path = manifest.parent / (row["file"] or "")
                 if not path.is_file():
-                    raise ArchiveError(f"{where}: {row['file']!r} is no file")
+                    raise ArchiveError(f"{where}: {row['file']!r} is not a file")
                 moments.setdefault(_parsed(row["time"], where), []).append(path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ArchiveError(f"{manifest}: cannot be read: {error}") from error
@@ -111,5 +111,5 @@ def _parsed(text: str | None, where: str) -> datetime:
     try:
         at = datetime.fromisoformat(text or "")
     except ValueError:
-        raise ArchiveError(f"{where}: {text!r} is no ISO 8601 time") from None
+        raise ArchiveError(f"{where}: {text!r} is not an ISO 8601 time") from None
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)

@@ -170,7 +170,7 @@ def _elements(file: SavedFile) -> tuple[list[object], str | None, str | None]:
         except RecursionError:  # too deep values only make their node malformed
             value = pages.parse(shallow(text.encode()).decode())
     except UnicodeDecodeError as error:
-        where = f"not JSON: byte {error.start + 1:,} is no character"
+        where = f"not JSON: byte {error.start + 1:,} is not a character"
         raise SavedError(file.name, f"{where}{_advice(file.data, error)}") from None
     except (ValueError, RecursionError) as error:
         raise SavedError(file.name, f"not JSON: {error}{_advice(file.data, error)}") from None

@@ -257,7 +257,7 @@ def typed(asked: Question, values: Mapping[str, object]) -> dict[str, object]:
                 try:
                     value = read_as(connection, value, each.type)
                 except ValueError:
-                    problem = f"{asked.name}: {each.name}: {value!r} is no {each.type}"
+                    problem = f"{asked.name}: {each.name}: {value!r} is not a valid {each.type}"
                     raise QuestionError(problem) from None
             read[each.name] = value
         asked.warn_of_parts_of_days(values, connection)

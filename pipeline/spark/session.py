@@ -94,7 +94,7 @@ def _reach(master: str) -> None:
     if re.fullmatch(r"local(\[.+\])?|yarn|k8s://.+", master):
         return
     if not master.startswith("spark://"):
-        problem = f"{master!r} is no master: local[*], or spark://HOST:7077"
+        problem = f"{master!r} is not a master: local[*], or spark://HOST:7077"
         raise SparkSettingsError(problem)
     problem = ""
     for host in master.removeprefix("spark://").split(","):

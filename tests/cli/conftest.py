@@ -30,6 +30,14 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A lake with one snapshot of 20 nodes, of one module of tests."""
+    path = tmp_path_factory.mktemp("recorded") / "lake"
+    make_service().run(Lake(path))
+    return str(path)
+
+
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A lake with one snapshot of 20 nodes, not to be changed."""

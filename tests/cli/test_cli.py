@@ -34,25 +34,11 @@ CONTRACT = (
 ).split()
 
 
-@pytest.fixture(autouse=True)
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every command runs in an empty folder, without settings of this machine."""
-    monkeypatch.chdir(tmp_path)
-    for name in [*os.environ]:
-        if name.startswith(("AZURE_", "NODELAKE_", "IDENTITY_")):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A lake with one snapshot of 20 nodes."""
-    path = tmp_path_factory.mktemp("recorded") / "lake"
-    make_service().run(Lake(path))
-    return str(path)
+pytestmark = pytest.mark.usefixtures("nowhere")
 
 
 @pytest.fixture
-def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+def emulator(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """A served account, its settings in the environment."""
     is_over = threading.Event()
     now = datetime.now(UTC).replace(microsecond=0)  # a clock far from this one is warned of

@@ -23,39 +23,34 @@ from tests.service import make_service, one, rows
 FULL = Path("/dev/full")
 
 
-@pytest.fixture(autouse=True)
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every command runs in an empty folder, without settings of this machine."""
-    monkeypatch.chdir(tmp_path)
-    for name in [*os.environ]:
-        if name.startswith(("AZURE_", "NODELAKE_")):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A lake with one snapshot of 20 nodes."""
-    path = tmp_path_factory.mktemp("recorded") / "lake"
-    make_service().run(Lake(path))
-    return str(path)
+pytestmark = pytest.mark.usefixtures("nowhere")
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["coverage", "--from", "garbage"], r"--from.*'garbage' is no time, such as 2026-11-21"),
-        (["coverage", "--to", "2026-13-01"], r"--to.*is no time"),
-        (["coverage", "--param", "from=?"], r"--from.*is no time"),
-        (["idle_nodes", "--param", "hours=two"], r"--param hours.*'two' is no number, such as 1.5"),
+        (
+            ["coverage", "--from", "garbage"],
+            r"--from.*'garbage' is not a valid time, such as 2026-11-21",
+        ),
+        (["coverage", "--to", "2026-13-01"], r"--to.*is not a valid time"),
+        (["coverage", "--param", "from=?"], r"--from.*is not a valid time"),
+        (
+            ["idle_nodes", "--param", "hours=two"],
+            r"--param hours.*'two' is not a valid number, such as 1.5",
+        ),
         (
             ["flapping_nodes", "--param", "entries=x"],
-            r"--param entries.*'x' is no whole number, such as 30",
+            r"--param entries.*'x' is not a valid whole number, such as 30",
         ),
         (
             ["flapping_nodes", "--param", "entries=1.5"],
-            r"--param entries.*'1.5' is no whole number",
+            r"--param entries.*'1.5' is not a valid whole number",
         ),
-        (["idle_streaks", "--param", "rows=1.5"], r"--param rows.*'1.5' is no whole number"),
+        (
+            ["idle_streaks", "--param", "rows=1.5"],
+            r"--param rows.*'1.5' is not a valid whole number",
+        ),
         (
             ["slot_utilisation", "--param", "step=bogus"],
             "step of slot_utilisation is hour, day, week or month, not 'bogus'",
@@ -403,7 +398,7 @@ def test_an_import_of_the_future_is_refused(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.fixture
-def shared_lake(lake: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def shared_lake(lake: str, nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """That lake for every command."""
     monkeypatch.setenv("NODELAKE_LAKE", lake)
 

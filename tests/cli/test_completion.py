@@ -13,15 +13,7 @@ from pipeline import cli, query
 from pipeline.cli.completion import SHELLS, VARIABLE
 from pipeline.lake import Lake
 from tests.parts import program
-from tests.service import make_service, rows
-
-
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A lake with one snapshot."""
-    path = tmp_path_factory.mktemp("recorded") / "lake"
-    make_service().run(Lake(path))
-    return str(path)
+from tests.service import rows
 
 
 def offered(*words: str, lake: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 import subprocess
@@ -23,26 +22,12 @@ from pipeline.emulator import Emulator, Fleet
 from pipeline.lake import Lake
 from tests.conftest import PROJECT
 from tests.parts import program
-from tests.service import START, make_service, rows, small_fleet
+from tests.service import START, rows, small_fleet
 
 INSTALL = "apt-get install prometheus prometheus-node-exporter"
 
 
-@pytest.fixture(autouse=True)
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No settings of this machine."""
-    monkeypatch.chdir(tmp_path)
-    for name in [*os.environ]:
-        if name.startswith(("AZURE_", "NODELAKE_")):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A lake with one snapshot."""
-    path = tmp_path_factory.mktemp("recorded") / "lake"
-    make_service().run(Lake(path))
-    return str(path)
+pytestmark = pytest.mark.usefixtures("nowhere")
 
 
 def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

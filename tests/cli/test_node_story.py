@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -384,15 +383,6 @@ def test_two_machines_of_one_id_are_two_lives(lake: Lake) -> None:
 
 
 # The command.
-
-
-@pytest.fixture
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty folder, without settings of this machine."""
-    monkeypatch.chdir(tmp_path)
-    for name in [*os.environ]:
-        if name.startswith(("AZURE_", "NODELAKE_")):
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture

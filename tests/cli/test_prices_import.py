@@ -80,7 +80,7 @@ def test_regions_are_not_mixed(tmp_path: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "is no JSON"),
+        ("", "is not JSON"),
         ("{}", "no list named 'Items'"),
         ('{"Items": [3]}', "Items[0]: expected an object"),
         ('{"Items": [{"serviceName": "Virtual Machines"}]}', "Items[0]: has no armSkuName"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,7 @@ from tests.lakes import node, put
 NOON = datetime(2026, 11, 16, 12, tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True)
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty folder, without settings of this machine."""
-    monkeypatch.chdir(tmp_path)
-    for name in [*os.environ]:
-        if name.startswith(("AZURE_", "NODELAKE_")):
-            monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("nowhere")
 
 
 @pytest.fixture

@@ -82,8 +82,8 @@ def test_a_file_without_rows_prices_nothing(tmp_path: Path) -> None:
             HEADER[:-1] + ",vcpus\na,spot,1,EUR,8\na,dedicated,1,EUR,4\n",
             ", line 3: field 'vcpus': 4, but line 2 gives a 8",
         ),
-        (HEADER + '"a"b,spot,1,EUR\n', ", line 2: is no CSV: "),
-        (b"\xff\xfe", ": is no UTF-8 text"),
+        (HEADER + '"a"b,spot,1,EUR\n', ", line 2: is not CSV: "),
+        (b"\xff\xfe", ": is not UTF-8 text"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_file_line_and_field(

@@ -83,8 +83,8 @@ def test_a_manifest_names_files_and_times(tmp_path: Path) -> None:
     [
         ("name,when\n", "no columns file and time"),
         ("file,time\n", "names no file"),
-        ("file,time\nnone.json,2026-11-21\n", "line 2: 'none.json' is no file"),
-        ("file,time\nm.csv,yesterday\n", "line 2: 'yesterday' is no ISO 8601 time"),
+        ("file,time\nnone.json,2026-11-21\n", "line 2: 'none.json' is not a file"),
+        ("file,time\nm.csv,yesterday\n", "line 2: 'yesterday' is not an ISO 8601 time"),
     ],
 )
 def test_a_manifest_that_is_wrong_names_its_line(tmp_path: Path, text: str, said: str) -> None:

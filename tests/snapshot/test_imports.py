@@ -252,7 +252,7 @@ def test_a_url_with_no_valid_pool_id_names_no_pool(lake: Lake) -> None:
         (b"", "the file is empty"),
         (b'{"value": [', "not JSON"),
         (b"<html>", "not JSON"),
-        (b'[{"id": "a\xff"}]', "not JSON: byte 11 is no character$"),
+        (b'[{"id": "a\xff"}]', "not JSON: byte 11 is not a character$"),
         (b'{"id": "a"}\n{"id": "b"}\n', "jq -s . FILE"),
         (gzip.compress(b"[]", mtime=0), "gunzip FILE"),
         (b"12", "neither an object nor a list"),

@@ -67,7 +67,7 @@ def test_what_is_no_master_is_wrong_usage(
     """And so is a master for DuckDB."""
     need()
     assert ask(tmp_path, "--spark-master", "head:7077") == 2
-    assert "'head:7077' is no master" in capsys.readouterr().err
+    assert "'head:7077' is not a master" in capsys.readouterr().err
     assert run(["ask", "status", "--lake", str(tmp_path), "--spark-master", "local[*]"]) == 2
     assert "--spark-master goes with --engine spark" in capsys.readouterr().err
 
@@ -77,7 +77,7 @@ def test_values_become_what_their_parameter_is() -> None:
     asked = query.question("node_hours")
     read = spark.typed(asked, asked.bind({"from": "2026-11-21T12:00+01:00", "pool": "p"}))
     assert read == {"pool": "p", "from": datetime(2026, 11, 21, 11, tzinfo=UTC), "to": None}
-    with pytest.raises(query.QuestionError, match="from: 'soon' is no timestamptz"):
+    with pytest.raises(query.QuestionError, match="from: 'soon' is not a valid timestamptz"):
         spark.typed(asked, asked.bind({"from": "soon"}))
 
 
