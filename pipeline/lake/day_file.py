@@ -1,7 +1,7 @@
 """Merges the rows of many snapshots into one sorted stream, and writes day files.
 
 Memory is bounded by ``BUDGET_BYTES``: a day that does not fit is read several times, once for each
-range of nodes. Texts stay dictionary-encoded.
+range of nodes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Finds secrets in names with values, flags with arguments, YAML blocks and environment settings.
 
-Rules read a view of words (see ``views.words``), in which a quoted value is one word without quotes.
-Each yields the spans of secrets.
+Rules read a view of words (see ``views.words``), in which a quoted value is one word without quotes,
+and yield the spans of secrets.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The listing of one run: lists pools, then nodes in parallel, flattens and writes each page.
 
-Pages are flattened while others are downloaded. The number in memory depends on connections and
-processors, not on the fleet.
+Pages are flattened while others are downloaded; connections and processors, not the fleet, bound the
+pages in memory.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Captures the redacted end of the logs of start tasks that failed since the last snapshot.
 
-The logs are lost with their node. They are fetched after every listing, from few nodes, so that a run
-hardly takes longer.
+The logs are lost with their node, so they are fetched in every run, after its listings and from few
+nodes.
 """
 
 from __future__ import annotations

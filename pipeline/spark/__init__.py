@@ -1,6 +1,6 @@
 """The lake on Apache Spark: the same views and questions over the same committed files.
 
-Spark only reads; ``translate`` turns DuckDB's SQL into its own. Needs ``nodelake[spark]``.
+Spark only reads; ``translate`` turns DuckDB's SQL into its own; needs ``nodelake[spark]``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The interface of storages: a local disk, or Azure Blob.
 
-Keys are paths below the lake's root, with slashes. A file gets its key in one atomic step; unfinished
-files are invisible.
+Keys are paths below the lake's root; a file gets its key in one atomic step, and is invisible before.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A node's JSON with the members of every api-version, in the order of the recordings.
 
-Absent members are left out: the service sends no null. ``base`` is the account's URL.
+Absent members are left out, as the service sends no null; ``base`` is the account's URL.
 """
 
 from typing import Any

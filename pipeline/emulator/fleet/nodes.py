@@ -1,6 +1,6 @@
 """A compute node: its state, its tasks, and the records it writes to the truth log.
 
-``lifecycle`` decides when something happens. All times are microseconds since 1970.
+``lifecycle`` decides when something happens; all times are microseconds since 1970.
 """
 
 import hashlib

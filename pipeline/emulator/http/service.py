@@ -1,4 +1,4 @@
-"""The read operations: from a request to the JSON of a reply. No faults, no sockets.
+"""The read operations, from a request to the JSON of a reply, without faults and sockets.
 
 Paths, parameters and defaults are those of the published OpenAPI files (``versions``).
 """

@@ -1,7 +1,7 @@
 """The supported api-versions, and how their documents differ.
 
 Documents are made with the members of every version; ``for_version`` removes those that a version
-does not have. The differences are those of the published OpenAPI files.
+lacks, by the published OpenAPI files.
 """
 
 import re

@@ -1,7 +1,7 @@
 """The declaration of a fact: its grain, its columns, and how rows of several days are merged.
 
-A fact's SQL (``sql/history/<fact>.sql``) makes the rows of a day. A day uses the listings around it
-too, so several days may have rows with one key.
+A fact's SQL (``sql/history/<fact>.sql``) makes the rows of a day; it uses listings around the
+day too, so several days may have rows with one key.
 """
 
 from __future__ import annotations
