@@ -67,10 +67,14 @@ listings as (
 listed as (
     select account, pool_id, date, is_proof from listings
     union all
-    -- a day without listings has a window too
+    -- a day without listings has a window too; one before the first listing has expired rows
     select pools.account, pools.pool_id, history_days.date, false
-    from (select distinct account, pool_id from listings) as pools
-    join history_days on history_days.account = pools.account
+    from (
+        select account, pool_id, min(min(date)) over (partition by account) as first_date
+        from listings group by account, pool_id
+    ) as pools
+    join history_days
+        on history_days.account = pools.account and history_days.date > pools.first_date
 ),
 days as (
     select account, pool_id, date, count(*) filter (where is_proof) as proofs
