@@ -5,7 +5,7 @@
 --           listings_below_target
 -- param:    pool varchar = null: only this pool
 -- param:    from timestamptz = null: joined and left at or after this moment; null for the
---           account's first listing
+--           account's first listing of a node
 -- param:    to timestamptz = null: joined and left before this moment
 -- caveats:  A node is one allocation: an id that is given to another machine counts again, and in
 --           reused_ids. Joined is dated by the allocation time, exact. Left is dated by the moment

@@ -9,10 +9,10 @@
 --           others (still running, or their node was taken) are in unended_runs. A retry is a
 --           separate run, on the day it began. A run that began and ended between two listings was
 --           never seen: retries come quickly, so failures are missed more often than successes.
---           Runs that began before the account's first listing are left out: only the last such run
---           was seen, and only on nodes that still existed. A cause is a failure code and an exit
---           code. The image is the node's when the run was last seen, null where no listing showed
---           it.
+--           Runs that began before the account's first listing of a node are left out: only the
+--           last such run was seen, and only on nodes that still existed. A cause is a failure code
+--           and an exit code. The image is the node's when the run was last seen, null where no
+--           listing showed it.
 with first_listings as (
     select account, min(first_observed_at) as listed_at
     from daily_node_incarnations

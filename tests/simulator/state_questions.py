@@ -225,15 +225,10 @@ def census(record: Record, asked: Parameters) -> Table:
 
 
 def first_listing(record: Record, account: str) -> datetime | None:
-    """When the record of an account begins: the end of its first listing."""
-    ends = [
-        each.finished_at
-        for (whose, _), listings in record.listings.items()
-        for each in listings
-        if whose == account and each.finished_at and not each.is_absence
-    ]
-    ends += [each.listed_at for each in record.of_account(account) if each.listed_at]
-    return min((end for end in ends if end), default=None)
+    """When the record of an account begins: a node was listed for the first time."""
+    # Reading: a listing without any node leaves no fact, so an answer cannot depend on it.
+    seen = (node.first_observed_at for node in record.nodes if node.account == account)
+    return min(seen, default=None)
 
 
 def _group(node: Node) -> tuple[str, str, bool | None]:

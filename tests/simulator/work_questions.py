@@ -196,7 +196,6 @@ def start_task_failures(record: Record, asked: Parameters) -> Table:
 
 def start_task_failure_rate(record: Record, asked: Parameters) -> Table:
     """What share of start-task runs fails, by pool, image and day, and from which causes."""
-    # Reading: the account's first snapshot is its first listing: one that failed saw no run.
     begins = {account: first_listing(record, account) for account in record.accounts}
     known = [
         run
