@@ -159,18 +159,23 @@ def differences(
     name: str, expected: Table, actual: Table, columns: Iterable[str], key: list[str]
 ) -> list[str]:
     """What two tables have otherwise, a line each, the first few."""
+    columns = [*columns]
     wanted, there = _by_key(expected, key), _by_key(actual, key)
     lines = []
     for each in sorted(wanted.keys() | there.keys(), key=repr):
         one, other = wanted.get(each, []), there.get(each, [])
-        if len(one) != 1 or len(other) != 1:
+        if len(one) != len(other):
             told = f"{len(one)} expected, {len(other)} found"
             lines.append(f"{name} {_shown(each)}: {told}: {_rows(one)} / {_rows(other)}")
             continue
-        for column in columns:
-            if not _alike(one[0].get(column), other[0].get(column)):
-                told = f"{_text(one[0].get(column))} expected, {_text(other[0].get(column))} found"
-                lines.append(f"{name} {_shown(each)}: {column}: {told}")
+        # a node may show two errors of one code: two rows of one key
+        for wanted_row, row in zip(one, other, strict=True):
+            for column in columns:
+                if not _alike(wanted_row.get(column), row.get(column)):
+                    told = (
+                        f"{_text(wanted_row.get(column))} expected, {_text(row.get(column))} found"
+                    )
+                    lines.append(f"{name} {_shown(each)}: {column}: {told}")
     if len(lines) > _TOLD:
         lines[_TOLD:] = [f"{name}: and {len(lines) - _TOLD} more"]
     return lines
