@@ -281,12 +281,12 @@ _SAMPLES = 8
 
 
 def sample(body: bytes, envelope: Envelope | None) -> list[object]:
-    """A few elements of a page, from all over it; none of a page that is no valid one."""
+    """A few elements from all over a page; none of an invalid one."""
     try:
         envelope = envelope or prove(body)
         step = len(envelope.value) // _SAMPLES + 1
         return [parse(bytes(raw).decode()) for raw in _SAMPLED.decode(body).value[::step]]
-    except (ValueError, RecursionError):  # those of msgspec and of UTF-8 are of the first kind
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return []
 
 

@@ -139,7 +139,7 @@ def _node_page(file: SavedFile, contents: Contents) -> tuple[str, SavedPage] | N
         check_size(body)
         check_utf8(body)
         page = _PAGE.decode(body)
-    except (ValueError, RecursionError):  # of msgspec, of UTF-8, of a page that is too large
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     named = _METADATA.search(page.metadata)
     # A node without a url is none of these: the values decide which pool it is of, or refuse it.
