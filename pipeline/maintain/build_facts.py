@@ -145,5 +145,7 @@ def windows(connection: Connection, account: str) -> dict[date, frozenset[str]]:
         build.narrow("nodes")
         for step in ("unallocated", "allocations"):
             build.keep(f"made_{step} as {source(step)}")
+        days = build.cursor.execute("select date from wanted_days order by date").fetchall()
         rows = build.cursor.execute(_INPUTS).fetchall()
-    return {day: frozenset(ids) for day, ids in rows}
+    # a day in a gap of an account that had no pools has no listing in its window
+    return {day: frozenset() for (day,) in days} | {day: frozenset(ids) for day, ids in rows}

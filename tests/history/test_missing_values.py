@@ -347,3 +347,18 @@ def test_history_is_not_used_once_a_listing_shows_the_allocation_of_its_rows(
             assert answered([connection], nodes) == [(at("21:30"), at("23:00"))]
             assert answered([connection], hours) == [("idle", 2), ("unobserved", 0.5)]
         service.compact(lake, at("9 00:00"))
+
+
+def test_a_day_without_listings_of_an_account_without_pools_has_history(tmp_path: Path) -> None:
+    """Otherwise expiry would take its history for lost."""
+    lake = Lake(tmp_path / "lake")
+    put(lake, "09:00", {"p": [idle()]})
+    for day in (0, 1, 3, 4):  # of a run of listings without the pool only its ends are read
+        for hour in range(10, 14):
+            put(lake, f"{day} {hour}:00", {})
+    service.compact(lake, at("9 00:00"))
+    service.expire(lake, at("9 00:00"), date(2026, 11, 24))
+    with query.connect(lake) as connection:
+        days = answered([connection], "select date from history_days order by 1")
+        assert [day.day for (day,) in days] == [16, 17, 18, 19, 20]
+        assert len(answered([connection], "from node_incarnations")) == 1
