@@ -140,9 +140,7 @@ class _Account:
         if self.lake.storage.find(commit):
             # to a file system that ignores case "Acc" is "acc"
             url = self.lake.storage.url(commit)
-            raise Damaged(
-                f"{url}: exists already, for an account with the same name in another case"
-            )
+            raise Damaged(f"{url}: exists, for an account of the same name in another case")
         written: dict[str, Entry] = {}
         for table in schema.DATA_TABLES:
             counts = {landing_key(table.name, id_): row[table.name] for id_, row in rows.items()}

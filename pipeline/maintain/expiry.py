@@ -150,9 +150,7 @@ def _expire_history(build: HistoryBuild, limit: date, report: Expired) -> None:
     old = [file for file in files if file.stem == account and file.day < limit]
     for day in sorted({file.day for file in old}):
         if not watermark.has_expired(day):
-            report.kept.append(
-                f"{day} of {account}: its rows are not deleted yet: give --compacted too"
-            )
+            report.kept.append(f"{day} of {account}: its rows exist: give --compacted too")
             continue
         for file in (file for file in old if file.day == day):  # the manifest first
             build.lock.check()

@@ -67,9 +67,8 @@ def sweep_orphans(lake: Lake, file_clock: Callable[[], datetime] | None = None) 
     """Deletes landing data without a ledger file, and staging files, a day after they were written."""
     with contextlib.suppress(Locked), lake.storage.lock("orphans.lock") as lock:
         data = [file for table in _DATA for file in lake.landed(table).values()]
-        committed = lake.landed(
-            "snapshots"
-        ).keys()  # listed after the data, so that no commit is missed
+        # listed after the data, so that no commit is missed
+        committed = lake.landed("snapshots").keys()
         orphans = [file.entry for file in data if file.stem not in committed]
         orphans += lake.storage.leftovers()
         return _delete_old(lake, lock, orphans, file_clock() if file_clock else lock.now())

@@ -309,7 +309,7 @@ def test_history_of_expired_days_goes_when_asked(lake: Lake) -> None:
     assert (report.history_days, report.exit_code) == (2, 3)
     (kept,) = report.kept
     day = DAY + timedelta(days=2)
-    assert kept == f"{day} of acc: its rows are not deleted yet: give --compacted too"
+    assert kept == f"{day} of acc: its rows exist: give --compacted too"
     assert not any(f"date={DAY}" in key for key in left(lake, "history"))
     view = lake.view()
     assert view.missing == {}
