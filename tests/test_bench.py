@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pyarrow.parquet as pq
 import pytest
 
 from tests.bench import __main__ as runner
-from tests.bench import bench_pages, figures, made_pages
+from tests.bench import bench_pages, figures, made_pages, worth
 from tests.bench.figures import Figure
+from tests.bench.year import make
+from tests.bench.year_truth import Shape
 from tests.report.browser import needs_chromium
 
 
@@ -59,3 +64,21 @@ def test_whole_runs_work_on_tiny_fleets(name: str) -> None:
 
     assert figures[0].limit is not None
     assert all(figure.value > 0 for figure in figures)
+
+
+def test_the_readme_has_what_each_fact_is_worth() -> None:
+    """Which questions read it is of today; its bytes are those weighed last."""
+    page = (Path(__file__).parent / "bench" / "README.md").read_text("utf-8")
+    assert f"<!-- python -m tests.bench.worth -->\n\n{worth.saved()}\n\n<!-- end" in page
+
+
+def test_a_lake_is_weighed_where_days_have_rows_and_facts(tmp_path: Path) -> None:
+    """Each file of such a day once: those of tables, and those of facts with the manifest."""
+    lake = make(tmp_path / "lake", Shape(nodes=8, pools=2, days=3, kept=2, polls=24))
+    observations, tables, made = worth.weigh(lake.root)
+    kept = [path for path in lake.root.rglob("date=*/*") if path.parent.name > f"date={Shape.start}"]
+    assert sum(tables.values()) == sum(p.stat().st_size for p in kept if "compacted" in p.parts)
+    assert sum(made.values()) == sum(p.stat().st_size for p in kept if "history" in p.parts)
+    assert observations == sum(
+        pq.ParquetFile(path).metadata.num_rows for path in kept if "nodes" in path.parts
+    )

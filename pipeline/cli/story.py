@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 #: Events with a beginning and no end.
 MOMENTS = ("life", "boot", "config")
 _STYLES = {"life": "bold", "boot": "cyan", "start task": "", "work": "green", "task": "green"}
-_STYLES |= {"config": "magenta", "error": "bold red", "gap": "dim"}
+_STYLES |= {"config": "magenta", "error": "bold red", "pool error": "", "gap": "dim"}
 _KIND = max(len(kind) for kind in _STYLES)
 _SPAN = 13
 _INDENT = 1 + 9 + 1 + _SPAN + 2 + _KIND + 2
@@ -66,7 +66,7 @@ def is_trouble(row: Row) -> bool:
         return "exit code" in row["detail"] or "failed" in row["detail"]
     if kind == "task":
         return str(row["detail"]).startswith("failed")
-    return bool(kind == "error" or (kind == "start task" and what == "failed"))
+    return bool(kind in ("error", "pool error") or (kind == "start task" and what == "failed"))
 
 
 def lines(rows: Iterable[Row], width: int) -> Iterator[Text]:

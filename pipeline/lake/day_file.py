@@ -302,6 +302,44 @@ def _compact(values: pa.ChunkedArray) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(texts.indices.take(used.indices), texts.dictionary)
 
 
+#: Columns of facts that are smaller without a dictionary: zstd stores what recurs nearby once.
+_NEAR = frozenset({"allocation_time", "incarnation_key", "task_id", "node_id"})
+#: Columns of facts whose values hardly recur, and are near those of the row before.
+_EXACT = frozenset(
+    "ended_before last_message_at start_task_began_at start_task_succeeded_at up_at first_total "
+    "total_tasks_run total_tasks_succeeded".split()
+)
+
+
+def _fact_encoding(fact: str, name: str) -> str | None:
+    """The encoding of a column of a fact; None: a dictionary, as for times of listings."""
+    if name in _NEAR:  # task_outcomes has a group for all nodes
+        return None if (fact, name) == ("task_outcomes", "node_id") else "PLAIN"
+    return "DELTA_BINARY_PACKED" if name in _EXACT or name.endswith("_time") else None
+
+
+class FactFile(TableFile):
+    """A file of a fact: three quarters of what it takes with dictionaries alone (measured)."""
+
+    def _open(self, columns: pa.Schema, distinct: Collection[str]) -> pq.ParquetWriter:
+        del distinct  # each column's name decides its encoding
+        fact = self.key.split("/")[1]
+        encodings = {name: _fact_encoding(fact, name) for name in columns.names}
+        return pq.ParquetWriter(
+            self._stream,
+            columns,
+            compression="zstd",
+            # a higher level makes ids of nodes larger
+            compression_level={
+                name: 1 if name == "node_id" else _LEVELS[encoding]
+                for name, encoding in encodings.items()
+            },
+            use_dictionary=[name for name, encoding in encodings.items() if encoding is None],
+            column_encoding={name: encoding for name, encoding in encodings.items() if encoding},
+            write_page_checksum=True,
+        )
+
+
 def put_rows(
     storage: Storage,
     key: str,
@@ -312,7 +350,7 @@ def put_rows(
     """Writes the file of one fact; calls ``check`` just before the file gets its name."""
     fact = facts.FACTS.get(key.split("/")[1])
     most = ROWS_PER_GROUP if fact is None else fact.rows_per_group
-    file = TableFile(storage, key, rows.schema, over, most)
+    file = FactFile(storage, key, rows.schema, over, most)
     try:
         batches = rows.to_batches() if isinstance(rows, pa.Table) else rows
         for batch in batches:

@@ -12,7 +12,7 @@ const isBad = (kind, what, detail) => {
   if (kind === 'state') return isTrouble(what);
   if (kind === 'work') return detail.includes('exit code') || detail.includes('failed');
   if (kind === 'task') return detail.startsWith('failed');
-  return kind === 'error' || (kind === 'start task' && what === 'failed');
+  return ['error', 'pool error'].includes(kind) || (kind === 'start task' && what === 'failed');
 };
 const storyRow = (row) => {
   const [kind, what, detail] = row.slice(0, 3).map(text);

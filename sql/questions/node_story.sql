@@ -16,7 +16,8 @@
 --           is null: not known to have ended). The kinds life, boot and config are moments and have
 --           no end. life numbers the machines that had the id, by allocation_time. Events that
 --           began and ended between two listings are missing. Rows of kind gap need the rows of
---           their days: they are missing for expired days.
+--           their days: they are missing for expired days. Rows of kind pool error are failed
+--           resizes and autoscale formulas of its pool within its life, where one node is asked.
 with incarnations as (
     select
         *,
@@ -37,10 +38,13 @@ found as (
     union all
     select *
     from node_gaps(
-        cast($account as varchar),
-        cast($pool as varchar),
-        cast($node as varchar),
+        cast($account as varchar), cast($pool as varchar), cast($node as varchar),
         cast($gap_minutes as double)
+    )
+    union all
+    select *
+    from pool_errors_of_node(
+        cast($account as varchar), cast($pool as varchar), cast($node as varchar)
     )
 ),
 events as (
@@ -61,11 +65,14 @@ events as (
         )
         and (cast($to as timestamptz) is null or found.began_at < cast($to as timestamptz))
 ),
--- A stretch of work is the time between two events other than task, idle and running.
+-- A stretch of work is the time between two events of the node other than task, idle and running.
 stretches as (
     select
         *,
-        sum(case when is_ordinary and not cast($tasks as boolean) then 0 else 1 end) over (
+        sum(
+            case when kind = 'pool error' or is_ordinary and not cast($tasks as boolean) then 0
+                else 1 end
+        ) over (
             partition by account, pool_id, node_id, life
             order by began_at, place, what
             rows between unbounded preceding and current row
@@ -74,9 +81,7 @@ stretches as (
     from events
 ),
 counts as (
-    select
-        account, pool_id, node_id, life, stretch, outcome,
-        cast(sum(number) as bigint) as number
+    select account, pool_id, node_id, life, stretch, outcome, cast(sum(number) as bigint) as number
     from stretches
     where is_joined and outcome is not null
     group by account, pool_id, node_id, life, stretch, outcome
@@ -118,10 +123,7 @@ joined as (
     select
         account, pool_id, node_id, life, stretch,
         min(allocation_time) as allocation_time,
-        count(*) as events,
-        min(kind) as kind,
-        min(what) as what,
-        min(detail) as detail,
+        count(*) as events, min(kind) as kind, min(what) as what, min(detail) as detail,
         min_by(place, began_at) as place,
         min(began_after) as began_after,
         min(began_at) as began_at,
@@ -146,8 +148,7 @@ joined as (
     group by account, pool_id, node_id, life, stretch
 ),
 story_rows as (
-    select
-        account, pool_id, node_id, allocation_time, life, place, kind, what, detail,
+    select account, pool_id, node_id, allocation_time, life, place, kind, what, detail,
         began_after, began_at, ended_after, ended_before
     from stretches
     where not is_joined

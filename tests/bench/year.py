@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from pipeline import schema
 from pipeline.flatten.columns import Origin
 from pipeline.lake import Lake, compacted_key, date_of, history_key, new_snapshot_id
-from pipeline.lake.day_file import ROWS_PER_GROUP, DayFile, sorted_rows
+from pipeline.lake.day_file import ROWS_PER_GROUP, DayFile, FactFile, sorted_rows
 from pipeline.lake.manifest import Manifest, fact_versions, put_manifest
 from pipeline.lake.paths import list_files
 from pipeline.lake.table_file import TableFile
@@ -101,7 +101,8 @@ def put(
     rows_per_group: int = ROWS_PER_GROUP,
 ) -> None:
     """Writes a file of the lake as a compaction does."""
-    file = TableFile(lake.storage, key, columns, rows_per_group=rows_per_group)
+    kind = FactFile if key.startswith("history/") else TableFile
+    file = kind(lake.storage, key, columns, rows_per_group=rows_per_group)
     for part in parts:
         for start in range(0, len(part), rows_per_group):
             file.write(part.slice(start, rows_per_group))

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 
 from pipeline import query
@@ -160,6 +161,48 @@ def test_episodes_are_the_truth_within_their_bounds(
             )
         else:
             assert record.started_at - ALLOWED <= row["evaluated_at"] <= polls[0] + ALLOWED
+
+
+def test_a_nodes_story_has_the_errors_of_its_pool_within_its_life(
+    recorded: Recorded, connection: query.Connection
+) -> None:
+    """Each that a poll showed after its allocation and that began before its last poll: no other."""
+    truth = [*recorded.fleet.truth.resize_errors, *recorded.fleet.truth.autoscale_errors]
+    lives = connection.table(
+        "select pool_id, node_id, allocation_time, max(observed_at) as last_at from nodes "
+        "group by pool_id, node_id, allocation_time"
+    ).to_pylist()
+    by_time = sorted(lives, key=lambda life: (life["allocation_time"], life["node_id"]))
+    ends = [({life["pool_id"]: life for life in each}) for each in (by_time, by_time[::-1])]
+    counts = set()
+    for life in (life for lasts in ends for life in lasts.values()):
+        expected = {
+            (record.code, polls[0], polls[-1])
+            for record in truth
+            if record.pool_id == life["pool_id"]
+            and (polls := seen(recorded, record))
+            and polls[-1] >= life["allocation_time"]
+            and polls[0] <= life["last_at"] + ALLOWED
+        }
+        mine = (pc.field("allocation_time") == life["allocation_time"]) & (
+            pc.field("node_id") == life["node_id"]
+        )
+        asked = {"pool": life["pool_id"]}
+        answer = connection.ask("node_story", node=life["node_id"], **asked)
+        story = answer.filter(mine).to_pylist()
+        found = [row for row in story if row["kind"] == "pool error"]
+        assert len(found) == len(expected)
+        for code, first, last in expected:
+            (row,) = (each for each in found if abs(each["ended_after"] - last) <= ALLOWED)
+            assert row["what"].split() in (["resize", code], ["autoscale", code])
+            assert (row["began_after"] is None) == row["what"].startswith("resize")
+            assert first - POLL - ALLOWED <= row["began_at"] <= first + ALLOWED
+        counts.add((life["pool_id"], len(expected)))
+        if life is ends[1]["heals"]:  # they split no stretch of work; other stories lack them
+            others = connection.ask("node_story", **asked).filter(mine).to_pylist()
+            assert [row for row in story if row["kind"] != "pool error"] == others
+    assert {("heals", 2), ("calm", 0), ("scales", 0), ("formula", 1)} <= counts
+    assert {count for pool, count in counts if pool in ("calm", "scales")} == {0}
 
 
 def test_resize_errors_names_who_is_short_and_nobody_healthy(

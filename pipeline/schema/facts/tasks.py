@@ -34,7 +34,7 @@ TASK_RUNS = Fact("task_runs", "incarnation x job_id x task_id x subtask_id x sta
     column("view", "is_provisional", FLAG, "It had no start_time when last seen: it may never have begun."),
     column("day", "is_counted", FLAG, "Whether it has ended and this day counts it: the first that listed its end, if the node was not listed between that end and the day."),
     column("day", "is_failure", FLAG, "Of those, whether it failed."),
-), first="not is_failure", version=3)
+), first="not is_failure", rows_per_group=16_384, version=3)
 
 TASK_GAPS = Fact("task_gaps", "incarnation x after x before", "Where tasks completed on a node that no listing showed completed.", (
     *NODE,
