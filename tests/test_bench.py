@@ -76,7 +76,9 @@ def test_a_lake_is_weighed_where_days_have_rows_and_facts(tmp_path: Path) -> Non
     """Each file of such a day once: those of tables, and those of facts with the manifest."""
     lake = make(tmp_path / "lake", Shape(nodes=8, pools=2, days=3, kept=2, polls=24))
     observations, tables, made = worth.weigh(lake.root)
-    kept = [path for path in lake.root.rglob("date=*/*") if path.parent.name > f"date={Shape.start}"]
+    kept = [
+        path for path in lake.root.rglob("date=*/*") if path.parent.name > f"date={Shape.start}"
+    ]
     assert sum(tables.values()) == sum(p.stat().st_size for p in kept if "compacted" in p.parts)
     assert sum(made.values()) == sum(p.stat().st_size for p in kept if "history" in p.parts)
     assert observations == sum(

@@ -1,6 +1,6 @@
 """What each fact is worth: its bytes a node and day, and the questions that read it.
 
-``python -m tests.bench.worth LAKE`` weighs a lake and saves ``results/worth.json``; without a lake
+``python -m tests.bench.worth LAKE`` weighs a lake and saves ``worth.json``; without a lake
 the README's table is printed from what was saved.
 """
 
@@ -16,9 +16,8 @@ import pyarrow.parquet as pq
 from pipeline import query
 from pipeline.query import history
 from pipeline.schema import facts
-from tests.bench.figures import RESULTS
 
-SAVED = RESULTS / "worth.json"
+SAVED = Path(__file__).parent / "worth.json"
 Bytes = dict[str, int]
 
 
