@@ -262,9 +262,18 @@ QUESTIONS = {
         latest_states,
         ("account", "pool_id", "vm_size", "is_dedicated", "state"),
         ignored=("age_seconds",),
+        needs_rows=True,  # a pool's last complete listing may be of an expired day
     ),
-    "idle_nodes": Question(idle_nodes, _NODE, ({}, {"hours": 0.1}), ignored=("age_seconds",)),
-    "nodes_with_errors": Question(nodes_with_errors, (*_NODE, "code"), ignored=("age_seconds",)),
+    "idle_nodes": Question(
+        idle_nodes,
+        _NODE,
+        ({}, {"hours": 0.1}),
+        ignored=("age_seconds",),
+        needs_rows=True,
+    ),
+    "nodes_with_errors": Question(
+        nodes_with_errors, (*_NODE, "code"), ignored=("age_seconds",), needs_rows=True
+    ),
     "node_states_seen": Question(
         node_states_seen,
         (*_NODE, "allocation_time", "state", "state_transition_time"),
