@@ -251,7 +251,7 @@ def test_read_only_files(
         "select count(*) as n from nodes",
         "from nodes_latest",
         "from nodes_at('2026-11-21 13:00Z')",
-        "from node_hours",
+        "from node_hours order by all",
         "with x as (select 1 as n) from x order by n -- the end",
     ],
 )
