@@ -47,54 +47,9 @@ compared as (
         max_by(node_agent_version, number) over (partition by account) as newest_version
     from versions
 ),
-alive as (
-    select
-        lives.account,
-        lives.pool_id,
-        lives.node_id,
-        lives.allocation_time,
-        lives.date,
-        nodes.node_id is not null as is_interrupted
-    from node_lifetimes as lives
-    left join interrupted_nodes as nodes
-        on nodes.account = lives.account
-        and nodes.pool_id = lives.pool_id
-        and nodes.node_id = lives.node_id
-        and nodes.allocation_time is not distinct from lives.allocation_time
-    where (ended_before is null or ended_before > cast($moment as timestamptz))
-        and (cast($pool as varchar) is null or lives.pool_id = cast($pool as varchar))
-),
--- the last configuration of each present node: without a moment, its last day has it, unless the
--- node was interrupted
-configured as (
-    select intervals.*
-    from daily_node_config_intervals as intervals
-    join alive
-        on alive.account = intervals.account
-        and alive.pool_id = intervals.pool_id
-        and alive.node_id = intervals.node_id
-        and alive.allocation_time is not distinct from intervals.allocation_time
-        and (
-            cast($moment as timestamptz) is not null
-            or alive.date = intervals.date
-            or alive.is_interrupted
-        )
-    where cast($moment as timestamptz) is null
-        or intervals.first_observed_at <= cast($moment as timestamptz)
-),
-placed as (
-    select
-        *,
-        row_number() over (
-            partition by account, pool_id, node_id, allocation_time
-            order by first_observed_at desc, last_observed_at desc
-        ) as place
-    from configured
-),
 present as (
     select account, pool_id, node_agent_version, count(*) as nodes
-    from placed
-    where place = 1
+    from node_configs_at(cast($pool as varchar), cast($moment as timestamptz))
     group by account, pool_id, node_agent_version
 )
 select
