@@ -7,7 +7,6 @@ stands beside it. Of each of 20 nodes two files of 3 kB are read.
 from __future__ import annotations
 
 import json
-import statistics
 import tempfile
 from pathlib import Path
 
@@ -58,10 +57,7 @@ def run(quick: bool) -> list[Figure]:
     for seconds, limit in ((0.0, 1.1), (LATENCY_SECONDS, None)):
         with tempfile.TemporaryDirectory() as name:
             costs = _costs(Path(name), account, seconds, rounds)
-        ratio = statistics.median(
-            one.wall_seconds / other.wall_seconds
-            for one, other in zip(costs[True], costs[False], strict=True)
-        )
+        ratio = processes.ratio(costs[True], costs[False], "wall_seconds")
         details = {
             "nodes": pools * nodes,
             "failed": _FAILED,

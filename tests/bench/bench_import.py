@@ -6,7 +6,6 @@ an unknown field in every node against without; and the memory a page of empty o
 
 from __future__ import annotations
 
-import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -74,27 +73,24 @@ def run(quick: bool) -> list[Figure]:
             costs["unknown"].append(imported(unknown, folder / f"unknown{number}.d", nodes))
             costs["orjson"].append(processes.cost([sys.executable, "-c", _READ, *files]))
         memory = bomb(folder)
-    seconds = {
-        name: statistics.median(cost.cpu_seconds for cost in each) for name, each in costs.items()
-    }
-    wall = {
-        name: statistics.median(cost.wall_seconds for cost in each) for name, each in costs.items()
-    }
     details = {name: [vars(cost) for cost in each] for name, each in costs.items()}
     what = f"`nodelake import` of {pages} saved pages, whole command: processor time against"
     return [
         Figure(
             f"{what} a process that reads and `orjson.loads` them, garbage collector off",
-            seconds["import"] / seconds["orjson"],
+            processes.ratio(costs["import"], costs["orjson"]),
             2.0,
             "",
             details,
         ),
-        Figure("the same by the clock", wall["import"] / wall["orjson"]),
+        Figure(
+            "the same by the clock",
+            processes.ratio(costs["import"], costs["orjson"], "wall_seconds"),
+        ),
         Figure(
             "import of pages with one unknown field a node: processor time against the same "
             "pages without",
-            seconds["unknown"] / seconds["import"],
+            processes.ratio(costs["unknown"], costs["import"]),
             1.5,
         ),
         Figure(

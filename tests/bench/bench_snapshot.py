@@ -6,10 +6,9 @@ them; a lean process serves them, 100 ms after each was asked for.
 
 from __future__ import annotations
 
-import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -82,30 +81,20 @@ def run(quick: bool) -> list[Figure]:
                     told += [
                         Figure(
                             f"{what} processor time against httpx and orjson of the same pages",
-                            _ratio(ours, floor, lambda cost: cost.cpu_seconds),
+                            processes.ratio(ours, floor),
                             1.5,
                             "",
                             details,
                         ),
-                        Figure("the same by the clock", _ratio(ours, floor, _wall)),
+                        Figure(
+                            "the same by the clock", processes.ratio(ours, floor, "wall_seconds")
+                        ),
                     ]
                 else:
                     against = f"the same by the clock, both with {connections} connections instead"
-                    ratio = _ratio(ours, floor, _wall)
+                    ratio = processes.ratio(ours, floor, "wall_seconds")
                     told.append(Figure(f"{against} of {usual}", ratio, None, "", details))
     return told
-
-
-def _wall(cost: processes.Cost) -> float:
-    return cost.wall_seconds
-
-
-def _ratio(
-    ours: Sequence[processes.Cost],
-    floor: Sequence[processes.Cost],
-    of: Callable[[processes.Cost], float],
-) -> float:
-    return statistics.median(map(of, ours)) / statistics.median(map(of, floor))
 
 
 def _snapshot(environment: Mapping[str, str], lake: Path, connections: int) -> processes.Cost:

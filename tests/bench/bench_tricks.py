@@ -6,7 +6,6 @@ turn, as processes of their own. What gains less than 5 % goes.
 
 from __future__ import annotations
 
-import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -83,10 +82,7 @@ def run(quick: bool) -> list[Figure]:
     figures = []
     for trick in TRICKS:
         ratios = {
-            of: statistics.median(
-                getattr(without, of) / getattr(whole, of)
-                for without, whole in zip(costs[trick], costs["all"], strict=True)
-            )
+            of: processes.ratio(costs[trick], costs["all"], of)
             for of in ("cpu_seconds", "wall_seconds", "peak_bytes")
         }
         details = {"without": [vars(each) for each in costs[trick]], "ratios": ratios}

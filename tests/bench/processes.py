@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,14 @@ class Cost:
     wall_seconds: float
     cpu_seconds: float
     peak_bytes: int
+
+
+def ratio(ours: Sequence[Cost], theirs: Sequence[Cost], figure: str = "cpu_seconds") -> float:
+    """The medians of one figure of two commands' costs, the first against the second."""
+    one, other = (
+        statistics.median(getattr(cost, figure) for cost in each) for each in (ours, theirs)
+    )
+    return float(one / other)
 
 
 #: Exit codes of a command that ends well, and of one that refuses its input.
