@@ -82,8 +82,7 @@ class Connection:
 
     ``duckdb`` is the connection itself. Its time zone is UTC, and it neither downloads nor loads
     extensions. Views of facts and of the fleet, and comments, are made when a query first names one, or
-    asks which there are. With ``since`` it reads no
-    file of an earlier day.
+    asks which there are. With ``since`` it reads no file of an earlier day.
     """
 
     def __init__(self, lake: Lake, *, since: date | None = None) -> None:
