@@ -63,31 +63,38 @@ def run(quick: bool) -> list[Figure]:
         with served(folder, LATENCY_SECONDS) as environment:
             usual = Limits().connections
             for connections in (usual, usual // 2):
-                ours, floor = [], []
+                ours, floor, collecting = [], [], []
                 for number in range(rounds):
                     lake = folder / f"lake{connections}-{number}.d"
                     ours.append(_snapshot(environment, lake, connections))
                     (stored,) = (lake / "landing" / "nodes").rglob("*.parquet")
                     assert nodes == pq.read_metadata(stored).num_rows, "a node is missing"
-                    floor.append(_download(environment, paths, connections))
+                    floor.append(_download(environment, paths, connections, "gc.disable()"))
+                    collecting.append(_download(environment, paths, connections, "gc.enable()"))
                 details = {
                     "nodes": nodes,
                     "bytes": sum(len(body) for pages in account.values() for body in pages),
                     "connections": connections,
                     "snapshot": [vars(cost) for cost in ours],
                     "download": [vars(cost) for cost in floor],
+                    "download_with_garbage_collector": [vars(cost) for cost in collecting],
                 }
                 if connections == usual:
                     told += [
                         Figure(
-                            f"{what} processor time against httpx and orjson of the same pages",
+                            f"{what} processor time against httpx and orjson of the same pages, "
+                            "garbage collector off",
                             processes.ratio(ours, floor),
                             1.5,
                             "",
                             details,
                         ),
                         Figure(
-                            "the same by the clock", processes.ratio(ours, floor, "wall_seconds")
+                            "the same, its garbage collector on", processes.ratio(ours, collecting)
+                        ),
+                        Figure(
+                            "the same by the clock, it off",
+                            processes.ratio(ours, floor, "wall_seconds"),
                         ),
                     ]
                 else:
@@ -104,10 +111,11 @@ def _snapshot(environment: Mapping[str, str], lake: Path, connections: int) -> p
 
 
 def _download(
-    environment: Mapping[str, str], paths: Sequence[str], connections: int
+    environment: Mapping[str, str], paths: Sequence[str], connections: int, collector: str
 ) -> processes.Cost:
     endpoint = environment["AZURE_BATCH_ENDPOINT"]
     code = (
+        f"import gc; {collector}; "
         "from tests.bench.bench_snapshot import download; "
         f"print(download({endpoint!r}, {paths!r}, {connections}))"
     )
