@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipeline import query
-from pipeline.lake import Lake, LakeError, Locked
+from pipeline.lake import Lake, LakeError, Locked, new_snapshot_id
 from pipeline.maintain import build_facts, compaction
 from pipeline.schema import facts
 from tests.days import NOON, store
@@ -71,8 +71,11 @@ def work(role: str, lake: Lake, chance: random.Random, notes: Path) -> None:
     elif role == "import":
         for _ in range(2):  # the second time it is there already, or is written anew
             at, digits = moment(chance).replace(minute=0, second=0), f"{chance.randrange(40):08x}"
-            id_ = store(lake, at, account="a", nodes=NODES, digits=digits, is_listed=True)
-            note(notes / "committed", id_)
+            # import asks first; two at once may both be told no, and the slower one writes once more
+            is_slower = chance.random() < 0.1
+            if is_slower or not lake.is_committed(new_snapshot_id(at, digits)):
+                id_ = store(lake, at, account="a", nodes=NODES, digits=digits, is_listed=True)
+                note(notes / "committed", id_)
     elif role == "compact":
         hours = chance.choice((24, 48, 96))
         report = compaction.compact(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pipeline.snapshot.progress import ProgressListener
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+#: Said after a signal, which may have stopped the import of numpy halfway: nothing can redact then.
+_OWN_WORDS = ("interrupted", "terminated")
 
 
 def escape(text: str) -> str:
@@ -57,6 +59,8 @@ def set_up_logging(verbose: bool) -> None:
 
 
 def _clean(text: str) -> str:
+    if text in _OWN_WORDS:
+        return text
     from pipeline.redact import redact_text
 
     return redact_text(text)

@@ -5,6 +5,7 @@ A test asks both engines every question and every fact, and compares rows.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +46,11 @@ def parse(sql: str) -> exp.Expression:
 
 
 def expand(tree: exp.Expression, macros: Mapping[str, Macro]) -> exp.Expression:
-    """The tree with every call of a table macro replaced by its query, arguments filled in."""
+    """The tree with every call of a table macro replaced by its query, arguments filled in.
+
+    sqlglot moves the CTEs of a subquery to the top for Spark, so each call gives them names of its own.
+    """
+    calls = itertools.count(1)
 
     def one(node: exp.Expression) -> exp.Expression:
         if not isinstance(node, exp.Table) or not isinstance(node.this, exp.Anonymous):
@@ -59,10 +64,23 @@ def expand(tree: exp.Expression, macros: Mapping[str, Macro]) -> exp.Expression:
             is_bare = isinstance(inner, exp.Column) and not inner.table
             return given[inner.name].copy() if is_bare and inner.name in given else inner
 
-        body = expand(macro.query.copy().transform(fill), macros)
+        prefix = f"{node.this.name.lower()}_{next(calls)}_"
+        body = _prefixed(expand(macro.query.copy(), macros), prefix).transform(fill)
         return exp.Subquery(this=body, alias=node.args.get("alias"))
 
     return tree.transform(one)
+
+
+def _prefixed(query: exp.Expression, prefix: str) -> exp.Expression:
+    """The query, with a prefix before the names of its CTEs."""
+    names = {cte.alias for cte in query.find_all(exp.CTE)}
+    for node in [*query.find_all(exp.CTE, exp.Table)]:
+        if isinstance(node, exp.CTE):
+            node.set("alias", exp.TableAlias(this=exp.to_identifier(prefix + node.alias)))
+        elif node.name in names:
+            alias = exp.TableAlias(this=exp.to_identifier(node.alias_or_name))
+            node.replace(exp.Table(this=exp.to_identifier(prefix + node.name), alias=alias))
+    return query
 
 
 def to_spark(tree: exp.Expression) -> str:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import cli, query, spark
+from pipeline.cli.console import say, set_up_logging
 from pipeline.cli.output import show
 from pipeline.lake import Lake
 from tests.service import make_service, one, rows
@@ -503,3 +504,14 @@ def test_pools_known_by_id_alone() -> None:
         "nodes_listed": 0,
         "account": "emulated.eastus",
     }
+
+
+@pytest.mark.parametrize("said", ["interrupted", "terminated"])
+def test_a_signal_during_an_import_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], said: str
+) -> None:
+    """It may have stopped the import of numpy halfway, and then nothing can redact."""
+    monkeypatch.setitem(sys.modules, "pipeline.redact", None)
+    set_up_logging(verbose=False)
+    say(said)
+    assert json.loads(capsys.readouterr().err)["message"] == said

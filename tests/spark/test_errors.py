@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from pipeline import query, spark
@@ -115,3 +117,17 @@ def test_what_spark_has_no_words_for_is_refused(query_text: str) -> None:
     need()
     with pytest.raises(translate.Untranslatable):
         translate.to_spark(translate.parse(query_text))
+
+
+def test_a_macro_called_twice_has_ctes_of_its_own_each_time() -> None:
+    """Also where the query has one of the same name: Spark refuses two CTEs of one name."""
+    pytest.importorskip("sqlglot")
+    picked = translate.parse(
+        "with m as (select n as x), k as (from m) select k.x from k where k.x > 1"
+    )
+    asked = "with m as (select 5 as y) select a.x + b.x + m.y from pick(3) as a, pick(4) as b, m"
+    whole = translate.expand(translate.parse(asked), {"pick": translate.Macro(("n",), picked)})
+    text = translate.to_spark(whole)
+    names = re.findall(r"(\w+) AS \(", text)
+    assert len(names) == len(set(names)), text
+    assert duckdb.sql(text).fetchall() == [(12,)]
