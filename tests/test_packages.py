@@ -129,6 +129,7 @@ def test_a_module_says_what_it_is_for(path: Path) -> None:
         ("import pipeline", ("pyarrow", "duckdb", "httpx", "click")),
         ("import pipeline.cli", ("pyarrow", "duckdb", "httpx", "polars", "azure", "rich")),
         ("import pipeline.extract", ("azure", "duckdb", "httpx")),
+        ("import pipeline.snapshot", ("azure", "duckdb", "httpx")),
         ("import pipeline.emulator", ("cheroot", "pyarrow")),
     ],
 )

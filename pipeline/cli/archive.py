@@ -14,7 +14,7 @@ import click
 from pipeline.cli.console import is_watched
 
 if TYPE_CHECKING:
-    from pipeline.snapshot import Outcome, SavedFile
+    from pipeline.snapshot import DiskFile, Outcome, SavedFile
 
 log = logging.getLogger("nodelake")
 PARTIAL, FAILED = 3, 1
@@ -37,7 +37,8 @@ def moments_of(files: Sequence[str], at_from: str) -> Mapping[datetime, list[Pat
 
 
 def store_all(
-    moments: Mapping[datetime, list[Path]], store: Callable[[list[SavedFile], datetime], Outcome]
+    moments: Mapping[datetime, list[Path]],
+    store: Callable[[list[SavedFile | DiskFile], datetime], Outcome],
 ) -> int:
     """Stores a snapshot for each time; returns the combined exit code.
 
@@ -45,13 +46,13 @@ def store_all(
     so that the same command continues an interrupted import.
     """
     from pipeline.lake import LakeError
-    from pipeline.snapshot import SavedError, SavedFile
+    from pipeline.snapshot import SavedError, open_file
 
     stored = known = failed = partial = 0
     with _progress(len(moments)) as advance:
         for at, paths in moments.items():
             try:
-                outcome = store([SavedFile(str(path), path.read_bytes()) for path in paths], at)
+                outcome = store([open_file(path) for path in paths], at)
             except (SavedError, LakeError, OSError) as error:
                 log.error("%s", error, extra={"snapshot_at": f"{at:%Y-%m-%dT%H:%M:%SZ}"})
                 failed += 1

@@ -7,7 +7,6 @@ import sys
 import time
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -128,21 +127,22 @@ def _label(account: str | None, chosen: Settings) -> str | None:
 
 
 def _read(files: tuple[str, ...]) -> tuple[list[Any], datetime]:
-    """The files' bytes, and the newest modification time, to the second as ids have it."""
-    from pipeline.snapshot import SavedFile
+    """The files, and the newest modification time, to the second as ids have it."""
+    from pipeline.snapshot import DiskFile, SavedFile, open_file
 
-    read, newest = [], 0.0
+    read: list[SavedFile | DiskFile] = []
+    newest = 0.0
     for name in files:
         if name == "-":
             read.append(SavedFile("standard input", sys.stdin.buffer.read()))
             newest = max(newest, time.time())
             continue
-        path = Path(name)
         try:
-            read.append(SavedFile(name, path.read_bytes()))
-            newest = max(newest, path.stat().st_mtime)
+            file = open_file(name)
         except OSError as error:
             raise click.UsageError(f"{name}: {error.strerror}") from None
+        read.append(file)
+        newest = max(newest, file.status.st_mtime if isinstance(file, DiskFile) else time.time())
     return read, datetime.fromtimestamp(int(newest), UTC)
 
 

@@ -17,19 +17,34 @@ from pipeline.flatten.columns import Origin
 from pipeline.flatten.unknown_fields import UnknownFields
 from pipeline.lake import Lake, Refused, SnapshotWriter, new_snapshot_id
 from pipeline.redact import DEFAULT, Redactor
-from pipeline.snapshot.ledger import Ledger, Listing, bare_pool, pool_tables
-from pipeline.snapshot.listing import processors
-from pipeline.snapshot.live import Clock, Outcome, utc_now
-from pipeline.snapshot.saved_files import Contents, SavedError, SavedFile, SavedPage, read
+from pipeline.snapshot.ledger import (
+    Clock,
+    Ledger,
+    Listing,
+    Outcome,
+    bare_pool,
+    pool_tables,
+    utc_now,
+)
+from pipeline.snapshot.rounds import processors
+from pipeline.snapshot.saved_files import (
+    Contents,
+    DiskFile,
+    SavedError,
+    SavedFile,
+    SavedPage,
+    open_file,
+    read,
+)
 
-__all__ = ["SavedError", "SavedFile", "snapshot_id", "store"]
+__all__ = ["DiskFile", "SavedError", "SavedFile", "open_file", "snapshot_id", "store"]
 
 #: Nodes of a list that are flattened at a time: the result is larger than the JSON.
 _AT_ONCE = 1000
 
 
 def snapshot_id(
-    files: Sequence[SavedFile],
+    hashes: Sequence[str],
     at: datetime,
     *,
     account: str,
@@ -37,9 +52,12 @@ def snapshot_id(
     complete: bool,
     keep_env: Sequence[str],
 ) -> str:
-    """The id of an import: its time, and a hash of everything that decides its rows."""
+    """The id of an import: its time, and a hash of everything that decides its rows.
+
+    ``hashes`` are those of the files' bytes.
+    """
     parts = [
-        *sorted(hashlib.sha256(file.data).hexdigest() for file in files),
+        *sorted(hashes),
         json.dumps([account, pool, complete, sorted(keep_env), schema.SCHEMA_VERSION]),
     ]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -47,7 +65,7 @@ def snapshot_id(
 
 
 def store(
-    files: Sequence[SavedFile],
+    files: Sequence[SavedFile | DiskFile],
     lake: Lake,
     *,
     at: datetime,
@@ -91,7 +109,7 @@ def store(
         problem = "nothing names its account: give it with --account"
         raise SavedError(files[0].name, problem, is_usage=True)
     identity = snapshot_id(
-        files,
+        contents.hashes,
         at,
         account=label,
         pool=pool,
@@ -151,7 +169,7 @@ def _flattened(
         )
         for part in contents.nodes[pool_id]:
             if isinstance(part, SavedPage):
-                writer.write(flattener.page(part.body, at, part.envelope)[0])
+                writer.write(flattener.page(part.body(), at)[0])
                 continue
             for begin in range(0, len(part) or 1, _AT_ONCE):
                 writer.write(flattener.values(part[begin : begin + _AT_ONCE], at))

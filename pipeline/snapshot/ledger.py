@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, cast
 
 import pyarrow as pa
@@ -12,10 +12,29 @@ import pyarrow as pa
 from pipeline import __version__, schema
 from pipeline.flatten.columns import PROBLEMS_KEPT, Origin, Report
 
+Clock = Callable[[], datetime]
 Listing = Literal["complete", "partial", "failed"]
 
 #: The most names of unknown fields or values in one ledger row; all values are counted.
 _NAMES_KEPT = 1000
+
+
+def utc_now() -> datetime:
+    """The time of this machine's clock, UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of a run: its ledger row by column name, and whether the lake has it."""
+
+    row: dict[str, object]
+    is_stored: bool
+
+    @property
+    def exit_code(self) -> int:
+        """0 complete, 3 partial, 1 failed."""
+        return {"complete": 0, "partial": 3, "failed": 1}[str(self.row["status"])]
 
 
 @dataclass

@@ -7,7 +7,6 @@ pages in memory.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +24,7 @@ from pipeline.redact import Redactor
 from pipeline.snapshot.failure import Failure, check_link
 from pipeline.snapshot.ledger import Ledger, Listing, bare_pool, pool_tables
 from pipeline.snapshot.progress import NullListener, ProgressListener
-from pipeline.snapshot.rounds import Rounds
+from pipeline.snapshot.rounds import Rounds, processors
 from pipeline.snapshot.start_task_output import FailedRuns
 
 log = logging.getLogger("nodelake.snapshot")
@@ -294,13 +293,6 @@ class ListingRun:
             ledger.error_code = str(failed["error_code"])
             ledger.error_message = f"pool {failed['pool_id']}: {failed['error_message']}"
             ledger.request_id = failed["request_id"]  # type: ignore[assignment]  # str or None
-
-
-def processors() -> int:
-    """The number of pages that are flattened at once: more would only wait, and hold memory."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _nodes_expected(row: Mapping[str, object]) -> int:

@@ -8,10 +8,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -21,32 +20,12 @@ from pipeline.flatten.columns import Origin
 from pipeline.lake import Lake, LakeError, SnapshotWriter, date_of, new_snapshot_id
 from pipeline.redact import DEFAULT, Redactor, redact_text
 from pipeline.snapshot import images
-from pipeline.snapshot.ledger import Ledger
+from pipeline.snapshot.ledger import Clock, Ledger, Outcome, utc_now
 from pipeline.snapshot.listing import ListingRun, note_figures
 from pipeline.snapshot.progress import ProgressListener
 from pipeline.snapshot.start_task_output import FailedRuns, capture, failed_before
 
 log = logging.getLogger("nodelake.snapshot")
-
-Clock = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    """The time of this machine's clock, UTC."""
-    return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of a run: its ledger row by column name, and whether the lake has it."""
-
-    row: dict[str, object]
-    is_stored: bool
-
-    @property
-    def exit_code(self) -> int:
-        """0 complete, 3 partial, 1 failed."""
-        return {"complete": 0, "partial": 3, "failed": 1}[str(self.row["status"])]
 
 
 def run(

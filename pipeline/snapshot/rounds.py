@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -9,6 +10,14 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+def processors() -> int:
+    """The number of pages that are flattened at once: more would only wait, and hold memory."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
 
 #: The longest delay of Ctrl-C and SIGTERM, in seconds.
 _LOOK_UP_SECONDS = 0.5

@@ -5,25 +5,22 @@ The content shows the kind of a file; the urls of nodes name their pool.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal, cast
+from pathlib import Path
+from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
 from pipeline import schema
-from pipeline.extract.envelope import (
-    MAX_ELEMENTS,
-    Element,
-    Envelope,
-    check_size,
-    check_utf8,
-    shallow,
-)
+from pipeline.extract.envelope import MAX_ELEMENTS, check_size, check_utf8, shallow
 from pipeline.flatten import pages, shape
 
 Kind = Literal["nodes", "pools"]
@@ -46,11 +43,49 @@ class SavedFile:
 
 
 @dataclass(frozen=True)
+class DiskFile:
+    """A file to import that is read each time its bytes are needed: memory holds few files at a time."""
+
+    name: str
+    status: os.stat_result
+
+    @property
+    def data(self) -> bytes:
+        """Its bytes. Raises SavedError where the file has changed since ``open_file``."""
+        with Path(self.name).open("rb") as file:
+            data, status = file.read(), os.fstat(file.fileno())
+        if _version(status) != _version(self.status):
+            raise SavedError(self.name, "it changed during the import: import it again")
+        return data
+
+
+def open_file(path: str | os.PathLike[str]) -> SavedFile | DiskFile:
+    """The file of that name; a pipe is read at once, as nobody can read it again.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        status = os.fstat(file.fileno())
+        if stat.S_ISREG(status.st_mode):
+            return DiskFile(os.fspath(path), status)
+        return SavedFile(os.fspath(path), file.read())
+
+
+def _version(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@dataclass(frozen=True)
 class SavedPage:
     """A page of one pool's nodes as the service sends them, read like a downloaded one."""
 
-    body: bytes
-    envelope: Envelope
+    file: SavedFile | DiskFile
+    next_link: str | None
+
+    def body(self) -> bytes:
+        """The page's bytes."""
+        return self.file.data.removeprefix(_UTF8_MARK)
 
 
 @dataclass
@@ -63,6 +98,8 @@ class Contents:
     has_pools: bool = False
     nodes: dict[str, list[SavedPage | list[object]]] = field(default_factory=dict)
     """By pool, the content of its files, in order."""
+    hashes: list[str] = field(default_factory=list)
+    """The SHA-256 of each file."""
     unfinished: set[str] = field(default_factory=set)
     """Pools whose last page has a next link without a file."""
 
@@ -76,19 +113,20 @@ _BATCH_HOST = re.compile(r"([a-z0-9]+)\.([a-z0-9-]+)\.batch\.[a-z0-9.]+", re.IGN
 _UTF8_MARK = b"\xef\xbb\xbf"
 
 
-class _Node(Element, gc=False):
+class _Node(msgspec.Struct, gc=False):
     url: str | None = None
 
 
-class _NodePage(Envelope):
-    value: list[_Node]  # type: ignore[assignment]  # a list of what an envelope lists, and its url
+class _NodePage(msgspec.Struct):
+    value: list[_Node]
     metadata: str = msgspec.field(name="odata.metadata", default="")
+    next_link: str | None = msgspec.field(name="odata.nextLink", default=None)
 
 
 _PAGE = msgspec.json.Decoder(_NodePage)
 
 
-def read(files: Sequence[SavedFile], pool: str | None = None) -> Contents:
+def read(files: Sequence[SavedFile | DiskFile], pool: str | None = None) -> Contents:
     """Reads the files and sorts their content by pool.
 
     Args:
@@ -101,17 +139,19 @@ def read(files: Sequence[SavedFile], pool: str | None = None) -> Contents:
     contents = Contents()
     links: dict[str, int] = {}
     page_counts: dict[str, int] = {}
-    for file in files:
-        found = _node_page(file, contents)
+    for source in files:
+        file = SavedFile(source.name, source.data)
+        contents.hashes.append(hashlib.sha256(file.data).hexdigest())
+        found = _node_page(source, file.data, contents)
         if found is not None:
             parts: dict[str, SavedPage | list[object]] = {found[0]: found[1]}
-            next_link = found[1].envelope.next_link
+            next_link = found[1].next_link
         else:
             values, metadata, next_link = _elements(file)
             kind = _kind(file, values, metadata, pool)
             names = shape.NODE if kind == "nodes" else shape.POOL
             values = [_with_api_names(value, names) for value in values]
-            _note_account(file, values, metadata, contents)
+            _note_account(file.name, values, metadata, contents)
             if kind == "pools":
                 contents.has_pools = True
                 contents.pools += values
@@ -129,12 +169,14 @@ def read(files: Sequence[SavedFile], pool: str | None = None) -> Contents:
     return contents
 
 
-def _node_page(file: SavedFile, contents: Contents) -> tuple[str, SavedPage] | None:
+def _node_page(
+    source: SavedFile | DiskFile, data: bytes, contents: Contents
+) -> tuple[str, SavedPage] | None:
     """The pool and the page of a file that is one page of a pool's nodes as the service sends it.
 
     None for any other file, and for an irregular page: its values are then sorted one by one.
     """
-    body = file.data.removeprefix(_UTF8_MARK)
+    body = data.removeprefix(_UTF8_MARK)
     try:
         check_size(body)
         check_utf8(body)
@@ -153,10 +195,10 @@ def _node_page(file: SavedFile, contents: Contents) -> tuple[str, SavedPage] | N
         return None
     if len(page.value) > MAX_ELEMENTS:
         raise SavedError(
-            file.name, f"a page of {len(page.value):,} nodes, more than {MAX_ELEMENTS:,}"
+            source.name, f"a page of {len(page.value):,} nodes, more than {MAX_ELEMENTS:,}"
         )
-    _note_account(file, [{"url": start}], page.metadata, contents)
-    return pool_id, SavedPage(body, cast(Envelope, page))
+    _note_account(source.name, [{"url": start}], page.metadata, contents)
+    return pool_id, SavedPage(source, page.next_link)
 
 
 def _elements(file: SavedFile) -> tuple[list[object], str | None, str | None]:
@@ -284,7 +326,7 @@ def _pool_of(file: SavedFile, value: object, pool: str | None) -> str:
 
 
 def _note_account(
-    file: SavedFile, values: Sequence[object], metadata: str | None, contents: Contents
+    name: str, values: Sequence[object], metadata: str | None, contents: Contents
 ) -> None:
     """Records the account that the urls name; an import has one account."""
     urls = [v.get("url") for v in values if isinstance(v, dict)]
@@ -296,7 +338,7 @@ def _note_account(
         account = f"{match[1]}.{match[2]}".lower()
         if contents.account not in (None, account):
             problem = f"of the account {account}, another file is of {contents.account}"
-            raise SavedError(file.name, f"{problem}: import them one by one", is_usage=True)
+            raise SavedError(name, f"{problem}: import them one by one", is_usage=True)
         contents.account = account
         # Without user name and password, which may precede the host.
         contents.batch_url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

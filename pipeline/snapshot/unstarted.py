@@ -11,8 +11,7 @@ from pipeline.config import Account
 from pipeline.flatten.columns import Origin
 from pipeline.lake import Lake, LakeError, Locked, new_snapshot_id
 from pipeline.redact import redact_text
-from pipeline.snapshot.ledger import Ledger
-from pipeline.snapshot.live import Clock, utc_now
+from pipeline.snapshot.ledger import Clock, Ledger, utc_now
 
 log = logging.getLogger("nodelake.snapshot")
 

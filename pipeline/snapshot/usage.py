@@ -17,9 +17,9 @@ from pipeline.flatten.pages import BadPage, read_page
 from pipeline.lake import Lake, SnapshotWriter, new_snapshot_id
 from pipeline.redact import DEFAULT, Redactor
 from pipeline.snapshot.failure import Failure, check_link
-from pipeline.snapshot.ledger import Ledger
+from pipeline.snapshot.ledger import Clock, Ledger, Outcome, utc_now
 from pipeline.snapshot.listing import note_figures
-from pipeline.snapshot.live import Clock, Outcome, note_failure, utc_now
+from pipeline.snapshot.live import note_failure
 
 log = logging.getLogger("nodelake.usage")
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import os
+import threading
+import tracemalloc
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from pipeline.lake import Lake
 from pipeline.redact import Redactor
 from pipeline.snapshot import Outcome
 from pipeline.snapshot import imports as saved
-from pipeline.snapshot.imports import SavedError, SavedFile
+from pipeline.snapshot.imports import DiskFile, SavedError, SavedFile, open_file
 from tests.conftest import SHARED
 from tests.service import make_service, one, rows
 
@@ -47,7 +50,7 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(tmp_path / "lake")
 
 
-def store(lake: Lake, *files: SavedFile, **options: Any) -> Outcome:
+def store(lake: Lake, *files: SavedFile | DiskFile, **options: Any) -> Outcome:
     """An import at noon."""
     return saved.store(files, lake, **({"at": AT} | options))
 
@@ -167,6 +170,44 @@ def test_an_empty_list_is_a_pool_without_nodes_where_the_pool_is_named(lake: Lak
         "listing": "complete",
         "nodes_listed": 0,
     }
+
+
+def test_a_file_that_changes_during_the_import_is_refused(lake: Lake, tmp_path: Path) -> None:
+    """Its rows would not be those that the snapshot's id was made from."""
+    path = tmp_path / "page.json"
+    path.write_bytes(json.dumps([node("a")]).encode())
+    named = open_file(path)
+    path.write_bytes(json.dumps([node("a"), node("b")]).encode())
+    with pytest.raises(SavedError, match=r"page\.json: it changed during the import"):
+        store(lake, named)
+    assert not (lake.root / "landing").exists()
+
+
+def test_files_are_read_when_they_are_needed(lake: Lake, tmp_path: Path) -> None:
+    """Memory holds no file before its turn: an archive may be larger than memory."""
+    files = []
+    for number in range(20):
+        page = PAGE | {"value": [node(f"n{number}")]}
+        path = tmp_path / f"{number}.json"
+        path.write_bytes(json.dumps(page).encode() + b" " * (1 << 20))
+        files.append(open_file(path))
+    tracemalloc.start()
+    store(lake, *files)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert one(lake.root, "select count(*) as n from nodes")["n"] == 20
+    assert peak < 10 << 20
+
+
+def test_a_pipe_is_read_once(lake: Lake, tmp_path: Path) -> None:
+    """As the shell's ``<(jq . nodes.json)`` is one."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=[json.dumps([node("a")]).encode()])
+    writer.start()
+    named = open_file(pipe)
+    writer.join()
+    assert store(lake, named).row["nodes_rows"] == 1
 
 
 def test_importing_again_changes_nothing(lake: Lake) -> None:
