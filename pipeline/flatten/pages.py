@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import re2
 from arro3.io import read_json
 
 from pipeline.extract.envelope import (
@@ -191,55 +192,76 @@ def _source(body: bytes) -> io.BytesIO | str:
     return file.path
 
 
+#: RE2 finds it in a thirtieth of the time of ``bytes.find``.
+_NUL = re2.compile(rb"\\u0000")
+
+
 def _read(body: bytes, unknown_fields: int) -> pa.Table:
     """A page of valid JSON, read by arrow-rs without loss.
 
     arrow-rs ignores unknown members, takes the last of two with one name, does not distinguish null
     from missing, and reads "12" as a number. But every member and every string in JSON has two quotes:
-    if the columns account for all quotes of the body, they hold all of it.
+    if the columns account for all of them, they hold all of the body.
     """
-    is_escaped = b"\\" in body
-    # The count cannot see escaped quotes; and a NUL in an error message of arrow-rs aborts Python.
-    if is_escaped and (b"\\u0022" in body or b"\\u0000" in body):
+    if b"\\" in body and _NUL.search(body):  # in an error message of arrow-rs it aborts Python
         raise NeedsSlowPath
     page = pa.table(read_json(_source(body), _PAGE_SCHEMA, batch_size=2))
-    if page.num_rows != 1 or not _holds_all(page, body, is_escaped, unknown_fields):
+    if page.num_rows != 1 or not _holds_all(page, body, unknown_fields):
         raise NeedsSlowPath
     return page
 
 
 #: Bytes that are compared at once: they fit the processor's cache.
 _AT_ONCE = 1 << 16
+_QUOTE, _BACKSLASH = b'"\\'
 
 
 @in_turn
-def _holds_all(page: pa.Table, body: bytes, is_escaped: bool, unknown_fields: int) -> bool:
-    """Whether the columns and the unknown fields account for every quote of the body."""
+def _holds_all(page: pa.Table, body: bytes, unknown_fields: int) -> bool:
+    """Whether the columns and the unknown fields account for all quotes around strings."""
+    held = _quotes(page.to_struct_array().chunk(0)) + 2 * unknown_fields
+    return held == quotes_around_strings(body)
+
+
+def quotes_around_strings(body: bytes) -> int:
+    """The quotes of valid JSON that begin or end a string: all but those that a backslash escapes."""
     letters = np.frombuffer(body, np.uint8)
-    quotes = sum(
-        np.count_nonzero(letters[begin : begin + _AT_ONCE] == ord('"'))
-        for begin in range(0, len(body), _AT_ONCE)
-    )
-    return quotes == _quotes(page.to_struct_array().chunk(0), is_escaped) + 2 * unknown_fields
+    has_escapes = b"\\" in body
+    found, after_backslash = 0, [np.empty(0, np.int64)]
+    for begin in range(0, len(body), _AT_ONCE):
+        is_quote = letters[begin : begin + _AT_ONCE] == _QUOTE
+        found += int(np.count_nonzero(is_quote))
+        if has_escapes:
+            first = max(begin, 1)
+            is_next = letters[first - 1 : begin + len(is_quote) - 1] == _BACKSLASH
+            after_backslash.append(np.flatnonzero(is_next & is_quote[first - begin :]) + first)
+    # of the backslashes before a quote, each second one is escaped by the one before it
+    quotes, backslashes = np.concatenate(after_backslash), 1
+    while len(quotes):
+        found += len(quotes) if backslashes % 2 == 0 else -len(quotes)
+        backslashes += 1
+        quotes = quotes[letters[quotes - backslashes] == _BACKSLASH]
+    return found
 
 
-def _quotes(values: pa.Array, is_escaped: bool) -> int:
-    """The quotes in the JSON of these values. Raises NeedsSlowPath at a null in a list, and at {}."""
+def _quotes(values: pa.Array) -> int:
+    """The quotes around strings in the JSON of these values.
+
+    Raises NeedsSlowPath at a null in a list, and at {}.
+    """
     if pa.types.is_string(values.type):
-        within = pc.sum(pc.count_substring(values, '"')).as_py() if is_escaped else 0
-        quotes: int = 2 * (len(values) - values.null_count) + (within or 0)
-        return quotes
+        return 2 * (len(values) - values.null_count)  # type: ignore[no-any-return]  # pyarrow
     if pa.types.is_list(values.type):
         if values.values.null_count:
             raise NeedsSlowPath
-        return _quotes(values.values, is_escaped)
+        return _quotes(values.values)
     if not pa.types.is_struct(values.type):
         return 0
     members = [values.field(i) for i in range(values.type.num_fields)]
     members = [each for each in members if each.null_count < len(each)]
     if _has_empty(values, members):
         raise NeedsSlowPath
-    return sum(2 * (len(x) - x.null_count) + _quotes(x, is_escaped) for x in members)
+    return sum(2 * (len(x) - x.null_count) + _quotes(x) for x in members)
 
 
 def _has_empty(objects: pa.StructArray, members: list[pa.Array]) -> bool:

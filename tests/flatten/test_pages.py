@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -223,7 +225,6 @@ def test_many_damaged_pages(damages: list[tuple[int, int, bytes]]) -> None:
         b'"startTask":0',
         b'"startTask":[{"commandLine":"a"}]',
         b'"startTask":{"commandLine":"a"},"startTask":{"commandLine":"b"}',
-        b'"vmSize":"a\\u0022"',
         b'"totalTasksRun":"\\u0000"',
         b'"totalTasksRun":"12"',
         b'"isDedicated":"true"',
@@ -237,11 +238,33 @@ def test_what_the_columns_would_not_tell_needs_the_slow_path(more: bytes) -> Non
     assert read_fast(b'{"value":[%b,{"id":"b",%b},%b]}' % (other, more, other)) is None
 
 
+JSON = st.recursive(
+    st.text('\\\\"/u0é\n', max_size=9),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text('\\\\"', max_size=3), inner),
+)
+
+
+@given(JSON, st.integers(1, 9))
+@settings(deadline=None)
+def test_quotes_around_strings_are_counted(value: object, at_once: int) -> None:
+    """Whatever is escaped in them, and wherever a chunk ends: two for each string of the value."""
+
+    def strings(value: object) -> int:
+        if isinstance(value, str):
+            return 1
+        inner = [*value, *value.values()] if isinstance(value, dict) else value
+        return sum(map(strings, inner))  # type: ignore[call-overload]
+
+    with mock.patch.object(pages, "_AT_ONCE", at_once):
+        assert pages.quotes_around_strings(json.dumps(value).encode()) == 2 * strings(value)
+
+
 @pytest.mark.parametrize(
     "more",
     [
         b'"vmSize":"a\\"b\\\\\\"c\\\\"',
         b'"vmSize":"\\u00e9\\ud83d\\ude80\\n"',
+        b'"vmSize":"a\\u0022"',
         '"vmSize":"über \\\\ 東京"'.encode(),
         b'"v\\u006dSize":"a"',
         b'"recentTasks":[],"errors":[]',
