@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from pipeline import schema
-from pipeline.flatten import NodeFlattener, pool_rows
+from pipeline.flatten import NodeFlattener, Tables, pool_rows
 from pipeline.flatten.columns import Origin
+from pipeline.flatten.pages import read_page
 from pipeline.flatten.unknown_fields import UnknownFields
 from pipeline.lake import Lake, Refused, SnapshotWriter, new_snapshot_id
 from pipeline.redact import DEFAULT, Redactor
@@ -30,17 +31,16 @@ from pipeline.snapshot.rounds import processors
 from pipeline.snapshot.saved_files import (
     Contents,
     DiskFile,
+    Part,
     SavedError,
     SavedFile,
     SavedPage,
+    SavedValues,
     open_file,
     read,
 )
 
 __all__ = ["DiskFile", "SavedError", "SavedFile", "open_file", "snapshot_id", "store"]
-
-#: Nodes of a list that are flattened at a time: the result is larger than the JSON.
-_AT_ONCE = 1000
 
 
 def snapshot_id(
@@ -168,15 +168,22 @@ def _flattened(
             origin, pool_id, redactor, hash_key=hash_key, unknown_fields=unknown_fields
         )
         for part in contents.nodes[pool_id]:
-            if isinstance(part, SavedPage):
-                writer.write(flattener.page(part.body(), at)[0])
-                continue
-            for begin in range(0, len(part) or 1, _AT_ONCE):
-                writer.write(flattener.values(part[begin : begin + _AT_ONCE], at))
+            writer.write(_tables(flattener, part, at))
         return pool_id, flattener
 
     with ThreadPoolExecutor(processors(), "flatten") as side_by_side:
         return list(side_by_side.map(flatten, contents.nodes))
+
+
+def _tables(flattener: NodeFlattener, part: Part, at: datetime) -> Tables:
+    """The tables of some nodes."""
+    if isinstance(part, SavedPage):
+        return flattener.page(part.body(), at)[0]
+    if isinstance(part, SavedValues) and b"null" not in part.body:
+        return flattener.page(part.body, at)[0]
+    # the Azure CLI prints nulls, with which a page takes the slow path
+    values = part if isinstance(part, list) else read_page(part.body)[0]
+    return flattener.values(values, at)
 
 
 def _pool_rows(

@@ -88,6 +88,18 @@ class SavedPage:
         return self.file.data.removeprefix(_UTF8_MARK)
 
 
+@dataclass(frozen=True)
+class SavedValues:
+    """Some nodes of another file, under the API's names, as the JSON of a page: smaller than values."""
+
+    body: bytes
+
+
+Part = SavedPage | SavedValues | list[object]
+#: Nodes of a list that are flattened at a time: the result is larger than the JSON.
+_AT_ONCE = 1000
+
+
 @dataclass
 class Contents:
     """The content of all files."""
@@ -96,7 +108,7 @@ class Contents:
     batch_url: str | None = None
     pools: list[object] = field(default_factory=list)
     has_pools: bool = False
-    nodes: dict[str, list[SavedPage | list[object]]] = field(default_factory=dict)
+    nodes: dict[str, list[Part]] = field(default_factory=dict)
     """By pool, the content of its files, in order."""
     hashes: list[str] = field(default_factory=list)
     """The SHA-256 of each file."""
@@ -144,10 +156,10 @@ def read(files: Sequence[SavedFile | DiskFile], pool: str | None = None) -> Cont
         contents.hashes.append(hashlib.sha256(file.data).hexdigest())
         found = _node_page(source, file.data, contents)
         if found is not None:
-            parts: dict[str, SavedPage | list[object]] = {found[0]: found[1]}
+            parts: dict[str, list[Part]] = {found[0]: [found[1]]}
             next_link = found[1].next_link
         else:
-            values, metadata, next_link = _elements(file)
+            values, metadata, next_link, is_plain = _elements(file)
             kind = _kind(file, values, metadata, pool)
             names = shape.NODE if kind == "nodes" else shape.POOL
             values = [_with_api_names(value, names) for value in values]
@@ -159,14 +171,23 @@ def read(files: Sequence[SavedFile | DiskFile], pool: str | None = None) -> Cont
             by_pool: dict[str, list[object]] = {} if values or pool is None else {pool: []}
             for value in values:
                 by_pool.setdefault(_pool_of(file, value, pool), []).append(value)
-            parts = {**by_pool}
-        for pool_id, part in parts.items():
-            contents.nodes.setdefault(pool_id, []).append(part)
+            parts = {pool_id: _parts(those, is_plain) for pool_id, those in by_pool.items()}
+        for pool_id, those_parts in parts.items():
+            contents.nodes.setdefault(pool_id, []).extend(those_parts)
             page_counts[pool_id] = page_counts.get(pool_id, 0) + 1
             links[pool_id] = links.get(pool_id, 0) + (next_link is not None)
     # The last page of a listing has no link: as many links as pages mean that one is missing.
     contents.unfinished = {pool for pool, count in page_counts.items() if links[pool] >= count}
     return contents
+
+
+def _parts(values: list[object], is_plain: bool) -> list[Part]:
+    """Some nodes in parts; as JSON where they are plain: held as values they keep Python's garbage
+    collector busy."""
+    chunks = [values[begin : begin + _AT_ONCE] for begin in range(0, len(values) or 1, _AT_ONCE)]
+    if not is_plain:
+        return [*chunks]
+    return [SavedValues(msgspec.json.encode({"value": chunk})) for chunk in chunks]
 
 
 def _node_page(
@@ -201,14 +222,15 @@ def _node_page(
     return pool_id, SavedPage(source, page.next_link)
 
 
-def _elements(file: SavedFile) -> tuple[list[object], str | None, str | None]:
-    """The elements of a file, its odata.metadata and its next link."""
+def _elements(file: SavedFile) -> tuple[list[object], str | None, str | None, bool]:
+    """The elements of a file, its odata.metadata, its next link, and whether they are plain JSON."""
     if not file.data.strip():
         raise SavedError(file.name, "the file is empty")
     try:
         text = file.data.decode(json.detect_encoding(file.data)).removeprefix("\ufeff")
         try:
-            value = pages.parse(text)
+            plain = pages.parse_plain(text)
+            value = pages.parse(text) if plain is None else plain
         except RecursionError:  # too deep values only make their node malformed
             value = pages.parse(shallow(text.encode()).decode())
     except UnicodeDecodeError as error:
@@ -216,8 +238,9 @@ def _elements(file: SavedFile) -> tuple[list[object], str | None, str | None]:
         raise SavedError(file.name, f"{where}{_advice(file.data, error)}") from None
     except (ValueError, RecursionError) as error:
         raise SavedError(file.name, f"not JSON: {error}{_advice(file.data, error)}") from None
+    is_plain = plain is not None
     if isinstance(value, list):
-        return value, None, None
+        return value, None, None, is_plain
     if not isinstance(value, dict):
         raise SavedError(file.name, "neither an object nor a list")
     metadata = value.get("odata.metadata")
@@ -227,10 +250,10 @@ def _elements(file: SavedFile) -> tuple[list[object], str | None, str | None]:
             elements, next_link = pages.elements(value)
         except pages.BadPage as error:
             raise SavedError(file.name, str(error)) from None
-        return elements, metadata, next_link
+        return elements, metadata, next_link, is_plain
     if "code" in value and "message" in value and "id" not in value:
         raise SavedError(file.name, f"an error of the service, not a listing: {value['code']}")
-    return [value], metadata, None
+    return [value], metadata, None, is_plain
 
 
 def _advice(data: bytes, error: Exception) -> str:

@@ -10,13 +10,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.flatten import pages
+from pipeline.flatten import pages, quotes
 from pipeline.flatten.columns import Report
 from pipeline.flatten.pages import BadPage, is_id, read_fast, read_page
+from pipeline.flatten.shape import Repeated
 from tests.made_up import AT, flattened, flattener, node, page, whole_node
 
 
@@ -255,8 +257,8 @@ def test_quotes_around_strings_are_counted(value: object, at_once: int) -> None:
         inner = [*value, *value.values()] if isinstance(value, dict) else value
         return sum(map(strings, inner))  # type: ignore[call-overload]
 
-    with mock.patch.object(pages, "_AT_ONCE", at_once):
-        assert pages.quotes_around_strings(json.dumps(value).encode()) == 2 * strings(value)
+    with mock.patch.object(quotes, "_AT_ONCE", at_once):
+        assert quotes.quotes_around_strings(json.dumps(value).encode()) == 2 * strings(value)
 
 
 @pytest.mark.parametrize(
@@ -322,7 +324,7 @@ def test_small_steps_take_turns() -> None:
 
 _FORKED = """
 import os, threading
-from pipeline.flatten import pages
+from pipeline.flatten import pages, quotes
 begun, over = threading.Event(), threading.Event()
 step = pages.in_turn(lambda: (begun.set(), over.wait()))
 threading.Thread(target=step, daemon=True).start()
@@ -345,3 +347,45 @@ def test_a_fork_need_not_wait_for_the_turn_of_a_thread_it_lacks() -> None:
     )
 
     assert b"7" == told.stdout.strip()
+
+
+NUMBERS = st.sampled_from(["0", "-0", "1.0", "1e2", "1e999", "9" * 30, "9" * 500, "0.1", "NaN"])
+TEXTS = st.recursive(
+    NUMBERS | st.sampled_from(["null", "true", '""', '"a\\"b"', '"\\ud800"', '"é"', "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda each: f"[{','.join(each)}]")
+        | st.lists(
+            st.tuples(
+                st.sampled_from(
+                    ["a", "b", '\\"'],
+                ),
+                inner,
+            ),
+            max_size=3,
+        ).map(lambda each: "{" + ",".join(f'"{name}":{value}' for name, value in each) + "}")
+    ),
+    max_leaves=8,
+)
+
+
+@given(TEXTS)
+@settings(deadline=None, max_examples=300)
+def test_plain_json_is_read_like_any_other(text: str) -> None:
+    """Or left to the other reader: repeated members, numbers that JSON cannot carry, lone surrogates."""
+    plain = pages.parse_plain(text)
+    try:
+        value = pages.parse(text)
+    except ValueError:
+        assert plain is None
+        return
+    if plain is not None:
+        assert repr(plain) == repr(value)
+        assert pages.parse(msgspec.json.encode(plain).decode()) == value
+    elif value is not None:
+        assert any(part in text for part in ("1e999", "9" * 19, "\\ud800")) or _repeats(value)
+
+
+def _repeats(value: object) -> bool:
+    if isinstance(value, dict):
+        return isinstance(value, Repeated) or any(map(_repeats, value.values()))
+    return isinstance(value, list) and any(map(_repeats, value))
