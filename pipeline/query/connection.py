@@ -16,10 +16,9 @@ import duckdb
 import pyarrow as pa
 from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
-from pipeline import schema
 from pipeline.config import DEFAULT_LAKE
 from pipeline.lake import FACTS_FROM, Lake, LakeError, View
-from pipeline.query import damage, history, missing_facts
+from pipeline.query import damage, history, missing_facts, table_views
 from pipeline.query import prices as price_files
 from pipeline.query.parsed import parsed
 from pipeline.query.question_files import Parameter as Parameter
@@ -27,15 +26,7 @@ from pipeline.query.question_files import Question as Question
 from pipeline.query.question_files import QuestionError as QuestionError
 from pipeline.query.question_files import question as question
 from pipeline.query.question_files import questions as questions
-from pipeline.query.sql_files import (
-    duckdb_type,
-    file_list,
-    quoted,
-    rows_of,
-    table_of,
-    views,
-)
-from pipeline.schema import Table
+from pipeline.query.sql_files import quoted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -101,6 +92,7 @@ class Connection:
         self._said: set[str] = set()  # which missing facts are logged already
         self._history: history.History
         self._has_fleet = self._has_comments = self._has_missing_files = self._is_checked = False
+        self._is_settled = False
         self.view: View
         self.refresh()
 
@@ -114,7 +106,7 @@ class Connection:
         """A separate session over the existing views; the caller closes it."""
         cursor = self._duckdb.cursor()
         cursor.execute("set TimeZone = 'UTC'")
-        for statement in _variables(self.view):  # settings of this session
+        for statement in table_views.variables(self.view):  # settings of this session
             cursor.execute(statement)
         return cursor
 
@@ -139,12 +131,12 @@ class Connection:
         if not self._has_fleet:
             self._make_fleet()
         if not self._has_comments:
-            for statement in _comments():
+            for statement in table_views.comments():
                 self._duckdb.execute(statement)
             self._has_comments = True
 
     def _make_fleet(self) -> None:
-        for statement in _fleet(self.view):
+        for statement in table_views.fleet(self.view):
             self._duckdb.execute(statement)
         self._has_fleet = True
 
@@ -152,8 +144,7 @@ class Connection:
         """Makes the views of facts on demand, so that a connection opens faster."""
         missing = [fact for fact in facts if fact not in self._made]
         if missing:
-            if not self._made:
-                self._history = _history(self.view).settled(self._duckdb)
+            self._settle()
             needed = {*history.closure(missing)}
             if not self._is_checked and "interrupted_nodes" in needed:
                 self._history = self._history.checked(self._duckdb)
@@ -163,6 +154,29 @@ class Connection:
                     for statement in self._history.view(name, is_kept=is_kept):
                         self._duckdb.execute(statement)
                     self._made.add(name)
+
+    def _settle(self) -> None:
+        if not self._is_settled:
+            self._history = _history(self.view).settled(self._duckdb)
+            self._is_settled = True
+
+    def days_of(self, fact: str, since: date, through: date) -> DuckDBPyConnection:
+        """A session in which the view of a fact has the rows of these days alone.
+
+        Raises:
+            LakeError: a file is missing that the fact is made from.
+        """
+        self._settle()
+        cursor = self.cursor()
+        of_days = self._history.within(cursor, since, through)
+        damage.refuse([*self._missing(f"from {fact}"), *self._missing_around(of_days)])
+        views = history.closure([fact])
+        if "interrupted_nodes" in views:
+            of_days = of_days.checked(cursor)
+        for name in views:
+            for statement in of_days.view(name, is_kept=True):
+                cursor.execute(statement)
+        return cursor
 
     def __enter__(self) -> Connection:
         return self
@@ -192,8 +206,9 @@ class Connection:
         self._made.clear()
         self._whole.clear()
         self._has_fleet = self._has_comments = self._has_missing_files = self._is_checked = False
+        self._is_settled = False
         try:
-            for statement in _tables(self.view):
+            for statement in table_views.tables(self.view):
                 self._duckdb.execute(statement)
         except duckdb.Error as error:  # DuckDB reads the first file of each table
             damage.refuse_first(self.lake, self.view, error)
@@ -253,13 +268,21 @@ class Connection:
         It reads the tables that it names, the facts, and the tables that a fact's days are answered
         from.
         """
+        missing = self._missing(query)
+        if self._name(query):
+            missing += self._missing_around(self._history)
+        damage.refuse(missing)
+
+    def _missing(self, query: str) -> list[str]:
         named = damage.names_read(query, history.read_by(query))
         missing = [*self.lake.missing(self.view, named - self._whole)]
         self._whole |= named if not missing else set()
-        if self._name(query) and (around := self._history.days_read):
-            found = self.lake.missing(self.view, {*FACTS_FROM} - self._whole)
-            missing += [file for file in found if any(f"date={day}/" in file for day in around)]
-        damage.refuse(missing)
+        return missing
+
+    def _missing_around(self, made: history.History) -> list[str]:
+        """Missing files of the days from whose rows facts are made."""
+        found = self.lake.missing(self.view, {*FACTS_FROM} - self._whole) if made.days_read else ()
+        return [file for file in found if any(f"date={day}/" in file for day in made.days_read)]
 
     def _table(self, query: str, given: Mapping[str, object] | None, may_lack: bool) -> pa.Table:
         storage = self.lake.storage
@@ -283,14 +306,13 @@ class Connection:
             raise _HistoryChanged
         return answer
 
-    def scan(self, name: str) -> pl.LazyFrame:
-        """The rows of a table, a fact or a view as a polars ``LazyFrame``.
+    def scan(
+        self, name: str, *, since: date | None = None, through: date | None = None
+    ) -> pl.LazyFrame:
+        """The rows of a table, a fact or a view as a polars ``LazyFrame``; see ``frames.scan``.
 
-        Polars reads the committed files of tables itself, on disk and on Blob; facts come from
-        DuckDB, which gets its columns and predicates. A predicate on ``date`` leaves out the files of
-        other days: of tables, and of a fact's rows by day (``daily_node_states``). ``node_states`` and
-        other facts whose rows span days merge the files of all days. Collect it before ``refresh()``
-        and ``close()``.
+        With ``since`` and ``through``, both included, only the files of those days are read. Collect
+        it before ``refresh()`` and ``close()``.
 
         Raises:
             LakeError: there is no such table, fact or view; or a file is missing that the ledger has
@@ -298,7 +320,7 @@ class Connection:
         """
         from pipeline.query.frames import scan  # polars takes longer to import than most queries
 
-        return scan(self, name)
+        return scan(self, name, since=since, through=through)
 
     def ask(self, name: str, **parameters: object) -> pa.Table:
         """The answer to a named question as an Arrow table.
@@ -316,64 +338,10 @@ class Connection:
 
 def statements(view: View) -> Iterator[str]:
     """The SQL that makes every view over these files: what ``init-sql`` prints."""
-    yield from _tables(view)
-    yield from _comments()
-    yield from _fleet(view)
+    yield from table_views.tables(view)
+    yield from table_views.comments()
+    yield from table_views.fleet(view)
     yield from _history(view).statements()
-
-
-def _variables(view: View) -> Iterator[str]:
-    for name, files in view.files.items():
-        if files:
-            yield f"set variable {name}_files = {file_list(files)}"
-
-
-def _tables(view: View) -> Iterator[str]:
-    """The views of the tables; and the table of prices, unless it exists."""
-    yield price_files.EMPTY
-    yield from _variables(view)
-    yield missing_facts.table(view.missing_facts)
-    for table in schema.TABLES.values():
-        if view.files.get(table.name):
-            # by name plans three times longer: only where a file lacks a column
-            by_name = table.name in view.older
-            listed = f"getvariable('{table.name}_files')"  # the name is the schema's own
-            read = rows_of(listed, view.files[table.name], by_name=by_name)
-            source = f"select * from {read}"  # noqa: S608
-            if by_name:
-                source += f" union all by name select {_typed_nulls(table)} where false"
-        else:
-            source = "select " + _typed_nulls(table) + " where false"
-        yield f"create or replace view {table.name} as {source}"
-    yield from _views(fleet=False)
-
-
-def _comments() -> Iterator[str]:
-    for table in schema.TABLES.values():
-        # all rows: the view of that name has only the latest
-        name = "pool_usage_snapshots" if table.name == "pool_usage" else table.name
-        yield f"comment on view {name} is '{quoted(table.doc)} Grain: {table.grain}.'"
-        for column in table.stored:
-            yield f"comment on column {name}.{column.name} is '{quoted(column.doc)}'"
-
-
-def _fleet(view: View) -> Iterator[str]:
-    """The views of the fleet, and the tables that name their days."""
-    columns = {
-        "account": "varchar",
-        "date": "date",
-        "first_finished_at": "timestamptz",
-        "last_finished_at": "timestamptz",
-    }
-    yield table_of("listing_spans", columns, view.spans)
-    yield from _views(fleet=True)
-
-
-def _views(*, fleet: bool) -> Iterator[str]:
-    """The statements of ``sql/views`` that need no history: of the fleet, or the others."""
-    for name, made in views(over_facts=False).items():
-        if (name in damage.FLEET) == fleet:
-            yield from made
 
 
 def _history(view: View) -> history.History:
@@ -381,10 +349,3 @@ def _history(view: View) -> history.History:
     return history.History(
         view.history, view.history_days, view.spans, standing=view.final_days, older=older
     )
-
-
-def _typed_nulls(table: Table) -> str:
-    typed = [
-        f"cast(null as {duckdb_type(column.type)}) as {column.name}" for column in table.stored
-    ]
-    return ", ".join([*typed, "cast(null as date) as date"])

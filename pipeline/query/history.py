@@ -24,10 +24,17 @@ from pipeline.query.fact_views import read_by as read_by
 from pipeline.query.parsed import parsed
 from pipeline.query.sql_files import body, duckdb_type, file_list, quoted, rows_of
 from pipeline.schema import facts
-from pipeline.schema.facts import Fact
+from pipeline.schema.facts import AccountDay, Fact
 
 #: What the facts are made from first: which listings, and which nodes in them are which.
 _SETTLED = ("events", "listings", "unallocated", "allocations")
+#: Views and tables that list days.
+_OF_DAYS = {
+    "history_days": "view",
+    "record_days": "table",
+    "wanted_days": "table",
+    "made_listings": "table",
+}
 #: Beginnings of the names of views that put several days together.
 _TOGETHER = ("interrupted_", "whole_", "undated_", "uncounted_")
 #: Tables of which facts need only the days of the listings that they are made from.
@@ -128,6 +135,36 @@ class History:
             connection.execute(statement)
         found = connection.execute(f"select 1 from ({INTERRUPTED}) limit 1").fetchone()  # noqa: S608
         return replace(self, is_uninterrupted=found is None)
+
+    def within(self, connection: duckdb.DuckDBPyConnection, since: date, through: date) -> History:
+        """The history of these days alone, in a schema of their own that the connection then uses.
+
+        It is of a history that is settled in the schema ``main``; that one stays as it is.
+        """
+        schema = f"days_{since}_{through}".replace("-", "")
+        connection.execute(f"create schema if not exists {schema}")
+        connection.execute(f"set schema = '{schema}'")
+        for name, kind in _OF_DAYS.items():
+            rows = f"from main.{name} where date between date '{since}' and date '{through}'"
+            connection.execute(f"create or replace {kind} {name} as {rows}")
+        ids = connection.execute("select distinct snapshot_id from made_listings").fetchall()
+
+        def of_days(whose: Iterable[AccountDay]) -> tuple[AccountDay, ...]:
+            return tuple(each for each in whose if since <= each[1] <= through)
+
+        days = {*of_days(self.days)}
+        return replace(
+            self,
+            files={
+                fact: tuple(file for file in files if record.account_day_of(file) in days)
+                for fact, files in self.files.items()
+            },
+            days=of_days(self.days),
+            standing=of_days(self.standing),
+            wanted=frozenset(of_days(self.wanted or ())),
+            read=frozenset(date_of(snapshot_id) for (snapshot_id,) in ids),
+            is_uninterrupted=False,
+        )
 
     @property
     def days_read(self) -> frozenset[date]:
