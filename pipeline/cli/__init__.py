@@ -6,9 +6,7 @@ Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 partial; 4 anoth
 
 from __future__ import annotations
 
-import signal
 import sys
-from types import FrameType
 from typing import Any
 
 import click
@@ -28,6 +26,7 @@ from pipeline.cli import (
     prices,
     questions,
     schedule,
+    signals,
     snapshots,
     sql,
     usage,
@@ -38,10 +37,6 @@ from pipeline.cli.files import owner_only
 from pipeline.cli.options import share_options
 
 INTERRUPTED, TERMINATED = 130, 143
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived: ends a run like Ctrl-C, with its ledger row."""
 
 
 class _Commands(click.Group):
@@ -96,14 +91,11 @@ for command in (
 share_options(nodelake)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
-
-
 def main() -> None:
     """Runs the command and ends the process with its exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signals.listen()
     code = run(sys.argv[1:])
+    signals.listen_no_more()
     try:
         if sys.stdout is not None:
             sys.stdout.flush()  # buffered output may meet a full disk, or a closed pipe
@@ -115,23 +107,37 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Runs one command and returns its exit code; errors become messages on stderr."""
     set_up_logging(verbose=False)
+    signals.forget()
+    try:
+        return _run(arguments)
+    except (KeyboardInterrupt, click.Abort):
+        return _stopped("interrupted", INTERRUPTED)
+    except signals.Terminated:
+        return _stopped("terminated", TERMINATED)
+
+
+def _stopped(word: str, code: int) -> int:
+    signals.listen_no_more()  # impatient hands send it twice
+    say(word)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    """The same, where Ctrl-C and SIGTERM go through, also during a message."""
     try:
         with owner_only():
             result: Any = nodelake.main(arguments, prog_name="nodelake", standalone_mode=False)
     except click.exceptions.Exit as error:
         return error.exit_code
+    except click.Abort:
+        raise
     except click.ClickException as error:
         show(error)
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        say("interrupted")
-        return INTERRUPTED
-    except Terminated:
-        say("terminated")
-        return TERMINATED
     except SystemExit:
         # click ends like this where the reader of stdout closed it (head, less)
         return 0
     except Exception as error:
+        signals.raise_again()
         return exit_code_of(error)
     return result if isinstance(result, int) else 0

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.cli import signals
 from pipeline.cli.console import is_watched
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def record_each(
             log.warning("%s: %s", account.label, error, extra={"account": account.label})
             codes.append(4)
         except Exception as error:
+            signals.raise_again()
             if not are_several:
                 raise
             log.error("%s: %s", account.label, error, extra={"account": account.label})

@@ -232,11 +232,14 @@ Example:
 def init_sql() -> None:
     """Print the SQL that opens the lake in any DuckDB.
 
-    It names the files that the lake has now.
+    It names the files that the lake has now: print it again after a snapshot or a compaction.
     """
-    from pipeline.query import statements
+    from pipeline.query import missing_facts, statements
+    from pipeline.schema.facts import FACTS
 
     with connect() as connection:
+        # no query of that DuckDB can warn of them
+        missing_facts.warn(connection.view.missing_facts, FACTS, None, set())
         click.echo(f"-- {escape(str(connection.lake))}: {connection.view.count} snapshots")
         click.echo("set TimeZone = 'UTC';")
         for statement in statements(connection.view):

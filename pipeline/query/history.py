@@ -173,24 +173,19 @@ class History:
         around = {day + timedelta(step) for _, day in self.wanted or () for step in (-1, 0, 1)}
         return frozenset(around) | (self.read or frozenset())
 
-    def days_wanted(self, *, has_unallocated: bool = False) -> Iterator[str]:
+    def days_wanted(self, *, has_unallocated: bool = True) -> Iterator[str]:
         """Works out which days are answered from rows, and from which listings of them.
 
-        With ``has_unallocated`` history has nodes that never showed their allocation.
+        With ``has_unallocated`` history may have nodes that never showed their allocation.
         """
         yield from self._days_known()
         # What a connection sees does not change: which listings of which days are wanted is worked
         # out once, not by every query again.
-        yield f"create or replace table wanted_days as {self._wanted_days()}"
         files = self.files.get("node_incarnations", ())
-        if files and has_unallocated:
-            found = record.ALLOCATED_SINCE.format(_rows(files))
-            yield f"insert into wanted_days {self._but_standing(found)}"
+        days = record.wanted_days(_rows(files) if files and has_unallocated else None)
+        yield f"create or replace table wanted_days as {self._but_standing(days)}"
         for step in _SETTLED:
             yield f"create or replace table made_{step} as {source(step)}"
-
-    def _wanted_days(self) -> str:
-        return self._but_standing(record.WANTED_DAYS)
 
     def _but_standing(self, days: str) -> str:
         """Without the days whose history is final."""

@@ -102,18 +102,37 @@ select account, date from touched
 """
 
 # Nor where a listing of such a day shows the allocation of a node that showed none by then.
-ALLOCATED_SINCE = """
-select distinct unknown.account, unknown.date
-from {} as unknown
+_ALLOCATED_SINCE = """
+with wanted as (
+{wanted}
+)
+select account, date from wanted
+union
+select unknown.account, unknown.date
+from (
+    select account, pool_id, node_id, last_observed_at, date
+    from {incarnations} where allocation_time is null
+) as unknown
 join nodes
     on nodes.account = unknown.account
     and nodes.pool_id = unknown.pool_id
     and nodes.node_id = unknown.node_id
     and nodes.allocation_time <= unknown.last_observed_at + interval 2 seconds
-where unknown.allocation_time is null
-    and nodes.date in (select date from wanted_days)
-    and (unknown.account, unknown.date) not in (from wanted_days)
+where nodes.date in (select date from wanted)
 """
+
+
+def wanted_days(incarnations: str | None) -> str:
+    """The query of the days that are answered from rows.
+
+    Args:
+        incarnations: the history of ``node_incarnations``, where it may have nodes that never showed
+            their allocation.
+    """
+    if incarnations is None:
+        return WANTED_DAYS
+    return _ALLOCATED_SINCE.format(wanted=WANTED_DAYS, incarnations=incarnations)
+
 
 #: Days between two listings, at most, over which history is made.
 _GAP = 31

@@ -12,6 +12,7 @@ from sqlglot.optimizer.scope import traverse_scope
 
 from pipeline import query
 from pipeline.lake import View
+from pipeline.query import missing_facts
 from pipeline.spark import translate
 from pipeline.spark.translate import Macro, Untranslatable
 
@@ -51,9 +52,11 @@ def catalogue(view: View) -> Catalogue:
         history={name: (history_of(name),) for name, files in view.history.items() if files},
         history_days=(),  # thousands of rows: Spark gets them as a table
         spans=(),
-        older=frozenset(),  # with a schema, a reader returns null for columns that a file lacks
+        # with a schema, a reader returns null for columns that a file lacks
+        older=frozenset(),
+        missing_facts=(),
     )
-    for statement in query.statements(tokens):
+    for statement in (*query.statements(tokens), missing_facts.table(view.missing_facts)):
         if not statement.startswith(("comment on", "set variable")):
             _take(translate.parse(statement), found)
     return found
