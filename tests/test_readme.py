@@ -12,12 +12,15 @@ import re
 import shlex
 import shutil
 import tempfile
+from collections import Counter
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline import cli
+from pipeline import cli, query
+from pipeline.emulator import Fleet, load_fleet_config
 from tests.conftest import PROJECT
 
 README = PROJECT / "README.md"
@@ -108,6 +111,34 @@ def test_the_python_example_runs(demo: tuple[Path, str]) -> None:
     assert names["frame"]["nodes"].sum() > 0
     assert len(names["failures"]) > 0
     assert names["observations"].height > 80_000
+
+
+def test_the_idle_hours_of_the_demo_are_as_the_readme_of_history_has_them(
+    demo: tuple[Path, str],
+) -> None:
+    """By the fact, by the emulator's record of what truly happened, and by counted listings."""
+    with query.connect(demo[0] / "data" / "demo-lake") as connection:
+        stored, spot = (
+            connection.table(
+                f"select sum(hours) as hours from node_hours where state = 'idle' and {pools}"
+            ).to_pylist()[0]["hours"]
+            for pools in ("true", "pool_id = 'simulation-spot'")
+        )
+        [(listed,)] = connection.duckdb.sql(
+            "select count(*) / 12 from nodes where state = 'idle'"
+        ).fetchall()
+    start = datetime.combine(date.fromisoformat(DAY), time(), UTC)
+    fleet = Fleet(load_fleet_config(None), seed=7, start=start)
+    fleet.advance(start + timedelta(days=1) * 287 / 288)
+    true: Counter[str] = Counter()
+    for each in fleet.truth.states:
+        inside = min(each.ended_at or fleet.now, fleet.now) - max(each.started_at, start)
+        if each.state == "idle" and inside > timedelta(0):
+            true[each.pool_id] += inside / timedelta(hours=1)
+    shown = " ".join((PROJECT / "sql" / "history" / "README.md").read_text("utf-8").split())
+    assert f"{stored:,.0f} of truly {true.total():,.0f}" in shown
+    assert f"in its spot pool {spot:,.0f} of {true['simulation-spot']:,.0f}." in shown
+    assert f"times 5 minutes, comes to {listed:,.0f} hours there" in shown
 
 
 def test_the_front_page_is_one() -> None:

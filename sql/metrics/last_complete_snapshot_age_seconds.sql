@@ -1,4 +1,5 @@
 -- metric:   Age of the last complete snapshot when this file was written.
+-- grain:    account
 -- labels:   account
 -- caveats:  The value does not change once nothing writes this file any more: set the alarm on the
 --           timestamp.

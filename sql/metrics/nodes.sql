@@ -1,4 +1,5 @@
 -- metric:   Nodes of each pool's last complete listing, by state and kind.
+-- grain:    account x pool x state x kind
 -- labels:   account, pool, state, kind
 -- caveats:  The values are as old as that listing: see last_complete_snapshot_age_seconds.
 select

@@ -1,4 +1,5 @@
 -- metric:   Spot nodes that were preempted within the last hour.
+-- grain:    account x pool
 -- labels:   account, pool
 -- caveats:  A node that was preempted and gone before the next snapshot is not counted.
 with taken as (

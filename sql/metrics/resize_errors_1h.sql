@@ -1,4 +1,5 @@
 -- metric:   Resize errors that a pool showed within the last hour.
+-- grain:    account x pool
 -- labels:   account, pool
 -- caveats:  A pool shows an error until its next resize: the error counts as long as a listing
 --           shows it.

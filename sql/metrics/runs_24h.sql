@@ -1,4 +1,5 @@
 -- metric:   Runs of the last 24 hours, by status.
+-- grain:    account x status
 -- labels:   account, status
 -- caveats:  Live runs only. A status without a run has the value 0, so that a rate has both sides.
 with runs as (

@@ -1,4 +1,5 @@
 -- metric:   Start-task runs that failed within the last hour.
+-- grain:    account x pool
 -- labels:   account, pool
 -- caveats:  A run counts in the hour in which it ended. A run that began and ended between two
 --           snapshots was never seen. A pool without a failure has the value 0.

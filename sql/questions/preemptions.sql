@@ -15,114 +15,11 @@
 --           includes these. Minutes to recover count from the preemption to the first idle or
 --           running state that a listing showed, so they are too long by less than the time between
 --           listings. They leave out nodes that left without recovering.
-with begun as (
-    select incarnation_key, first_observed_at, is_dedicated
-    from node_startups
-    where is_dedicated is distinct from true
-        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-),
-spot as (
-    select
-        node_lifetimes.account,
-        node_lifetimes.pool_id,
-        node_lifetimes.node_id,
-        node_lifetimes.allocation_time,
-        node_lifetimes.incarnation_key,
-        node_lifetimes.vm_size,
-        begun.first_observed_at,
-        node_lifetimes.last_observed_at
-    from node_lifetimes
-    join begun on begun.incarnation_key = node_lifetimes.incarnation_key
-    where not coalesce(node_lifetimes.is_dedicated, begun.is_dedicated)
-        and (cast($pool as varchar) is null or node_lifetimes.pool_id = cast($pool as varchar))
-        and (
-            cast($from as timestamptz) is null
-            or node_lifetimes.last_observed_at >= cast($from as timestamptz)
-        )
-        and (
-            cast($to as timestamptz) is null
-            or begun.first_observed_at < cast($to as timestamptz)
-        )
-),
--- states of spot nodes other than idle and running, and when the node returned to those
-troubled as (
-    select
-        spot.incarnation_key,
-        intervals.allocation_time,
-        intervals.state,
-        intervals.state_transition_time,
-        intervals.last_observed_at,
-        coalesce(intervals.ended_before, intervals.ended_after) as ended_at,
-        intervals.ended_before,
-        min(case when intervals.next_state in ('idle', 'running') then intervals.ended_before end)
-            over (
-                partition by spot.incarnation_key
-                order by intervals.state_transition_time, intervals.last_observed_at
-                rows between current row and unbounded following
-            ) as recovered_at
-    from state_intervals as intervals
-    join spot
-        on spot.account = intervals.account
-        and spot.pool_id = intervals.pool_id
-        and spot.node_id = intervals.node_id
-        and spot.allocation_time is not distinct from intervals.allocation_time
-    where intervals.is_abnormal and intervals.state not in ('idle', 'running')
-),
-away as (
-    select
-        *,
-        row_number() over (
-            partition by incarnation_key order by state_transition_time, last_observed_at
-        ) as number,
-        max(case when state = 'preempted' then ended_before end) over (
-            partition by incarnation_key
-            order by state_transition_time, last_observed_at
-            rows between unbounded preceding and 1 preceding
-        ) as created_at,
-        max(case when state = 'preempted' then state_transition_time end) over (
-            partition by incarnation_key
-            order by state_transition_time, last_observed_at
-            rows between unbounded preceding and 1 preceding
-        ) as preempted_before_at
-    from troubled
-    where state in ('preempted', 'deallocated')
-),
--- each node with each of its absences, or one row without an absence
-followed as (
-    select
-        spot.account,
-        spot.pool_id,
-        spot.vm_size,
-        coalesce(away.number, 1) = 1 as is_first_row,
-        away.number is not null as is_away,
-        greatest(
-            spot.first_observed_at, coalesce(cast($from as timestamptz), spot.first_observed_at)
-        ) as begins_at,
-        least(spot.last_observed_at, coalesce(cast($to as timestamptz), spot.last_observed_at))
-            as ends_at,
-        away.ended_at,
-        coalesce(
-            away.state = 'preempted'
-            and away.state_transition_time >= spot.first_observed_at
-            and (
-                cast($from as timestamptz) is null
-                or away.state_transition_time >= cast($from as timestamptz)
-            )
-            and (
-                cast($to as timestamptz) is null
-                or away.state_transition_time < cast($to as timestamptz)
-            ),
-            false
-        ) as is_preemption,
-        away.preempted_before_at is null
-            or away.preempted_before_at < spot.first_observed_at
-            or coalesce(away.preempted_before_at < cast($from as timestamptz), false)
-            as is_nodes_first,
-        away.state_transition_time,
-        coalesce(away.created_at, away.allocation_time) as created_at,
-        away.recovered_at
-    from spot
-    left join away on away.incarnation_key = spot.incarnation_key
+with absences as (
+    select *
+    from spot_absences_between(
+        cast($pool as varchar), cast($from as timestamptz), cast($to as timestamptz)
+    )
 ),
 summed as (
     select
@@ -131,32 +28,32 @@ summed as (
         vm_size,
         sum(
             case
-                when is_first_row and ends_at > begins_at
-                    then epoch(ends_at) - epoch(begins_at)
+                when is_first_row and watched_until > watched_from
+                    then epoch(watched_until) - epoch(watched_from)
                 else 0
             end
         ) as watched_seconds,
         sum(
             case
-                when is_away and least(ended_at, ends_at) > greatest(state_transition_time, begins_at)
-                    then epoch(least(ended_at, ends_at))
-                        - epoch(greatest(state_transition_time, begins_at))
+                when away_at is not null
+                        and least(back_at, watched_until) > greatest(away_at, watched_from)
+                    then epoch(least(back_at, watched_until)) - epoch(greatest(away_at, watched_from))
                 else 0
             end
         ) as away_seconds,
         count(*) filter (where is_preemption) as preemptions,
         count(*) filter (where is_preemption and is_nodes_first) as nodes_preempted,
         percentile_cont(0.5) within group (
-            order by (epoch(state_transition_time) - epoch(created_at)) / 3600
+            order by (epoch(away_at) - epoch(created_at)) / 3600
         ) filter (where is_preemption) as p50_hours_to_preempt,
         count(recovered_at) filter (where is_preemption) as recovered,
         percentile_cont(0.5) within group (
-            order by (epoch(recovered_at) - epoch(state_transition_time)) / 60
+            order by (epoch(recovered_at) - epoch(away_at)) / 60
         ) filter (where is_preemption) as p50_minutes_to_recover,
         percentile_cont(0.95) within group (
-            order by (epoch(recovered_at) - epoch(state_transition_time)) / 60
+            order by (epoch(recovered_at) - epoch(away_at)) / 60
         ) filter (where is_preemption) as p95_minutes_to_recover
-    from followed
+    from absences
     group by account, pool_id, vm_size
 )
 select

@@ -9,109 +9,29 @@
 --           had a machine. A preemption counts in the hour in which it began, by its exact time;
 --           one that ended before the next listing was not seen. See preemptions for the definition
 --           of recovery. A rate over few node-hours means little.
-with begun as (
-    select incarnation_key, first_observed_at, is_dedicated
-    from node_startups
-    where is_dedicated is distinct from true
-        and (cast($pool as varchar) is null or pool_id = cast($pool as varchar))
-),
-spot as (
+with absences as (
     select
-        node_lifetimes.account,
-        node_lifetimes.pool_id,
-        node_lifetimes.node_id,
-        node_lifetimes.allocation_time,
-        node_lifetimes.incarnation_key,
-        begun.first_observed_at,
-        node_lifetimes.last_observed_at
-    from node_lifetimes
-    join begun on begun.incarnation_key = node_lifetimes.incarnation_key
-    where not coalesce(node_lifetimes.is_dedicated, begun.is_dedicated)
-        and (cast($pool as varchar) is null or node_lifetimes.pool_id = cast($pool as varchar))
-        and (
-            cast($from as timestamptz) is null
-            or node_lifetimes.last_observed_at >= cast($from as timestamptz)
-        )
-        and (
-            cast($to as timestamptz) is null
-            or begun.first_observed_at < cast($to as timestamptz)
-        )
-),
--- states of spot nodes other than idle and running, and when the node returned to those
-troubled as (
-    select
-        spot.incarnation_key,
-        intervals.allocation_time,
-        intervals.state,
-        intervals.state_transition_time,
-        intervals.last_observed_at,
-        coalesce(intervals.ended_before, intervals.ended_after) as ended_at,
-        intervals.ended_before,
-        min(case when intervals.next_state in ('idle', 'running') then intervals.ended_before end)
-            over (
-                partition by spot.incarnation_key
-                order by intervals.state_transition_time, intervals.last_observed_at
-                rows between current row and unbounded following
-            ) as recovered_at
-    from state_intervals as intervals
-    join spot
-        on spot.account = intervals.account
-        and spot.pool_id = intervals.pool_id
-        and spot.node_id = intervals.node_id
-        and spot.allocation_time is not distinct from intervals.allocation_time
-    where intervals.is_abnormal and intervals.state not in ('idle', 'running')
-),
-away as (
-    select
-        *,
-        row_number() over (
-            partition by incarnation_key order by state_transition_time, last_observed_at
-        ) as number
-    from troubled
-    where state in ('preempted', 'deallocated')
-),
--- each node with each of its absences, or one row without an absence
-followed as (
-    select
-        spot.account,
-        spot.pool_id,
-        coalesce(away.number, 1) = 1 as is_first_row,
-        epoch(
-            greatest(
-                spot.first_observed_at,
-                coalesce(cast($from as timestamptz), spot.first_observed_at)
-            )
-        ) as begins_at,
-        epoch(
-            least(spot.last_observed_at, coalesce(cast($to as timestamptz), spot.last_observed_at))
-        ) as ends_at,
-        epoch(away.state_transition_time) as away_at,
-        epoch(away.ended_at) as back_at,
-        cast(extract(hour from away.state_transition_time) as integer) as hour_of_day,
-        coalesce(
-            away.state = 'preempted'
-            and away.state_transition_time >= spot.first_observed_at
-            and (
-                cast($from as timestamptz) is null
-                or away.state_transition_time >= cast($from as timestamptz)
-            )
-            and (
-                cast($to as timestamptz) is null
-                or away.state_transition_time < cast($to as timestamptz)
-            ),
-            false
-        ) as is_preemption,
-        (epoch(away.recovered_at) - epoch(away.state_transition_time)) / 60 as minutes_to_recover
-    from spot
-    left join away on away.incarnation_key = spot.incarnation_key
+        account,
+        pool_id,
+        is_first_row,
+        epoch(watched_from) as begins_at,
+        epoch(watched_until) as ends_at,
+        epoch(away_at) as away_at,
+        epoch(back_at) as back_at,
+        cast(extract(hour from away_at) as integer) as hour_of_day,
+        is_preemption,
+        (epoch(recovered_at) - epoch(away_at)) / 60 as minutes_to_recover
+    from spot_absences_between(
+        cast($pool as varchar), cast($from as timestamptz), cast($to as timestamptz)
+    )
 ),
 pieces as (
     select account, pool_id, 1 as sign, begins_at, ends_at
-    from followed
+    from absences
     where is_first_row and ends_at > begins_at
     union all
     select account, pool_id, -1, greatest(away_at, begins_at), least(back_at, ends_at)
-    from followed
+    from absences
     where least(back_at, ends_at) > greatest(away_at, begins_at) and back_at is not null
 ),
 hours as (
@@ -174,7 +94,7 @@ preempted as (
         hour_of_day,
         count(*) as preemptions,
         percentile_cont(0.5) within group (order by minutes_to_recover) as p50_minutes_to_recover
-    from followed
+    from absences
     where is_preemption
     group by account, pool_id, hour_of_day
 )

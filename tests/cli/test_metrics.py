@@ -75,11 +75,14 @@ def test_no_label_is_a_node(lake: str, capsys: pytest.CaptureFixture[str]) -> No
 def test_every_file_of_metrics_has_a_header_and_answers_no_rows_on_an_empty_lake(
     tmp_path: Path,
 ) -> None:
-    """sql/metrics: a help, labels that are columns, a value; typed and empty without snapshots."""
+    """sql/metrics: a help, the labels as grain and as columns, caveats, a value; without rows."""
     with query.connect(tmp_path / "empty") as connection:
         for path in sorted((PROJECT / "sql" / "metrics").glob("*.sql")):
             text = path.read_text()
-            labels = re.findall(r"\w+", text.partition("-- labels:")[2].partition("\n")[0])
+            header = dict(re.findall(r"^-- (\w+): +(.+)$", text, re.MULTILINE))
+            assert ["metric", "grain", "labels", "caveats"] == [*header], path.stem
+            labels = header["labels"].split(", ")
+            assert labels == header["grain"].split(" x "), path.stem
             answer = connection.table(text.rstrip().removesuffix(";"))
             assert [*labels, "value"] == answer.column_names, path.stem
             assert answer.num_rows == 0

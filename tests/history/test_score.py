@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from copy import copy
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.lake import Lake
+from tests.history import scored
 from tests.score import Score, record
 
 START = datetime(2026, 11, 16, 0, 0, 0, 400_000, tzinfo=UTC)
@@ -88,11 +90,20 @@ def test_the_score_finds_a_mistake(score: Score, what: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("hours", "minutes"), [(168, 5), (24, 1)], ids=["week", "day by minutes"])
-def test_a_long_record_is_what_happened(tmp_path: Path, hours: int, minutes: int) -> None:
-    """The same over a week at 5 minutes and a day at 1 minute; prints what was compared."""
+@pytest.mark.parametrize("name", scored.RECORDS)
+def test_a_long_record_is_what_happened(tmp_path: Path, name: str) -> None:
+    """The same over a week at 5 minutes and a day at 1 minute; saves what was compared."""
+    hours, minutes, _ = scored.RECORDS[name]
     score = Score(record(Lake(tmp_path), START, hours=hours, minutes=minutes)).all()
-    for what, count in score.checked.items():
-        print(f"{what}: {count}")
+    scored.save(name, score)
     assert score.wrong == []
     assert [what for what in MET if not score.checked[what]] == []
+
+
+def test_the_readme_has_the_results_that_were_saved() -> None:
+    """``python -m tests.history.scored`` writes them; every comparison of them was right."""
+    text = scored.README.read_text("utf-8")
+    assert scored.document(text) == text
+    assert scored.table() in text
+    results = json.loads(scored.SAVED.read_text("utf-8"))
+    assert {name: results[name]["wrong"] for name in scored.RECORDS} == {"week": {}, "day": {}}
