@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
@@ -91,10 +91,13 @@ def _mac(text: str) -> str:
 
 
 @contextmanager
-def azurite(folder: Path, *, tls: tuple[Path, Path] | None = None) -> Iterator[Azurite]:
+def azurite(
+    folder: Path, *, tls: tuple[Path, Path] | None = None, log: Path | None = None
+) -> Iterator[Azurite]:
     """Starts Azurite on a free port; ends it.
 
     ``tls``: a certificate and its key; then it takes bearer tokens, unsigned ones too.
+    ``log``: a file that gets a line of every request.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -105,12 +108,13 @@ def azurite(folder: Path, *, tls: tuple[Path, Path] | None = None) -> Iterator[A
         str(folder),
         "--skipApiVersionCheck",
         "--disableTelemetry",
-        "--silent",
+        *([] if log else ["--silent"]),
     ]
     if tls:
         command += ["--oauth", "basic", "--cert", str(tls[0]), "--key", str(tls[1])]
     scheme = "https" if tls else "http"
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with log.open("w") if log else nullcontext(subprocess.DEVNULL) as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
         while True:

@@ -60,7 +60,7 @@ class DiskFile:
 
 
 def open_file(path: str | os.PathLike[str]) -> SavedFile | DiskFile:
-    """The file of that name; a pipe is read at once, as nobody can read it again.
+    """The file of that name; a pipe is read at once, as it cannot be read again.
 
     Raises:
         OSError: it cannot be read.

@@ -30,6 +30,8 @@ from tests.service import START, make_service, small_fleet
 
 DAY = datetime(2026, 11, 18, tzinfo=UTC)
 ACCOUNT = "bench.westeurope"
+#: What a whole run found last: the README of the lake shows it.
+SAVED = Path(__file__).parent / "compact.json"
 
 
 def one_snapshot(nodes: int) -> dict[str, pa.Table]:
@@ -148,27 +150,32 @@ def main() -> None:
         root = Path(chosen.lake or folder)
         if not chosen.lake:
             make_lake(root, chosen.nodes, chosen.snapshots)
+        seconds: dict[str, float] = {}
         for step in ("files", "history"):
             command = [sys.executable, "-m", "tests.bench.bench_compact", "--lake", str(root)]
-            told = subprocess.run([*command, "--step", step], stdout=subprocess.PIPE, check=True)
-            figures = json.loads(told.stdout)
+            printed = subprocess.run([*command, "--step", step], stdout=subprocess.PIPE, check=True)
+            figures = json.loads(printed.stdout)
             print(
                 f"{step}: {figures['seconds']:.1f} s, peak {figures['peak_bytes'] / 1e9:.2f} GB, "
                 f"{figures['rows']:,} rows"
             )
+            seconds[step] = round(figures["seconds"], 1)
         with query.connect(root) as connection:
             (counts,) = connection.table(
                 "select sum(nodes_rows) as nodes, sum(recent_tasks_rows) as recent_tasks from snapshots"
             ).to_pylist()
-        for zone in ("landing", "compacted", "history"):
-            total = size(root / zone)
-            parts = ", ".join(
-                f"{name} {size(root / zone / name) / counts[name]:.2f} a row"
-                for name in counts
-                if (root / zone / name).exists()
-            )
-            observed = total / int(counts["nodes"])
-            print(f"{zone}: {total / 1e6:.1f} MB, {observed:.2f} bytes a node observation; {parts}")
+        weights = {
+            zone: {
+                "all": size(root / zone),
+                **{name: size(root / zone / name) for name in counts if zone != "history"},
+            }
+            for zone in ("landing", "compacted", "history")
+        }
+        rows = {name: int(count) for name, count in counts.items()}
+        result = {"rows": rows, "bytes": weights, "seconds": seconds}
+        print(json.dumps(result, indent=1))
+        if (chosen.nodes, chosen.snapshots) == (10_000, 288):
+            SAVED.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
