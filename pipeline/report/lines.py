@@ -99,7 +99,8 @@ def shares(rows: Sequence[tuple[str, dict[str, float]]], frame: Frame) -> Chart:
         title=None,
         scale=alt.Scale(domain=[0, 100], nice=False),
         axis=alt.Axis(
-            values=[0, 25, 50, 75, 100],
+            # a telephone has room for three
+            values=[0, 25, 50, 75, 100] if frame.inner > 300 else [0, 50, 100],
             labelExpr="datum.value + ' %'",
             grid=False,
             tickSize=4,

@@ -102,10 +102,10 @@ const sized = (canvas, width, height) => {
   brush.scale(ratio, ratio);
   return brush;
 };
-const STEPS = [60, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
+const STEPS = [60, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 1209600];
 const drawAxis = (left, width) => {
   const brush = sized(byId('axis'), left + width, 20);
-  const most = Math.max(Math.floor(width / 78), 2);
+  const most = Math.max(Math.floor(width / 60), 2);
   const step = STEPS.find((each) => (shown.to - shown.from) / each <= most) || 2419200;
   brush.font = getComputedStyle(document.body).font.replace(/[\d.]+px(\/[\d.a-z]+)?/, '11px');
   brush.fillStyle = inks.muted;

@@ -184,6 +184,23 @@ def test_paper_has_what_can_be_read_and_nothing_to_press(browser: Browser, file:
         assert len(_letters(page).partition(_letters(heading))[2]) > 60, heading
 
 
+def test_every_page_of_a_table_has_its_head(browser: Browser, file: Path) -> None:
+    """Chromium repeats no head that has a box of a button: on paper the words stand alone."""
+    with opened(browser, file) as seen:
+        table = seen.page.locator("#q-coverage")
+        table.locator("summary").click()
+        assert table.locator("th button").count() > 2
+        head = _letters(table.locator("thead").inner_text())
+        seen.does(
+            "{const rows = document.querySelector('#q-coverage tbody');"
+            "for (let n = 0; n < 90; n++) rows.append(rows.rows[0].cloneNode(true))}"
+        )
+        printed = [_letters(page) for page in _printed(seen.page)]
+    (begin,) = (number for number, page in enumerate(printed) if "wellwaseachaccount" in page)
+    assert len(printed) - begin >= 3
+    assert [head in page for page in printed[begin : begin + 3]] == [True] * 3
+
+
 def _letters(text: str) -> str:
     """A text without the spaces and line breaks that paper has elsewhere."""
     return re.sub(r"\s|[\ufffe\u00ad-]", "", text)
