@@ -117,7 +117,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _stopped(word: str, code: int) -> int:
-    signals.listen_no_more()  # impatient hands send it twice
+    signals.listen_no_more()  # a user may press Ctrl-C twice
     say(word)
     return code
 
