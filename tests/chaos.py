@@ -38,7 +38,7 @@ where ledger.n is distinct from 1
     or tasks.n is distinct from tasks_rows
 """
 
-#: Facts of closed days and of open ones together tell of each listing once, and of each node. The ids
+#: Facts of closed days and of open ones together have each listing once, and of each node. The ids
 #: of both accounts' nodes are the same.
 MISTOLD = """
 with told as (select account, sum(listings) as listings from pool_hours group by 1),
@@ -71,7 +71,7 @@ def work(role: str, lake: Lake, chance: random.Random, notes: Path) -> None:
     elif role == "import":
         for _ in range(2):  # the second time it is there already, or is written anew
             at, digits = moment(chance).replace(minute=0, second=0), f"{chance.randrange(40):08x}"
-            # import asks first; two at once may both be told no, and the slower one writes once more
+            # import asks first; two at once may both be answered no, and the slower one writes once more
             is_slower = chance.random() < 0.1
             if is_slower or not lake.is_committed(new_snapshot_id(at, digits)):
                 id_ = store(lake, at, account="a", nodes=NODES, digits=digits, is_listed=True)
@@ -113,7 +113,7 @@ def ask(lake: Lake, notes: Path) -> None:
             mistold = connection.table(MISTOLD).to_pylist()
         except query.Outdated:
             note(notes / "outdated", "facts")
-            return  # its history was made anew, and once more when it was asked again
+            return  # its history was rebuilt, and once more when it was asked again
         assert mistold == [], mistold
         days = len(connection.view.history_days)
     note(notes / "facts", str(days))
@@ -200,7 +200,7 @@ ENGINES: dict[str, Callable[[str, tuple[str, ...]], tuple[int, int]]] = {
 
 
 def play(role: str, uri: str, seconds: float, seed: int, notes: Path, pace: float) -> None:
-    """Works until the time is over, or it is told to stop."""
+    """Works until the time is over, or it is asked to stop."""
     chance = random.Random(seed)
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not (notes / "stop").exists():

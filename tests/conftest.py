@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 #: Whose tests, or the lakes they read, take longest. On several workers these begin first: one that has
-#: no more tests takes the last ones of another, so nobody waits for these; lakes are seldom made twice.
+#: no more tests takes the last ones of another, so no one waits for these; lakes are seldom made twice.
 FIRST = {
     *("questions", "spark", "test_chaos", "test_kill", "test_many_writers", "test_node_story"),
     *("test_notebooks", "test_readme", "test_report", "test_report_page", "test_score"),

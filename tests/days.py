@@ -48,9 +48,9 @@ def store(
     digits: str | None = None,
     is_listed: bool = False,
 ) -> str:
-    """Commits a snapshot of one pool, whose node rows tell its id; returns that id.
+    """Commits a snapshot of one pool, whose node rows say its id; returns that id.
 
-    ``is_listed``: its listing tells its time, so that history is made from it.
+    ``is_listed``: its listing says its time, so that history is made from it.
     """
     snapshot_id = new_snapshot_id(at, digits)
     keys = {"account": account, "snapshot_id": snapshot_id, "snapshot_at": at, "pool_id": "p"}
@@ -115,7 +115,7 @@ def seen(lake: Lake) -> list[tuple[Any, ...]]:
 
 
 def expected(ids: Iterable[str], account: str = ACCOUNT, nodes: int = 4) -> list[tuple[Any, ...]]:
-    """What ``seen`` tells of a lake with these snapshots, each whole and once."""
+    """What ``seen`` says of a lake with these snapshots, each whole and once."""
     counts = {
         "snapshots": 1,
         "pools": 1,

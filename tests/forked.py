@@ -16,7 +16,7 @@ def start(
 ) -> ForkServerProcess:
     """Calls a function of a module in a process of its own, under this environment and settings.
 
-    It says nothing; ``kill()``, ``join()`` and ``exitcode`` tell how it ended.
+    It says nothing; ``kill()``, ``join()`` and ``exitcode`` say how it ended.
     """
     environ = {**os.environ, **(settings or {})}
     process = _context.Process(target=_quietly, args=(environ, target, *arguments))

@@ -1,6 +1,6 @@
 """Made-up nodes and pools: drawn from the OpenAPI definitions, and by hand from nothing but Python.
 
-What stands here knows the API's own definitions, never ``pipeline.schema``: a wrong path there would
+What is here knows the API's own definitions, never ``pipeline.schema``: a wrong path there would
 otherwise agree with itself.
 """
 
@@ -286,7 +286,7 @@ def whole_node(node_id: str = "tvmps_whole_d") -> Json:
             "scaleSetVmResourceId": "/subscriptions/s/vmss/0",
         },
     )
-    return json.loads(json.dumps(made))  # no part of it stands in two places
+    return json.loads(json.dumps(made))  # no part of it is in two places
 
 
 def start_task(**members: Any) -> Json:

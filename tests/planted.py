@@ -18,7 +18,7 @@ from pipeline.flatten.columns import Report
 SECRET = "hunter2hunter2"
 KEY = "A1b2C3d4/+" * 8 + "A1b2C3=="  # the form of a storage account's key: 88 letters
 
-#: Every kind of secret that the design names, as it stands in text.
+#: Every kind of secret that the design names, as it is in text.
 PLANTS = [
     f"https://acct.blob.core.windows.net/c?sv=2022-11-02&sig={SECRET}%2Bx%3D&se=2026-01-01",
     f"?sig={SECRET}",

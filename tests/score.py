@@ -202,7 +202,7 @@ class Score:
                 self.checked["state end bounded"] += 1
 
     def lives(self) -> None:
-        """Nobody declared gone who was there, everybody who had gone is, ids never merged."""
+        """No one declared gone who was there, everybody who had gone is, ids never merged."""
         truth = {incarnation(each): each for each in self.truth.memberships}
         proofs = defaultdict(list)
         for row in self.facts["pools"]:
@@ -352,7 +352,7 @@ class Score:
     def errors(self) -> None:
         """Every stretch begins and ends with an error that was there, inside its bounds.
 
-        An error that went and came again between two listings is one stretch: nobody could tell.
+        An error that went and came again between two listings is one stretch: listings cannot show it.
         """
         truth = defaultdict(list)
         for each in self.truth.errors:

@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.bench import __main__ as runner
-from tests.bench import bench_pages, figures, made_pages, worth
+from tests.bench import bench_compact, bench_pages, figures, made_pages, worth
 from tests.bench.figures import Figure
 from tests.bench.year import make
 from tests.bench.year_truth import Shape
+from tests.conftest import PROJECT
 from tests.report.browser import needs_chromium
 
 
@@ -34,8 +35,8 @@ def test_pages_hold_what_they_are_made_for() -> None:
     assert 3500 < sum(map(len, pools["pool1"])) / 40 < 4500
 
 
-def test_the_table_tells_what_is_met() -> None:
-    """A figure over its limit stands in bold."""
+def test_the_table_shows_what_is_met() -> None:
+    """A figure over its limit is in bold."""
     told = [Figure("a", 0.4567, 0.5), Figure("b", 1.2, 1.0, "s"), Figure("c", 0.00312)]
 
     assert [
@@ -73,6 +74,13 @@ def test_the_readme_has_what_each_fact_is_worth() -> None:
     """Which questions read it is of today; its bytes are those weighed last."""
     page = (Path(__file__).parent / "bench" / "README.md").read_text("utf-8")
     assert f"<!-- python -m tests.bench.worth -->\n\n{worth.saved()}\n\n<!-- end" in page
+
+
+def test_the_readme_of_the_lake_has_the_bytes_that_were_weighed() -> None:
+    """A row of each table, and a day of fleets of three sizes, from the whole run saved last."""
+    page = (PROJECT / "pipeline" / "lake" / "README.md").read_text("utf-8")
+    assert f"\n\n{bench_compact.table()}\n\n" in page
+    assert f"\n{bench_compact.days()}\n\n" in page
 
 
 def test_a_lake_is_weighed_where_days_have_rows_and_facts(tmp_path: Path) -> None:

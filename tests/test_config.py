@@ -330,7 +330,7 @@ class TestKeys:
         ],
     )
     def test_literal_key_is_refused(self, line):
-        """A key in the file is refused wherever it stands, and the message does not repeat it."""
+        """A key in the file is refused wherever it is, and the message does not repeat it."""
         for text in (f'[[accounts]]\nendpoint = "{ENDPOINT}"\n{line}', line, f"[limits]\n{line}"):
             message = refusal(write(text), {})
 
@@ -369,7 +369,7 @@ class TestKeys:
 
     @pytest.mark.parametrize("key", ["hunter2!", "hunter2", "====", "k\u00e4y"])
     def test_key_that_is_no_base64(self, key):
-        """A key that is not base64 is told by the name of its variable."""
+        """A key that is not base64 is reported with the name of its variable."""
         settings = load(None, ENVIRON | {"AZURE_BATCH_ACCESS_KEY": key})
 
         with pytest.raises(ConfigError) as caught:
@@ -484,7 +484,7 @@ class TestFileErrors:
         ],
     )
     def test_names_file_and_path(self, text, path):
-        """What is wrong in a file is told with the file and the place in it."""
+        """What is wrong in a file is reported with the file and the place in it."""
         message = refusal(write(text), {})
 
         assert message.startswith("nodelake.toml: ")

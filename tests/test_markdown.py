@@ -48,7 +48,7 @@ def calls() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "words"), calls(), ids="-".join)
 def test_a_command_has_the_options_that_a_page_shows(page: str, words: str) -> None:
-    """Each command exists, and takes each option that stands behind it."""
+    """Each command exists, and takes each option that follows it."""
     command: click.Command = cli.nodelake
     known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
     for word in shlex.split(words.replace("…", ""), comments=True):

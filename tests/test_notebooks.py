@@ -29,7 +29,7 @@ needs_kernel = pytest.mark.skipif(
     bool(MISSING), reason=f"needs {', '.join(MISSING)}: pip install '.[test]'"
 )
 
-# Runs in every Python of the notebook, its kernel too: nobody is called but this machine.
+# Runs in every Python of the notebook, its kernel too: no one is called but this machine.
 WATCH = """
 import os, sys
 def watch(event, arguments):
@@ -118,7 +118,7 @@ def test_every_picture_has_a_text_instead_of_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_tells_nothing_of_the_machine_it_ran_on(path: Path) -> None:
+def test_a_notebook_says_nothing_of_the_machine_it_ran_on(path: Path) -> None:
     """No absolute path, no name of a machine or a user; and each code cell is introduced."""
     notebook = json.loads(path.read_text("utf-8"))
     texts = [
@@ -228,7 +228,7 @@ def _run(folder: Path, name: str, proxy: str) -> None:
 
 @needs_kernel
 def test_the_notebooks_run_offline_top_to_bottom(tmp_path: Path) -> None:
-    """On a lake that the first cell makes; every picture has marks; nobody else is called.
+    """On a lake that the first cell makes; every picture has marks; no one else is called.
 
     One test, as making the lake takes longest.
     """

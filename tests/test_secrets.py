@@ -39,7 +39,7 @@ _numbers = itertools.count(1)
 
 
 def secret() -> str:
-    """A secret of its own; what is left of one can be told by its marker."""
+    """A secret of its own; what is left of one can be recognised by its marker."""
     return f"hUnTeR{next(_numbers):06d}x9Q"
 
 
@@ -336,7 +336,7 @@ def test_no_secret_of_an_error_body_in_ledger_or_log(
 def test_no_secret_in_an_unexpected_traceback(
     monkeypatch: pytest.MonkeyPatch, watched: bool
 ) -> None:
-    """An error nobody foresaw is told with its traceback, redacted."""
+    """An error no one foresaw is reported with its traceback, redacted."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

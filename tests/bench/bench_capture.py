@@ -1,7 +1,7 @@
 """What ``--capture-start-task-output`` costs: a snapshot of 10,000 nodes with 20 new failures.
 
 The service is on this machine and answers at once; how much more it is where every answer takes 100 ms
-stands beside it. Of each of 20 nodes two files of 3 kB are read.
+is beside it. Of each of 20 nodes two files of 3 kB are read.
 """
 
 from __future__ import annotations

@@ -24,7 +24,6 @@ import pyarrow as pa
 from pipeline import query, schema
 from pipeline.flatten.columns import Origin
 from pipeline.lake import Lake, new_snapshot_id
-from pipeline.maintain import build_facts
 from pipeline.snapshot.ledger import Ledger
 from tests.service import START, make_service, small_fleet
 
@@ -120,46 +119,78 @@ def size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*.parquet"))
 
 
-def compact(root: str, with_history: bool) -> None:
-    """Closes the day in this process, and prints what it took as JSON."""
+def compact(root: str) -> None:
+    """Closes the day in this process, with its history, and prints what it took as JSON."""
     from pipeline.maintain import compaction
 
     begun = time.monotonic()
-    report = compaction.compact(
-        Lake(root),
-        clock=lambda: DAY + timedelta(days=2),
-        history=build_facts if with_history else None,
-    )
+    report = compaction.compact(Lake(root), clock=lambda: DAY + timedelta(days=2))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     figures = {"seconds": time.monotonic() - begun, "peak_bytes": peak, "rows": report.rows}
     print(json.dumps(figures | {"exit_code": report.exit_code}))
 
 
+def table() -> str:
+    """The README's table of bytes, from the whole run that was saved last."""
+    result = json.loads(SAVED.read_text("utf-8"))
+    rows, weights = result["rows"], result["bytes"]
+    nodes = rows["nodes"]
+
+    def line(title: str, name: str, count: int) -> str:
+        cells = (f"{zone[name] / count:.3g}" if name in zone else "" for zone in weights.values())
+        return f"| {title} | {' | '.join(cells)} |".replace("  |", " |")
+
+    return "\n".join(
+        [
+            "| | landing | compacted | history |",
+            "|---|---|---|---|",
+            line("bytes a node observation, its tasks and errors included", "all", nodes),
+            line("of it, bytes a row of nodes", "nodes", nodes),
+            line("bytes a row of recent_tasks", "recent_tasks", rows["recent_tasks"]),
+        ]
+    )
+
+
+def days() -> str:
+    """The README's rows of bytes a day: of 10,000, 100,000 and 1,000,000 nodes."""
+    result = json.loads(SAVED.read_text("utf-8"))
+    titles = {
+        "landing": "landing a day, until compacted and past the grace",
+        "compacted": "compacted a day, kept",
+        "history": "history a day, kept",
+    }
+    lines = []
+    for zone, title in titles.items():
+        each = result["bytes"][zone]["all"] / result["rows"]["nodes"]
+        cells = (f"{288 * nodes * each / 1e9:.2g} GB" for nodes in (10_000, 100_000, 1_000_000))
+        lines.append(
+            f"| {title} | {' | '.join(cells)} | measured (c): {each:.3g} bytes an observation |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Makes the lake, closes its day in two steps, prints the figures."""
+    """Makes the lake, closes its day, prints the figures and saves those of a whole run."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--nodes", type=int, default=10_000)
     parser.add_argument("--snapshots", type=int, default=288)
     parser.add_argument("--lake", help="a lake that was made so before")
-    parser.add_argument("--step", choices=("files", "history"))
+    parser.add_argument("--close", action="store_true", help="close the day in this process")
     chosen = parser.parse_args()
-    if chosen.step:
-        compact(chosen.lake, chosen.step == "history")
+    if chosen.close:
+        compact(chosen.lake)
         return
     with tempfile.TemporaryDirectory() as folder:
         root = Path(chosen.lake or folder)
         if not chosen.lake:
             make_lake(root, chosen.nodes, chosen.snapshots)
-        seconds: dict[str, float] = {}
-        for step in ("files", "history"):
-            command = [sys.executable, "-m", "tests.bench.bench_compact", "--lake", str(root)]
-            printed = subprocess.run([*command, "--step", step], stdout=subprocess.PIPE, check=True)
-            figures = json.loads(printed.stdout)
-            print(
-                f"{step}: {figures['seconds']:.1f} s, peak {figures['peak_bytes'] / 1e9:.2f} GB, "
-                f"{figures['rows']:,} rows"
-            )
-            seconds[step] = round(figures["seconds"], 1)
+        command = [sys.executable, "-m", "tests.bench.bench_compact", "--lake", str(root)]
+        printed = subprocess.run([*command, "--close"], stdout=subprocess.PIPE, check=True)
+        figures = json.loads(printed.stdout)
+        print(
+            f"{figures['seconds']:.1f} s, peak {figures['peak_bytes'] / 1e9:.2f} GB, "
+            f"{figures['rows']:,} rows"
+        )
         with query.connect(root) as connection:
             (counts,) = connection.table(
                 "select sum(nodes_rows) as nodes, sum(recent_tasks_rows) as recent_tasks from snapshots"
@@ -172,7 +203,7 @@ def main() -> None:
             for zone in ("landing", "compacted", "history")
         }
         rows = {name: int(count) for name, count in counts.items()}
-        result = {"rows": rows, "bytes": weights, "seconds": seconds}
+        result = {"rows": rows, "bytes": weights}
         print(json.dumps(result, indent=1))
         if (chosen.nodes, chosen.snapshots) == (10_000, 288):
             SAVED.write_text(json.dumps(result, indent=1) + "\n", "utf-8")

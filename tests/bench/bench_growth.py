@@ -41,7 +41,7 @@ def run(quick: bool) -> list[Figure]:
     counts = [nodes for nodes, _ in sizes]
     *_, smaller, small, large = counts
     peak, seconds = costs[large].peak_bytes, {n: c.cpu_seconds for n, c in costs.items()}
-    # What starting takes is in each, so that what a further node costs tells of growth.
+    # What starting takes is in each, so that what a further node costs shows growth.
     further = (seconds[large] - seconds[small]) / (large - small)
     before = (seconds[small] - seconds[smaller]) / (small - smaller)
     details = {str(nodes): vars(cost) for nodes, cost in costs.items()}

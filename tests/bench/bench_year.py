@@ -30,7 +30,7 @@ from tests.bench.year_truth import Shape
 IS_LONG = True
 _TINY = Shape(nodes=40, pools=4, days=3, polls=24, kept=2)
 _ROUNDS = 3
-#: Questions about one node, which is told to them.
+#: Questions about one node, whose id they are given.
 _OF_A_NODE = ("node_story", "node_states_seen")
 
 
@@ -43,7 +43,7 @@ def lake_of(shape: Shape, root: Path) -> Lake:
 
 
 def median_seconds(run: Callable[[], float], rounds: int = _ROUNDS) -> float:
-    """The median of the seconds some runs tell, after one that warms the files; of one long run."""
+    """The median seconds of some runs, after one that warms the files; of one long run, its own."""
     seconds: list[float] = []
     for _ in range(rounds + 1):
         seconds.append(run())

@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parent / "results"
 class Figure:
     """One row of the table: what was measured, what was reached, and at most what it should be.
 
-    ``unit`` is empty for a ratio; a figure without ``limit`` is told for its own sake. ``details``
+    ``unit`` is empty for a ratio; a figure without ``limit`` is shown for its own sake. ``details``
     are the raw figures behind it, JSON values by name.
     """
 
@@ -123,7 +123,7 @@ def saved() -> tuple[list[Figure], set[str]]:
 
 
 def _place(path: Path) -> tuple[int, str]:
-    """Where a benchmark's figures stand in the README: what users wait for first."""
+    """Where a benchmark's figures are in the README: what users wait for first."""
     order = [
         "pages",
         "import",

@@ -29,7 +29,7 @@ main()
 """
 NODELAKE = (sys.executable, "-c", _MAIN)
 # A process inherits its parent's peak, which here is a benchmark with its pages: so a small one starts
-# the command, and tells what the system counted.
+# the command, and prints what the system counted.
 _STARTER = """
 import json, os, subprocess, sys, time
 begun = time.perf_counter()

@@ -203,7 +203,7 @@ def read_with_pandas(pages: Sequence[bytes], folder: Path) -> Path:
     """``json_normalize`` to a frame a table, times as times, each written as Parquet.
 
     A list is a frame by its ``record_path``, with its node's id as ``meta``; nodes without that list
-    are left out, for json_normalize wants it in each. Distinct start tasks are told by their JSON.
+    are left out, for json_normalize wants it in each. Start tasks are compared by their JSON.
     """
     import pandas
 

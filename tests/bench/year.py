@@ -3,7 +3,7 @@
 Every day gets its ledger, its pools' rows, its facts, and the manifest that names what they were
 built from; the last days (``--kept``) get rows of nodes, tasks and errors too. What a compaction of
 1.05 billion observations would leave is there in minutes. ``tests/bench/test_year.py``
-makes a few days' facts from such rows by the real path and holds them to what is written here.
+makes a few days' facts from such rows by the real path and compares them with what is written here.
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ def node_rows(made: DayFacts) -> Iterator[pa.Table]:
         at, boot = texts.listed_at(k, of), part["boot"]
         run = np.maximum(
             boot - (at < boots["run_s"][boot]), 0
-        )  # until it runs the last one is told
+        )  # until it runs the service shows the last one
         has_run = (boots["life"][run] == of) & (at >= boots["run_s"][run])
         is_over = has_run & (at >= boots["run_e"][run])
         told = made.run_columns(take(boots, run), is_over, has_run)

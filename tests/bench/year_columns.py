@@ -84,7 +84,7 @@ class Texts:
         }
 
     def time(self, at: Ints, is_told: Mask | None = None) -> pa.Array:
-        """Moments of the truth as timestamps; null where not told."""
+        """Moments of the truth as timestamps; null where unknown."""
         moments = at + self.lives.shape.epoch
         null = None if is_told is None else ~is_told
         return pa.array(moments, pa.int64(), mask=null).cast(schema.TIME)
@@ -95,7 +95,7 @@ class Texts:
 
 
 def numbers(values: Ints, is_told: Mask | None = None) -> pa.Array:
-    """Integers; null where not told."""
+    """Integers; null where unknown."""
     return pa.array(values, pa.int32(), mask=None if is_told is None else ~is_told)
 
 
@@ -105,7 +105,7 @@ def same(text: str, count: int) -> pa.Array:
 
 
 def named(texts: list[str], places: Ints, is_told: Mask | None = None) -> pa.Array:
-    """Texts by their places in a list; null where not told."""
+    """Texts by their places in a list; null where unknown."""
     null = None if is_told is None else ~is_told
     return pa.DictionaryArray.from_arrays(
         pa.array(places, pa.int32(), mask=null), pa.array(texts, pa.string())

@@ -66,9 +66,9 @@ from told_pool_hours as told
 full join tasks
     on tasks.account = told.account and tasks.pool_id = told.pool_id and tasks.hour = told.hour;
 """
-#: What the truth tells of a node beside what days have in common.
+#: What the truth says of a node beside what days have in common.
 _TOLD = ("first_total_at", "first_total", "last_total_at", "first_readable_at", "last_readable_at")
-#: Facts of which the truth tells all.
+#: Facts that the truth gives whole.
 _WHOLE = (
     "node_config_intervals",
     "task_gaps",
@@ -80,7 +80,7 @@ _STEPS = ("node_states", "node_incarnations", "hour_pieces", "node_hours", "task
 
 
 def finished(day: date, told: Mapping[str, pa.Table]) -> Iterator[tuple[str, pa.Table]]:
-    """Every fact of a day, as a compaction writes it, from what its truth tells."""
+    """Every fact of a day, as a compaction writes it, from what its truth says."""
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("set threads = 1")

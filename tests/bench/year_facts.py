@@ -108,7 +108,7 @@ class DayFacts:
         return pa.Table.from_arrays(arrays, schema=fact.schema)
 
     def tables(self) -> dict[str, pa.Table]:
-        """What the truth tells of every fact of the day; ``year_derived.finished`` adds the rest."""
+        """What the truth gives for every fact of the day; ``year_derived.finished`` adds the rest."""
         return {
             "node_states": self.node_states(),
             "node_incarnations": self.node_incarnations(),
@@ -124,7 +124,7 @@ class DayFacts:
         }
 
     def node_states(self) -> pa.Table:
-        """As ``facts.NODE_STATES`` tells."""
+        """As ``facts.NODE_STATES`` says."""
         seen = self.segments
         return self._table(
             facts.NODE_STATES,
@@ -157,7 +157,7 @@ class DayFacts:
         return self.truth.runs[life] + runs, self.truth.succeeded[life] + succeeded
 
     def node_incarnations(self) -> pa.Table:
-        """As ``facts.NODE_INCARNATIONS`` tells."""
+        """As ``facts.NODE_INCARNATIONS`` says."""
         seen, segments = self.present, self.segments
         life = seen.rows["life"]
         state = np.full(len(self.lives), -1)
@@ -208,14 +208,14 @@ class DayFacts:
         }
 
     def node_config_intervals(self) -> pa.Table:
-        """As ``facts.NODE_CONFIG_INTERVALS`` tells."""
+        """As ``facts.NODE_CONFIG_INTERVALS`` says."""
         rows = self.segments.rows
         value = (rows["agent"] * 1000 + rows["task"]) * 2 + (rows["state"] == STATE["offline"])
         seen, _ = self._islands(self.segments, value)
         return self._table(facts.NODE_CONFIG_INTERVALS, seen, **self.config(seen.rows))
 
     def node_error_episodes(self) -> pa.Table:
-        """As ``facts.NODE_ERROR_EPISODES`` tells."""
+        """As ``facts.NODE_ERROR_EPISODES`` says."""
         seen, _ = self._islands(self.segments, self.segments.rows["error"])
         seen = seen.take(seen.rows["error"] > 0)
         life = seen.rows["life"]
@@ -235,12 +235,12 @@ class DayFacts:
         )
 
     def node_boots(self) -> pa.Table:
-        """As ``facts.NODE_BOOTS`` tells."""
+        """As ``facts.NODE_BOOTS`` says."""
         seen = self.seen(self._until_next(self.truth.boots, "shown", "s"))
         return self._table(facts.NODE_BOOTS, seen, boot_time=self.texts.time(seen.rows["booted"]))
 
     def start_task_runs(self) -> pa.Table:
-        """As ``facts.START_TASK_RUNS`` tells."""
+        """As ``facts.START_TASK_RUNS`` says."""
         boots = self.truth.boots
         rows = boots | {"began": boots["s"]}
         # what the node carries next, and had before
@@ -313,7 +313,7 @@ class DayFacts:
         }
 
     def task_runs(self) -> pa.Table:
-        """As ``facts.TASK_RUNS`` tells."""
+        """As ``facts.TASK_RUNS`` says."""
         seen = self.tasks
         life = seen.rows["life"]
         over = first_poll(seen.rows["ended"], self.texts.offset[life], self.shape.tick)
@@ -327,7 +327,7 @@ class DayFacts:
         )
 
     def task_gaps(self) -> pa.Table:
-        """As ``facts.TASK_GAPS`` tells."""
+        """As ``facts.TASK_GAPS`` says."""
         rows = self.truth.tasks
         rows = take(rows, rows["e"] < self.lives.g[rows["life"]])
         poll = first_poll(rows["e"], self.texts.offset[rows["life"]], self.shape.tick)
@@ -379,7 +379,7 @@ class DayFacts:
         return nodes, self.by_poll(running, self.lives.pool[running.rows["life"]], pools)
 
     def pool_hours(self) -> pa.Table:
-        """As ``facts.POOL_HOURS`` tells."""
+        """As ``facts.POOL_HOURS`` says."""
         pools, each = self.shape.pools, self.shape.polls // 24
         nodes, running = self.counts
         by_hour = nodes.reshape(pools, len(STATES), 24, each).sum(axis=3)

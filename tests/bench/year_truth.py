@@ -1,6 +1,6 @@
 """A year in the life of a made-up fleet, as numpy columns: lives, boots, states and tasks, day by day.
 
-Nothing here knows what a listing is: ``year_facts`` tells what polls see of it. Times are microseconds
+Nothing here knows what a listing is: ``year_facts`` derives what polls see of it. Times are microseconds
 since the midnight the year begins with.
 """
 
@@ -169,7 +169,7 @@ class Truth:
 
     ``segments``: life, s (start), state, error, and what the node shows then: agent (0: none),
     task, definition, boot (number of its last boot in ``boots``). ``boots``: life, s, shown (from when
-    it is told), booted, run_s, run_e, failure, agent, task, definition. ``tasks``: life, s, e, exit,
+    it is reported), booted, run_s, run_e, failure, agent, task, definition. ``tasks``: life, s, e, exit,
     hidden (in no recentTasks), number. ``runs`` and ``succeeded`` count, by life, the tasks completed
     that began before the day before.
     """
@@ -346,8 +346,8 @@ def _plain(cuts: Columns, chance: np.random.Generator) -> Columns:
 
 
 def _shown(segments: Columns, boots: Columns) -> Columns:
-    """Adds to segments what their boot tells: the last one of the life that began by then."""
-    # both in the order of (life, start): a boot's place is told by how many come before it
+    """Adds to segments what their boot gives: the last one of the life that began by then."""
+    # both in the order of (life, start): a boot's place follows from how many come before it
     both = np.lexsort(
         (
             np.concatenate([np.zeros(len(boots["s"])), np.ones(len(segments["s"]))]),

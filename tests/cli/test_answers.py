@@ -80,7 +80,7 @@ def test_ask_alone(capsys: pytest.CaptureFixture[str]) -> None:
 def test_usage_errors_are_json_lines_without_a_terminal(
     capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
-    """As every other line in cron's log; on a terminal the synopsis stands before."""
+    """As every other line in cron's log; on a terminal the synopsis comes before."""
     assert message(capsys, *words)
 
 

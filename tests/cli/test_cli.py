@@ -76,7 +76,7 @@ def logged(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_of_the_contract_and_tells_an_example(
+def test_every_command_is_of_the_contract_and_shows_an_example(
     capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     """Its help says what it does, shows an example, and says what each option does."""
@@ -333,7 +333,7 @@ def test_one_node_live(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_one_node_from_the_lake(capsys: pytest.CaptureFixture[str], lake: str) -> None:
-    """Its story, told by tests/test_node_story.py; a node nobody has seen is exit 1."""
+    """Its story, which tests/cli/test_node_story.py checks; a node no one has seen is exit 1."""
     node = rows(Path(lake), "select node_id from nodes where pool_id = 'beta'")[0]["node_id"]
     story = json.loads(printed(capsys, "node", "beta", node, "--lake", lake))
     assert {row["node_id"] for row in story} == {node}
@@ -361,7 +361,7 @@ def test_every_question_is_asked(
     both: tuple[query.Connection, query.Connection],
     name: str,
 ) -> None:
-    """Its columns are those its header tells, on a full lake and on an empty one."""
+    """Its columns are those its header says, on a full lake and on an empty one."""
     told = query.questions()[name]
     full, empty = (connection.ask(name) for connection in both)
     assert tuple(full.column_names) == tuple(empty.column_names) == told.columns
@@ -370,10 +370,10 @@ def test_every_question_is_asked(
 
 
 @pytest.mark.parametrize("name", query.questions())
-def test_a_question_is_told_whole(
+def test_a_question_is_shown_whole(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """`nodelake questions NAME` tells each word of its header, wrapped at 80 columns."""
+    """`nodelake questions NAME` prints its whole header, wrapped at 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
     text = printed(capsys, "questions", name, "--format", "table")
     assert max(len(line) for line in text.splitlines()) <= 80
@@ -432,7 +432,7 @@ def test_a_locale_that_is_not_utf8_ends_no_answer(lake: str, form: str) -> None:
         assert r"caf\xe9 \u2192" in done.stdout
 
 
-def test_a_refused_secret_is_told_in_whole_words(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refused_secret_is_reported_in_whole_words(capsys: pytest.CaptureFixture[str]) -> None:
     """What says where a secret belongs is not itself taken for one by the log."""
     assert cli.run(["status", "--lake", "az://c/x?sig=hunter2"]) == 2
     Path("nodelake.toml").write_text("access_key = 'hunter2'")
@@ -463,7 +463,7 @@ def test_the_shell_answers_what_is_typed(
 ) -> None:
     """A query ends with a semicolon, over several lines too; an error does not end the shell.
 
-    Where it is piped in, exit 1 tells of the error in the end.
+    Where it is piped in, exit 1 reports the error in the end.
     """
     typed = ".tables\nselect count(*)\n  as n from nodes;\nselekt;\nselect 7 as seven"
     monkeypatch.setattr(sys, "stdin", io.StringIO(typed))

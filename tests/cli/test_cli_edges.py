@@ -87,7 +87,9 @@ def test_a_heatmap_that_ends_before_it_begins(
     assert f"no pool nobody was listed yet in {lake}; there are: " in capsys.readouterr().err
 
 
-def test_a_rate_below_a_tenth_is_told_with_four_places(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rate_below_a_tenth_is_reported_with_four_places(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """A rate of 0.004 does not read 0.00."""
     show(pa.table({"rate": [0.004, None, 0.05], "share": [0.004, 0.5, 1.0]}), "table")
     assert [["0.0040", "0.00"], ["0.50"], ["0.0500", "1.00"]] == [
@@ -192,7 +194,7 @@ def test_a_table_that_is_wider_than_the_terminal(
     width: int,
     lines: list[str],
 ) -> None:
-    """What is the same in every row is told once; where that is not enough, a row is a record."""
+    """What is the same in every row is shown once; where that is not enough, a row is a record."""
     monkeypatch.setenv("COLUMNS", str(width))
     told = "hour {} of 24 hours, listed by pool"
     columns = {"pool": "render", "state": "idle", "told": told, "spot": True}
@@ -261,10 +263,10 @@ def test_a_range_within_a_day_of_what_counts_whole_days(
         ("infinity", None),
     ],
 )
-def test_python_is_told_of_parts_of_days(
+def test_python_is_warned_of_parts_of_days(
     caplog: pytest.LogCaptureFixture, lake: str, end: object, told: str | None
 ) -> None:
-    """As the command's user is: a notebook adds hours up too. Spark's values are told the same."""
+    """As the command's user is: a notebook adds hours up too. Spark's values are warned of as well."""
     logger = logging.getLogger("nodelake")
     for handler in [each for each in logger.handlers if type(each) is logging.StreamHandler]:
         logger.removeHandler(handler)  # a command's, whose stderr has gone
@@ -299,14 +301,14 @@ def test_no_rows_of_a_pool_that_there_is_not(capsys: pytest.CaptureFixture[str],
 
 
 def test_a_range_without_a_listing(capsys: pytest.CaptureFixture[str], lake: str) -> None:
-    """What the lake has is told, of a picture that cannot be drawn."""
+    """The message about a picture says what the lake has, that cannot be drawn."""
     for command in (["heatmap"], ["report", "-o", "x.html"]):
         assert cli.run([*command, "--to", "2020-01-01", "--lake", lake]) == 1
         told = capsys.readouterr().err
         assert f"no pool was listed then in {lake}; it has snapshots from 2026-11-21 " in told
 
 
-def test_complete_files_that_are_not_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_complete_files_that_are_not_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     """A last page with a next link proves nothing, whatever --complete says: that is said."""
     url = "https://render.westeurope.batch.azure.com/pools/p1/nodes"
     page = {"value": [{"id": "n1", "url": f"{url}/n1"}]}
@@ -318,7 +320,9 @@ def test_complete_files_that_are_not_are_told(capsys: pytest.CaptureFixture[str]
     assert {"whole": False, "cut": True} == told
 
 
-def test_what_is_malformed_is_told_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_malformed_is_reported_without_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """By pool, node and field, a line each: the log of cron is all that there is."""
     url = "https://render.westeurope.batch.azure.com/pools/p1/nodes/"
     bad = [{"id": f"n{i}", "url": f"{url}n{i}", "isDedicated": "yes"} for i in range(7)]
@@ -441,7 +445,7 @@ def test_a_reader_that_has_gone(lake: str, count: str) -> None:
 
 @pytest.mark.usefixtures("shared_lake")
 def test_stdout_that_is_closed() -> None:
-    """Rows that nobody could see are no success."""
+    """Rows that no one could see are no success."""
     done = piped("sql", "select 1", to=">&-")
     assert done.returncode == 1
     assert "standard output is closed" in done.stderr
@@ -507,7 +511,7 @@ def test_pools_known_by_id_alone() -> None:
 
 
 @pytest.mark.parametrize("said", ["interrupted", "terminated"])
-def test_a_signal_during_an_import_is_told(
+def test_a_signal_during_an_import_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], said: str
 ) -> None:
     """It may have stopped the import of numpy halfway, and then nothing can redact."""

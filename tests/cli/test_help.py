@@ -1,4 +1,4 @@
-"""Help: of every command, as it stands in the README, 80 columns wide."""
+"""Help: of every command, as it is in the README, 80 columns wide."""
 
 from __future__ import annotations
 

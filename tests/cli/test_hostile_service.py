@@ -23,7 +23,7 @@ DEEP = "[" * 50_000 + "]" * 50_000
 
 
 class Answers(BaseHTTPRequestHandler):
-    """Answers each path as its server was told to."""
+    """Answers each path as its server was set up to."""
 
     protocol_version = "HTTP/1.1"
     server: Hostile
@@ -66,12 +66,12 @@ class Hostile(ThreadingHTTPServer):
 
 
 def node(name: str, more: str = "") -> str:
-    """A node's JSON, with more members as they stand."""
+    """A node's JSON, with more members, as given."""
     return f'{{"id":"{name}","state":"idle","stateTransitionTime":"2026-11-30T10:00:00Z"{more}}}'
 
 
 def pool(name: str, more: str = "") -> str:
-    """A pool's JSON, with more members as they stand."""
+    """A pool's JSON, with more members, as given."""
     return f'{{"id":"{name}","vmSize":"standard_d2s_v3"{more}}}'
 
 

@@ -133,7 +133,7 @@ def test_in_python_a_lake_that_is_not_there_is_empty() -> None:
 def test_lake_config_and_v_stand_before_and_after_the_command(
     capsys: pytest.CaptureFixture[str], recorded: str, place: str
 ) -> None:
-    """On every command; what stands after the name wins."""
+    """On every command; what follows the name wins."""
     Path("some.toml").write_text(f'lake = "{recorded}"\n')
     for options in (["--lake", recorded], ["--config", "some.toml"], ["-v", "--lake", recorded]):
         words = ["sql", "select count(*) as n from nodes"]

@@ -1,4 +1,4 @@
-"""A node's story against the emulator's truth, on lakes written by hand, and as the command tells it."""
+"""A node's story against the emulator's truth, on handwritten lakes, and as the command prints it."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def stories(watched: Watched) -> list[Row]:
 
 
 def told(rows: list[Row], kind: str) -> Counter[Key]:
-    """How often each event of a kind is told: pool, node, what, when it began."""
+    """How often each event of a kind is shown: pool, node, what, when it began."""
     return Counter(
         (row["pool_id"], row["node_id"], row["what"], row["began_at"])
         for row in rows
@@ -99,7 +99,7 @@ def test_every_story_is_in_order(stories: list[Row]) -> None:
         assert events == sorted(events)
 
 
-def test_every_state_that_a_poll_met_is_told_once(watched: Watched, stories: list[Row]) -> None:
+def test_every_state_that_a_poll_met_is_shown_once(watched: Watched, stories: list[Row]) -> None:
     """Its start exact, its end inside the bounds; and no state that was not."""
     truth = {}
     for each in watched.fleet.truth.states:
@@ -119,7 +119,7 @@ def test_every_state_that_a_poll_met_is_told_once(watched: Watched, stories: lis
                 assert end <= row["ended_before"] + ALLOWED
 
 
-def test_every_life_is_told_from_end_to_end(watched: Watched, stories: list[Row]) -> None:
+def test_every_life_is_shown_from_end_to_end(watched: Watched, stories: list[Row]) -> None:
     """Allocated when it was, once; gone within the bounds; a number for each machine of an id."""
     truth = {}
     for each in watched.fleet.truth.memberships:
@@ -149,7 +149,7 @@ def test_every_life_is_told_from_end_to_end(watched: Watched, stories: list[Row]
     assert max(row["life"] for row in stories) > 1
 
 
-def test_every_boot_and_start_task_that_a_poll_met_is_told_once(
+def test_every_boot_and_start_task_that_a_poll_met_is_shown_once(
     watched: Watched, stories: list[Row]
 ) -> None:
     """Those of before the record too, where they still show; with the exit code they had."""
@@ -194,7 +194,7 @@ def test_every_boot_and_start_task_that_a_poll_met_is_told_once(
     assert last - {None} <= set(found)
 
 
-def test_every_task_that_a_nodes_json_showed_is_told_once(
+def test_every_task_that_a_nodes_json_showed_is_shown_once(
     watched: Watched, stories: list[Row]
 ) -> None:
     """By job, task and start, and with how it really ended."""
@@ -220,7 +220,7 @@ def test_every_task_that_a_nodes_json_showed_is_told_once(
     assert ended > 100
 
 
-def test_every_error_that_a_poll_met_is_told(watched: Watched, stories: list[Row]) -> None:
+def test_every_error_that_a_poll_met_is_reported(watched: Watched, stories: list[Row]) -> None:
     """It began and ended within the bounds; one that a poll met is in the story."""
     truth = watched.fleet.truth.errors
     rows = [row for row in stories if row["kind"] == "error"]
@@ -246,7 +246,7 @@ def test_every_error_that_a_poll_met_is_told(watched: Watched, stories: list[Row
             )
 
 
-def test_a_short_story_tells_the_same(watched: Watched, stories: list[Row]) -> None:
+def test_a_short_story_shows_the_same(watched: Watched, stories: list[Row]) -> None:
     """Stretches of work hold every task once, and every event that is none is as it was."""
     with query.connect(watched.lake) as connection:
         short = connection.ask("node_story").to_pylist()
@@ -288,7 +288,7 @@ def asked(lake: Lake, **given: object) -> list[tuple[Any, ...]]:
 
 
 def test_a_time_without_a_listing_is_a_gap(lake: Lake) -> None:
-    """It tells why: no snapshot, listings that failed, broke off, or did not have the node."""
+    """It says why: no snapshot, listings that failed, broke off, or did not have the node."""
     for minute in ("00:00", "00:05", "01:00"):
         put(lake, minute, {"p": [node("n")]})
     put(lake, "01:10", {"p": FAILED})
@@ -320,7 +320,7 @@ def test_rare_polls_are_no_gaps(lake: Lake) -> None:
     assert gaps == [("not seen", "no snapshot was taken", None, "3:00", "8:00", "8:00")]
 
 
-def test_changes_of_its_setup_are_told_one_by_one(lake: Lake) -> None:
+def test_changes_of_its_setup_are_shown_one_by_one(lake: Lake) -> None:
     """Agent, image, scheduling, start task: each between the listings that show it."""
     put(lake, "00:00", {"p": [node("n", node_agent_version="1", scheduling_state="enabled")]})
     # absent while it starts: no change
@@ -423,7 +423,7 @@ def test_the_story_fits_the_terminal_and_reads_without_colour(
 
 
 def test_a_story_as_rows(capsys: pytest.CaptureFixture[str], told_lake: str) -> None:
-    """json where nobody watches, csv for a sheet: the question's columns."""
+    """json where no one watches, csv for a sheet: the question's columns."""
     out, _ = run(capsys, "p", "n-two", "--lake", told_lake)
     rows = json.loads(out)
     assert tuple(rows[0]) == query.questions()["node_story"].columns
@@ -453,7 +453,7 @@ def test_a_node_of_two_accounts(capsys: pytest.CaptureFixture[str], told_lake: s
 
 
 def test_a_node_that_is_not_there(capsys: pytest.CaptureFixture[str], told_lake: str) -> None:
-    """Exit 1; names that are near are told, or the pools there are."""
+    """Exit 1; names that are near are shown, or the pools there are."""
     _, err = run(capsys, "p", "x-one", "--lake", told_lake, code=1)
     assert "near: n-one" in err
     _, err = run(capsys, "p", "n-on", "--lake", told_lake, "--account", "nobody", code=1)

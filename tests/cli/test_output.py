@@ -86,7 +86,7 @@ FORMULAS = {
 
 
 def test_a_csv_runs_no_formula(capsys: pytest.CaptureFixture[str], recorded: str) -> None:
-    """An apostrophe stands before it, in headings too; numbers stay numbers; --raw-csv: as it is."""
+    """An apostrophe precedes it, in headings too; numbers stay numbers; --raw-csv: as it is."""
     listed = ", ".join("'" + text.replace("'", "''") + "'" for text in FORMULAS)
     query = f"select unnest([{listed}]) as \"=text\", -1.5 as number, ['=1+1'] as nested"
     head, *lines = csv.reader(
@@ -174,7 +174,7 @@ def test_what_may_not_stand_in_brackets_is_answered(
 
 
 def test_a_file_gets_all_rows(capsys: pytest.CaptureFixture[str], recorded: str) -> None:
-    """Nothing is cut where nobody looks."""
+    """Nothing is cut where no one looks."""
     assert sql(capsys, recorded, "from range(5000)", "--format", "csv").count("\n") == 5001
 
 

@@ -31,7 +31,7 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def status(capsys: pytest.CaptureFixture[str], lake: Lake) -> dict[str, dict[str, Any]]:
-    """What the command tells, by account."""
+    """What the command prints, by account."""
     assert cli.run(["status", "--lake", str(lake.root)]) == 0
     return {row["account"]: row for row in json.loads(capsys.readouterr().out)}
 
@@ -68,7 +68,7 @@ def test_coverage_is_the_share_of_expected_snapshots(
     assert row["last_error"] == "Busy: Busy!"
 
 
-def test_one_run_tells_no_coverage(capsys: pytest.CaptureFixture[str], lake: Lake) -> None:
+def test_one_run_gives_no_coverage(capsys: pytest.CaptureFixture[str], lake: Lake) -> None:
     """There is no interval to expect the next one by; an import is none of the runs."""
     put(lake, "12:00", {"p": [node("n")]})
     put(lake, "12:01", {"p": [node("n")]}, source="import")
@@ -96,7 +96,7 @@ def test_size_and_days_to_compact(capsys: pytest.CaptureFixture[str], lake: Lake
     rows = status(capsys, lake)
     for zone in ZONES:
         sizes = [file.stat().st_size for file in (lake.root / zone).rglob("*.*") if file.is_file()]
-        unexpected = 1 if zone == "landing" else 0  # what no snapshot has is nobody's
+        unexpected = 1 if zone == "landing" else 0  # what no snapshot has is no one's
         assert sum(row[f"{zone}_files"] for row in rows.values()) == len(sizes) - unexpected
         assert sum(row[f"{zone}_bytes"] for row in rows.values()) == sum(sizes)
     assert {row["days_to_compact"] for row in rows.values()} == {1}
@@ -135,7 +135,7 @@ def test_only_some_accounts(capsys: pytest.CaptureFixture[str], lake: Lake) -> N
 def test_a_clock_that_was_wrong_keeps_no_monitor_quiet(
     capsys: pytest.CaptureFixture[str], lake: Lake
 ) -> None:
-    """A snapshot of the next century is not what --max-age is held to, but the one before it."""
+    """A snapshot of the next century is not what --max-age is compared with, but the one before it."""
     put(lake, "12:00", {"p": [node("a")]})
     put(lake, "36525 12:00", {"p": [node("a")]})
     put(lake, "36525 12:00", {"p": [node("a")]}, account="ahead")

@@ -41,7 +41,7 @@ def shared_key(method: str, url: str, headers: Mapping[str, str], account: str, 
 
 
 class SharedKeyAuth(httpx.Auth):
-    """Signs each request with the time that ``now`` tells."""
+    """Signs each request with the time that ``now`` returns."""
 
     def __init__(self, account: str, key: str, now: datetime | None = None) -> None:
         self.account, self.key, self.now = account, key, now
@@ -86,7 +86,7 @@ class Client:
         return self.http.get(path, params={"api-version": VERSION, **names}, headers=headers)
 
     def follow(self, link: str) -> httpx.Response:
-        """Follow a nextLink as it stands."""
+        """Follow a nextLink unchanged."""
         return self.http.get(link)
 
     def pages(self, path: str, **query: Any) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonschema import Draft4Validator, FormatChecker
 
-#: The files of each version. 2024-02-01.19.0 has none: it is held to those of the next version.
+#: The files of each version. 2024-02-01.19.0 has none: it is compared with those of the next version.
 _2024 = (
     "openapi-2024-07-01.20.0-read-operations.json",
     "openapi-2024-07-01.20.0-more-read-operations.json",
@@ -37,7 +37,7 @@ NAMES = {
 #: "Required" by the file and yet left out by the service, as its own texts and recordings say.
 NOT_ALWAYS = {
     "BatchNode": {"ipv6Address", "lastBootTime"},
-    # nodes cannot be deallocated in 2024-02-01.19.0, which is held to the next version's file
+    # nodes cannot be deallocated in 2024-02-01.19.0, which is compared with the next version's file
     "NodeCounts": {"deallocated", "deallocating"},
 }
 

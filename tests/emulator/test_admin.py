@@ -21,7 +21,7 @@ def admin(emulator: Emulator) -> httpx.Client:
 
 
 def test_overview(emulator: Emulator, admin: httpx.Client) -> None:
-    """The overview tells the clock, the pools and the faults."""
+    """The overview shows the clock, the pools and the faults."""
     emulator.faults.add(Fault(kind="mutate", mutate=print))
     body = admin.get("/").raise_for_status().json()
     assert START.isoformat().replace("+00:00", "Z") == body["now"]

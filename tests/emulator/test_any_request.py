@@ -109,7 +109,7 @@ HEADERS = st.dictionaries(
 
 @cache
 def emulator() -> Emulator:
-    """One small emulator for all examples; its clock stands."""
+    """One small emulator for all examples; its clock does not move."""
     return Emulator(Fleet(busy_config(20), start=START), sleep=lambda seconds: None)
 
 

@@ -286,7 +286,7 @@ def missing_id(client: Client) -> None:
 
 @of("unknown_fields")
 def unknown_fields(client: Client) -> None:
-    """Unknown members stand in the node, its start task and its tasks."""
+    """Unknown members are in the node, its start task and its tasks."""
     before, after = _changed(client, "unknown_fields")
     assert {"healthScore", "rackInfo"} == after.keys() - before.keys()
     assert {"priorityClass"} == after["startTask"].keys() - before["startTask"].keys()
@@ -457,7 +457,7 @@ def test_faults_of_the_fleet_file() -> None:
 
 
 def test_faults_are_read_from_a_line() -> None:
-    """A line says a fault as a command's flag can take it; what is wrong with one is told."""
+    """A line names a fault as a command's flag can take it; what is wrong with one is reported."""
     fault = Fault(kind="throttle", route="nodes", rate=0.5, times=3, retry_after="2")
     assert fault == read_fault("throttle route=nodes rate=0.5 times=3 retry_after=2")
     for bad in (

@@ -133,7 +133,7 @@ def test_content_length_by_version(client: Client, version: str) -> None:
 
 @pytest.mark.parametrize("escape", [False, True])
 def test_head_and_get(client: Client, escape: bool) -> None:
-    """HEAD tells length and times, GET gives the bytes, whichever way the slash is written."""
+    """HEAD gives length and times, GET gives the bytes, whichever way the slash is written."""
     (node, *_) = nodes_of(client, "linux", exitCode=0)
     path = path_of(node, "startup%2Fstdout.txt" if escape else "startup/stdout.txt")
     properties = head(client, path)
@@ -264,7 +264,7 @@ REASONS = {1: b"permission denied", 2: b"Cannot open", 100: b"Unable to fetch", 
 
 
 def test_logs_explain_failures(client: Client) -> None:
-    """What went wrong stands at the end of stderr, and is another thing for every exit code."""
+    """What went wrong is at the end of stderr, and is another thing for every exit code."""
     met = set()
     for node in nodes_of(client, "linux", result="failure"):
         code = node["startTaskInfo"].get("exitCode")

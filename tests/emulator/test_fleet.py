@@ -1,4 +1,4 @@
-"""The fleet by itself: its nodes live by the rules, and their truth log tells all of it."""
+"""The fleet by itself: its nodes live by the rules, and their truth log records all of it."""
 
 import json
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Fleet files: what they may say, and how a mistake in one is told."""
+"""Fleet files: what they may say, and how a mistake in one is reported."""
 
 from pathlib import Path
 
@@ -97,7 +97,7 @@ def test_mistakes_name_file_table_and_key(tmp_path: Path, text: str, told: str) 
 
 
 def test_unreadable_files(tmp_path: Path) -> None:
-    """A missing file, a folder and bytes that are no text are told as such."""
+    """A missing file, a folder and bytes that are no text are reported as such."""
     with pytest.raises(FleetFileError, match="cannot be read"):
         load_fleet_config(tmp_path / "none.toml")
     with pytest.raises(FleetFileError, match="cannot be read"):

@@ -182,7 +182,7 @@ def test_resize_and_autoscale_errors() -> None:
 
 
 def test_a_refused_version_is_a_client_error(served: Server) -> None:
-    """The client speaks 2025-06-01 alone: refused, its errors say the code."""
+    """The client uses 2025-06-01 alone: refused, its errors say the code."""
     emulator = served.emulator
     credential = AzureNamedKeyCredential(emulator.account, emulator.key)
     emulator.refused_versions = frozenset({"2025-06-01"})

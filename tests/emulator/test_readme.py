@@ -147,7 +147,7 @@ def test_emulate_takes_the_flags_that_are_shown(line: list[str]) -> None:
 
 
 def test_the_python_example_runs() -> None:
-    """It runs as it stands, and the fault it orders is met."""
+    """It runs unchanged, and the fault it orders is met."""
     (example,) = blocks("python")
     names: dict[str, object] = {}
     exec(example, names)

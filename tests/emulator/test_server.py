@@ -103,7 +103,7 @@ def test_bomb_over_a_socket(server: Server) -> None:
 
 
 def test_clients_that_hang_up(server: Server) -> None:
-    """Clients that leave early, or talk nonsense, harm nobody else."""
+    """Clients that leave early, or talk nonsense, harm no one else."""
     host, port = server.endpoint.removeprefix("http://").split(":")
     for request in (
         b"",
@@ -165,7 +165,7 @@ def test_tls_needs_trust(emulator: Emulator) -> None:
 
 
 def test_binds_loopback_and_lets_go(emulator: Emulator) -> None:
-    """Unless told otherwise the server binds loopback; after its context the port is free."""
+    """Unless configured otherwise the server binds loopback; after its context the port is free."""
     with emulator.serve() as server:
         assert server.endpoint.startswith("http://127.0.0.1:")
         port = int(server.endpoint.rsplit(":", 1)[1])
@@ -187,7 +187,7 @@ def test_taken_port_is_an_error(emulator: Emulator) -> None:
 
 @pytest.mark.parametrize("host", ["::1", "localhost", "0.0.0.0", "::"])
 def test_other_addresses(emulator: Emulator, host: str) -> None:
-    """The server binds what it is told to, and its endpoint can be reached from here."""
+    """The server binds the address that it is given, and its endpoint can be reached from here."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family) as probe:

@@ -55,7 +55,7 @@ def test_version_is_required(client: Client, path: str) -> None:
 
 
 def test_refused_versions() -> None:
-    """A service can be told to refuse versions, by the fleet file, from Python, while it runs."""
+    """A service can be configured to refuse versions, by the fleet file, from Python, while it runs."""
     config = msgspec.structs.replace(load_fleet_config(None), refused_versions=("2024-02-01.19.0",))
     emulator = Emulator(Fleet(config, start=START), refused_versions=["2024-07-01.20.0"])
     with Client(emulator) as client:
@@ -358,7 +358,7 @@ def test_only_a_single_pool_has_an_etag(client: Client) -> None:
 
 
 def test_date_is_the_fleets(client: Client) -> None:
-    """The Date header tells the fleet's time, not the machine's."""
+    """The Date header has the fleet's time, not the machine's."""
     fleet = client.emulator.fleet
     for hours in (0, 5):
         fleet.advance(fleet.now + timedelta(hours=hours))
@@ -469,7 +469,7 @@ def test_running_clock_forgets_old_truth() -> None:
 
 
 def test_page_limit() -> None:
-    """An emulator can be told to send shorter pages than clients ask for."""
+    """An emulator can be configured to send shorter pages than clients ask for."""
     with Client(Emulator(Fleet(start=START), page_limit=2)) as client:
         assert [2, 1] == [len(page["value"]) for page in client.pages("/pools")]
         assert [2, 1] == [len(page["value"]) for page in client.pages("/nodecounts")]

@@ -114,7 +114,7 @@ class TestSharedKey:
         ).splitlines()[12:]
 
     def test_headers(self):
-        """Signed headers stand in their order, each ocp-* header sorted and lower-cased after."""
+        """Signed headers are in their order, each ocp-* header sorted and lower-cased after."""
         headers = {"If-Match": "e", "Range": "r", "ocp-z": "2", "OCP-Date": "1", "x": "not signed"}
         lines = string_to_sign("a", httpx.Request("GET", URL, headers=headers)).split("\n")
 
@@ -349,7 +349,7 @@ class TestEntra:
         assert ["Bearer token-2"] * 3 == [request.headers["Authorization"] for _, request in flows]
         assert 2 == len(credential.calls)
 
-    def test_failure_is_told_with_advice(self):
+    def test_failure_is_reported_with_advice(self):
         """A credential's failure says what to try; the threads that waited do not repeat it."""
         credential = Credential(error=RuntimeError("no\n  luck"))
         clock = [NOW]
@@ -442,7 +442,7 @@ class TestOwnOrigin:
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_refusal_with_an_endless_body(self, sign_in, status):
-        """Of a refusal's body no more is read than tells what it is: httpx would read all."""
+        """Of a refusal's body no more is read than is needed to recognise it: httpx would read all."""
         taken = []
 
         class Endless(httpx.SyncByteStream):

@@ -1,4 +1,4 @@
-"""How a failure is told, and logged."""
+"""How a failure is reported, and logged."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ ONE_TRY = Limits(attempts=1)
 
 
 class TestErrors:
-    """How a failure is told."""
+    """How a failure is reported."""
 
     @pytest.mark.parametrize("status", [201, 500])
     @pytest.mark.parametrize("body", [b"[%s]", b'{"value":[%s]}', b"[%s,"])
     def test_a_page_is_quoted_redacted_or_not_at_all(self, connect, status, body):
-        """What of a node is a secret only its members' names tell."""
+        """Only the names of a node's members show which values are secrets."""
         node = b'{"environmentSettings":[{"name":"A","value":"hunter2"}]}'
         client, _ = connect(answer(status, body % node), limits=ONE_TRY)
         assert "hunter2" not in str(failure_of(client.pools))
@@ -122,7 +122,7 @@ class TestErrors:
         ],
     )
     def test_an_error_that_leaves_members_out(self, connect, rest, message):
-        """The contract requires none: the code is kept, which tells a pool that is gone."""
+        """The contract requires none: the code is kept, which identifies a pool that is gone."""
         client, _ = connect(answer(404, json.dumps({"code": "PoolNotFound", **rest}).encode()))
         failure = failure_of(client.pools)
         assert ("PoolNotFound", message) == (failure.code, failure.message)
@@ -143,7 +143,7 @@ class TestErrors:
         ],
     )
     def test_errors_of_proxies(self, connect, body, message):
-        """An error that is not the service's JSON is told by its status and its text."""
+        """An error that is not the service's JSON is reported by its status and its text."""
         client, _ = connect(answer(502, body), limits=Limits(attempts=1))
         error = failure_of(client.pools)
 

@@ -36,7 +36,7 @@ class TestRecordings:
 
     @pytest.mark.parametrize("recording", recorded("*-error-*"))
     def test_errors(self, connect, recording):
-        """Every recorded error is told by its own code and first line, with its request-id."""
+        """Every recorded error is reported with its own code and first line, with its request-id."""
         body, status = recording["body"], recording["_provenance"]["status"]
         client, _ = connect(answer(status, json.dumps(body).encode()), limits=Limits(attempts=1))
         error = failure_of(client.pools)

@@ -157,7 +157,7 @@ def test_imports_are_light():
 
 @pytest.mark.parametrize("days", [-2, -1.001, 1.001, 40, 2_900_000])
 def test_a_date_far_from_ours_is_not_believed(connect, caplog, days):
-    """The local clock is taken, the skew is told, and there is one warning for the whole client."""
+    """The local clock is taken, the skew is reported, and there is one warning for the whole client."""
     far = NOW + timedelta(days=days)
     headers = {"Date": format_datetime(far, usegmt=True)}
     client, _ = connect(answer(**headers), answer(**headers), answer())

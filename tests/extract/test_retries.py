@@ -133,7 +133,7 @@ class TestRetries:
         ],
     )
     def test_transport_failures(self, connect, kind):
-        """A connection that fails is tried again, then told by what happened."""
+        """A connection that fails is tried again, then reported with what happened."""
         client, service = connect(kind("it broke"), answer(), *[kind("it broke")] * 6)
 
         assert 1 == len(list(client.pools()))

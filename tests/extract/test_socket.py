@@ -166,7 +166,7 @@ def test_dropped_connection(serve, cut):
         assert 2 == client.figures.retries
 
 
-def test_nobody_listens():
+def test_no_one_listens():
     """A refused connection is an error of the transport."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
@@ -310,7 +310,7 @@ def test_cancel_under_tls(serve, tls, monkeypatch, hang):
         assert Cancelled is type(run.end())
 
 
-def test_certificate_of_nobody(serve, tls):
+def test_certificate_of_no_known_authority(serve, tls):
     """A server whose certificate no one signed gets one try and no credentials."""
     heads = []
 

@@ -1,4 +1,4 @@
-"""The columns of pages: what stands beside them keeps its place, its count and its difference."""
+"""The columns of pages: what is beside them keeps its place, its count and its difference."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_what_a_task_has_beside_its_columns_stays_with_that_task() -> None:
 
 
 @pytest.mark.parametrize("name", ["recentTasks", "errors"])
-def test_an_empty_list_with_a_table_of_its_own_is_told_by_path(name: str) -> None:
+def test_an_empty_list_with_a_table_of_its_own_is_listed_by_path(name: str) -> None:
     """It has no row there, and is not a missing one."""
     assert extras(flattened(page(node(**{name: []}), node("n2"))), "nodes")[0] == {name: []}
 
@@ -49,14 +49,14 @@ def test_every_value_outside_a_vocabulary_is_counted() -> None:
 
 
 def test_a_detail_without_a_value_has_none() -> None:
-    """Its name tells of a secret, and there is none to mask."""
+    """Its name suggests a secret, and there is none to mask."""
     error: Json = {"code": "c", "errorDetails": [{"name": "password"}]}
     (row,) = flattened(page(node(errors=[error])))["node_errors"].to_pylist()
     assert row["error_details"] == [{"name": "password", "value": None}]
 
 
 def test_two_names_that_read_the_same_when_masked_are_both_kept() -> None:
-    """Nothing is lost, though it is not told which was which."""
+    """Nothing is lost, though the rows do not say which was which."""
     more = {f"password={SECRET}a": 1, f"password={SECRET}b": 2}
     (extra,) = extras(flattened(page(node(**more))), "nodes")
     assert isinstance(extra, dict)

@@ -175,7 +175,7 @@ def test_a_member_named_twice_is_malformed_and_keeps_both(member: str, path: str
     assert "a member named twice" == reading.report.problems[0]["problem"]
 
 
-def test_a_stranger_nested_too_deeply_is_refused_with_its_node() -> None:
+def test_an_unknown_field_nested_too_deeply_is_refused_with_its_node() -> None:
     """100 levels are kept as they are; below 150 what is deeper is masked, and nothing overflows."""
     fits, too_deep = (json.loads("[" * n + "]" * n) for n in (100, 300))
     reading = flattener()
@@ -227,7 +227,7 @@ def test_a_whole_number_is_an_integer_however_it_is_written(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["1.5", "1e-1", "2147483648", "-2147483649", "1e10", "1e400", '"1"', "true"]
 )
-def test_the_strict_reader_leaves_what_is_no_integer_to_the_patient_one(text: str) -> None:
+def test_the_fast_path_leaves_what_is_no_integer_to_the_slow_path(text: str) -> None:
     """arrow-rs would make an integer of some."""
     body = f'{{"value":[{{"id":"a","totalTasksRun":{text}}}]}}'.encode()
 

@@ -15,7 +15,7 @@ from pipeline.redact import Redactor
 from tests.conftest import SHARED
 from tests.made_up import AT, ORIGIN, Api, Json, flattened, flattener, page, rebuilt, redacted
 
-#: The recordings by their kind, which stands in their names.
+#: The recordings by their kind, which is in their names.
 NODES = sorted(path.name for path in SHARED.glob("recordings/*-node[gl]*.json"))
 POOLS = sorted(path.name for path in SHARED.glob("recordings/*-pool[gl]*.json"))
 
@@ -54,7 +54,7 @@ def test_recorded_nodes_are_rebuilt(shared, api: Api, name: str) -> None:
     assert not any(tables["nodes"]["is_malformed"].to_pylist())
 
 
-def test_recorded_nodes_report_one_stranger(shared) -> None:
+def test_recorded_nodes_report_one_unknown_field(shared) -> None:
     """All recordings together hold one field the contract lacks (of 2017), and no odd enum value."""
     total = Report()
     for name in NODES:

@@ -111,7 +111,7 @@ def test_a_byte_order_mark_is_no_part_of_a_page() -> None:
     assert ["a"] == tables["nodes"]["node_id"].to_pylist()
 
 
-def test_strangers_in_the_envelope_are_no_harm() -> None:
+def test_unknown_fields_in_the_envelope_are_no_harm() -> None:
     """A newer service may say more about a page."""
     assert 1 == flattened(b'{"value":[{"id":"a"}],"odata.count":1}')["nodes"].num_rows
 

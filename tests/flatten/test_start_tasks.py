@@ -26,7 +26,7 @@ def identified(
 
 
 def definition_id(value: Json, keep_env: tuple[str, ...] = ()) -> str:
-    """What tells whether the definition changed."""
+    """What shows whether the definition changed."""
     return identified(value, keep_env).start_task_definition_id
 
 
@@ -98,7 +98,7 @@ VARIANTS: list[Any] = [
 
 
 def test_each_variant_is_a_start_task_of_its_own() -> None:
-    """Absent, null, empty and the order of a list are told apart, in ids and in rows."""
+    """Absent, null, empty and the order of a list are distinguished, in ids and in rows."""
     ids = [identified(value).start_task_id for value in VARIANTS]
     tables = flattened(page(*(node(f"n{i}", startTask=x) for i, x in enumerate(VARIANTS))))
 
@@ -129,7 +129,7 @@ def test_of_many_start_tasks_each_is_known_again() -> None:
 
 
 def test_a_node_that_is_dropped_leaves_no_start_task() -> None:
-    """A node met twice is kept once, and the second one's start task is nobody's."""
+    """A node met twice is kept once, and the second one's start task is no one's."""
     second = node("a", startTask={"commandLine": "another"})
     tables = flattened(page(node("a", startTask={"commandLine": "one"}), second))
 

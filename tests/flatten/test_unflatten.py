@@ -195,7 +195,7 @@ def test_the_errors_of_a_pool_are_rows() -> None:
     ids=str,
 )
 def test_missing_null_and_empty_errors_differ(members: Json) -> None:
-    """Absent, null, empty, and with members that nobody knows: each comes back as it was."""
+    """Absent, null, empty, and with members that no one knows: each comes back as it was."""
     value = a_pool(**members)
     rebuilt_pool, _, report = pool_there_and_back(value)
 
@@ -215,7 +215,7 @@ def test_missing_null_and_empty_errors_differ(members: Json) -> None:
     ids=str,
 )
 def test_errors_that_do_not_fit_are_kept_whole(members: Json, path: str) -> None:
-    """The member stands in extra_json as it came; the pool's other errors keep their rows."""
+    """The member is in extra_json as it came; the pool's other errors keep their rows."""
     value = a_pool(**members)
     rebuilt_pool, row, report = pool_there_and_back(value)
 
@@ -332,7 +332,7 @@ def test_times_come_back_to_the_microsecond(time: str) -> None:
     assert expected(both) == rebuilt(flattened(page(*both)))
 
 
-def test_a_time_is_told_in_utc() -> None:
+def test_a_time_is_reported_in_utc() -> None:
     """Whatever zone a reader hands it in, with four digits of the year."""
     east = timezone(timedelta(hours=2))
 

@@ -82,7 +82,7 @@ def check_alike(body: bytes, unknown_fields: UnknownFields) -> None:
 def test_what_one_page_shows_the_next_is_read_without(
     way: tuple[str | int, ...], value: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever it stands and whatever it is: only the first page is read node by node."""
+    """Wherever it is and whatever it is: only the first page is read node by node."""
     unknown_fields = UnknownFields()
     body = page(node("a"), with_member(way, "b", "brandNew", value), node("c"))
     reader(unknown_fields).page(body, AT)
@@ -104,7 +104,7 @@ def api(shared) -> Api:
 
 @given(st.data())
 @settings(deadline=None, max_examples=40, suppress_health_check=[*HealthCheck])
-def test_pages_with_strangers_are_read_alike(api: Api, data: st.DataObject) -> None:
+def test_pages_with_unknown_fields_are_read_alike(api: Api, data: st.DataObject) -> None:
     """Any nodes, any unknown fields at any places, known ones and others, nodes met twice."""
     members = st.tuples(st.sampled_from(OBJECTS), NAMES, UNKNOWN)
     places = data.draw(st.lists(members, min_size=1, max_size=4))
@@ -203,7 +203,7 @@ def test_many_damaged_pages(damages: list[tuple[int, int, bytes]]) -> None:
     ],
     ids=lambda more: more.decode("latin1")[:40],
 )
-def test_odd_strangers_are_read_alike(more: bytes) -> None:
+def test_odd_unknown_fields_are_read_alike(more: bytes) -> None:
     """Named twice, not finite, nested deeply, beside nulls and wrong types, in objects of their own."""
     unknown_fields = UnknownFields()
     ways = [("new",), ("recentTasks", 0, "new"), ("nodeAgentInfo", "new")]
@@ -229,7 +229,7 @@ def test_a_service_that_names_everything_anew_is_forgotten() -> None:
 
 
 def test_a_field_that_is_new_costs_no_page_the_slow_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few nodes of the first page tell of it, wherever they stand in a page; the rows are the same."""
+    """A few nodes of the first page have it, wherever they are in a page; the rows are the same."""
     made = [whole_node(f"tvmps_{number}") for number in range(100)]
     body = page(*[each | {"isNew": number} for number, each in enumerate(made)])
     slow = reader(UnknownFields()).values(pages.read_page(body)[0], AT)

@@ -119,7 +119,7 @@ def test_an_account_without_pools_proves_that_all_are_gone(lake: Lake) -> None:
     ],
 )
 def test_what_is_not_complete_proves_no_absence(lake: Lake, later: dict[str, Any]) -> None:
-    """However often it is repeated: nobody is declared gone, and no state ends."""
+    """However often it is repeated: no one is declared gone, and no state ends."""
     put(lake, "10:00", {"p": [node("a")]})
     for minute in (5, 10, 15):
         put(lake, f"10:{minute:02}", **later)
@@ -231,7 +231,7 @@ def test_a_missing_allocation_time_is_not_looked_for_beyond_an_absence(lake: Lak
 
 
 def test_a_node_that_never_told_its_allocation_is_one_incarnation(lake: Lake) -> None:
-    """Its hours count from its first state's start: nothing tells when it was allocated."""
+    """Its hours count from its first state's start: nothing says when it was allocated."""
     for minute in (0, 5):
         put(lake, f"10:{minute:02}", {"p": [node("a", "idle", "09:00", allocated=None)]})
     assert len(ends(lake)) == 1
@@ -252,7 +252,7 @@ def test_a_malformed_row_is_present_and_shows_no_state(lake: Lake) -> None:
 
 
 def test_a_malformed_row_without_its_allocation_time_belongs_to_its_neighbour(lake: Lake) -> None:
-    """The nearest listing tells whose it is."""
+    """The nearest listing says whose it is."""
     put(lake, "10:00", {"p": [node("a")]})
     put(lake, "10:05", {"p": [node("a", None, None, allocated=None, is_malformed=True)]})
     (found,) = rows(lake, "from node_incarnations")
@@ -309,7 +309,7 @@ def test_hours_of_a_change_seen_within_15_minutes_go_to_the_earlier_state(lake: 
 
 
 def test_hours_of_a_change_over_a_longer_gap_are_unobserved(lake: Lake) -> None:
-    """More than 15 minutes between the listings: nobody knows what was in between."""
+    """More than 15 minutes between the listings: no one knows what was in between."""
     put(lake, "10:00", {"p": [node("a", "idle", "09:00", allocated="09:00")]})
     put(lake, "10:15:01", {"p": [node("a", "running", "10:12", allocated="09:00")]})
     found = hours(lake)
@@ -386,7 +386,7 @@ def test_accounts_and_pools_keep_apart(lake: Lake) -> None:
     assert len(ends(lake)) == 4
 
 
-def test_a_pool_made_anew_under_its_id_holds_other_nodes(lake: Lake) -> None:
+def test_a_pool_created_again_under_its_id_has_other_nodes(lake: Lake) -> None:
     """Gone with the first pool, whatever the second one lists."""
     put(lake, "10:00", {"p": [node("a")]})
     put(lake, "10:05", {})

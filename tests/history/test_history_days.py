@@ -201,7 +201,7 @@ def test_history_and_rows_answer_alike(tmp_path: Path, seed: int) -> None:
     for day in order:
         kept.keep(day)
     assert_same(plain, kept)
-    # Late files: the days they touch are answered from rows, and then made anew.
+    # Late files: the days they touch are answered from rows, and then rebuilt.
     ids = []
     for clock, shown, kind in late[:4]:
         put(plain, clock, shown, **kind)
@@ -284,7 +284,7 @@ def test_a_pool_whose_listings_prove_nothing_does_not_read_its_whole_past(tmp_pa
 
 
 def test_a_pool_that_is_gone_does_not_burden_later_days(tmp_path: Path) -> None:
-    """Its absence is told by the account listings next to it, not by every later one."""
+    """Its absence follows from the account listings next to it, not by every later one."""
     lake = Lake(tmp_path / "lake")
     put(lake, "10:00", {"p": [node("a")], "q": []})
     for day in range(1, 4):
@@ -356,7 +356,7 @@ def test_a_gap_of_more_than_a_month_is_no_part_of_the_record(tmp_path: Path) -> 
     ],
     ids=["at once", "daily", "after a gap"],
 )
-def test_an_account_whose_last_pool_is_gone_tells_so_at_once(
+def test_an_account_whose_last_pool_is_gone_ends_at_once(
     tmp_path: Path, listings: tuple[str, ...]
 ) -> None:
     """A complete listing of no pool proves that all are gone, whatever history holds by then."""
@@ -453,7 +453,7 @@ def test_init_sql_opens_the_facts_in_any_duckdb(tmp_path: Path) -> None:
 
 
 def test_a_listing_over_midnight_proves_an_absence_as_any_other(tmp_path: Path) -> None:
-    """Its first page shows a node before midnight that then goes: rows and history tell when."""
+    """Its first page shows a node before midnight that then goes: rows and history say when."""
     plain, kept = Lake(tmp_path / "plain"), Kept(tmp_path)
     for lake in (plain, kept):
         put(lake, "23:50", {"p": [node("a"), node("b")]})
@@ -486,7 +486,7 @@ def test_a_listing_over_midnight_proves_an_absence_as_any_other(tmp_path: Path) 
 
 
 def test_whose_a_row_is_does_not_hang_on_the_day(tmp_path: Path) -> None:
-    """Rows without an allocation around midnight: a later listing, out of both windows, tells."""
+    """Rows without an allocation around midnight: a later listing, out of both windows, says."""
     plain, kept = Lake(tmp_path / "plain"), Kept(tmp_path)
     bare = node("a", "idle", "22:00", allocated=None)
     for lake in (plain, kept):

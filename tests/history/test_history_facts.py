@@ -65,7 +65,7 @@ def test_a_task_run_is_harvested_once_and_its_last_observation_wins(lake: Lake) 
 
 
 def test_the_last_observation_wins_with_its_nulls_too(lake: Lake) -> None:
-    """What it does not tell any more is not taken from an earlier one."""
+    """What it does not say any more is not taken from an earlier one."""
     first = task("t", "09:58", failure_code="TaskLaunchFailed", container_error="no")
     put(lake, "10:00", {"p": [node("a", tasks=[first])]})
     put(lake, "10:05", {"p": [node("a", tasks=[task("t", "09:58", "10:03")])]})

@@ -39,7 +39,7 @@ def score(tmp_path_factory: pytest.TempPathFactory) -> Score:
 
 
 def test_a_recorded_day_is_what_happened(score: Score) -> None:
-    """Starts exact, ends and hours inside their bounds, nobody gone who was there, no run lost."""
+    """Starts exact, ends and hours inside their bounds, no one gone who was there, no run lost."""
     assert score.wrong == []
     # and it was put to the test: there was something of each kind
     assert [what for what in MET if not score.checked[what]] == []

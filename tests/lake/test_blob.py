@@ -92,7 +92,7 @@ def test_a_sas_does_as_well_as_a_key(
     assert seen(lake) == expected(ids)
 
 
-def test_a_sas_that_may_not_write_is_told_and_never_shown(
+def test_a_sas_that_may_not_write_is_reported_and_never_shown(
     uri: str, server: Azurite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error names the file and what to do; the token's signature is nowhere in it."""
@@ -169,7 +169,7 @@ def test_a_missing_container_has_an_error_of_its_own(
 def test_puts_are_conditional(
     storage: Storage, put_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Create-if-absent and If-Match: the loser changes nothing and is told to run again."""
+    """Create-if-absent and If-Match: the loser changes nothing and is asked to try again."""
     monkeypatch.setattr(blob, "PUT_BYTES", put_bytes)
     monkeypatch.setattr(rest, "BLOCK_BYTES", 3000)
     data = bytes(range(256)) * 40
@@ -195,7 +195,7 @@ def test_puts_are_conditional(
 
 
 def test_of_many_writers_exactly_one_creates(storage: Storage) -> None:
-    """Racing create-if-absent puts: one wins, the others are told."""
+    """Racing create-if-absent puts: one wins, the others get an error."""
     won: list[int] = []
 
     def race(number: int) -> None:
@@ -243,7 +243,7 @@ def test_a_file_that_is_written_again_after_it_was_listed_is_read(
 
 
 def test_a_lease_is_held_by_one(storage: Storage) -> None:
-    """The second taker is told who holds it; afterwards it is free."""
+    """The second taker gets an error that says who has it; afterwards it is free."""
     with storage.lock("compaction-a.lock") as lock:
         lock.check()
         with pytest.raises(Locked, match=f"pid {os.getpid()}"), storage.lock("compaction-a.lock"):

@@ -69,7 +69,7 @@ def let_loose(
         left = max(0.5, latest - time.monotonic())
         running[role] = begin(role, left, chance.randrange(10**6))
     while time.monotonic() < latest and not all(count(notes).get(name) for name in wanted):
-        time.sleep(0.2)  # nobody is killed any more
+        time.sleep(0.2)  # no one is killed any more
     (notes / "stop").touch()
     for process in running.values():
         process.join()
@@ -93,7 +93,7 @@ def count(notes: Path) -> dict[str, int]:
 
 
 def test_twelve_seconds_of_chaos(tmp_path: Path) -> None:
-    """Every query sees each committed snapshot whole and once; plain globs too; nobody fails."""
+    """Every query sees each committed snapshot whole and once; plain globs too; no one fails."""
     counted = let_loose(str(tmp_path / "lake"), 12, tmp_path / "notes")
     assert min(counted["killed"], counted["days"]) > 0
 

@@ -32,7 +32,7 @@ class Killed(BaseException):
 
 
 class Failing:
-    """A storage that works so many times, and then never again; tells what it was asked.
+    """A storage that works so many times, and then never again; says what it was asked.
 
     ``error``: what it raises; ``after`` is called when an operation is done.
     """
@@ -184,7 +184,7 @@ def compacted(lake: Lake) -> None:
 
 
 def copied(source: Path, target: Path) -> Path:
-    """A lake as it stands at this moment; finished files are shared, for they never change."""
+    """A lake as it is at this moment; finished files are shared, for they never change."""
 
     def copy(name: str, to: str) -> None:
         (shutil.copy2 if name.endswith(".staging") else os.link)(name, to)
@@ -209,7 +209,7 @@ def counted(lake: Lake) -> list[tuple[str, str, int]]:
 
 
 def answers(ids: list[str]) -> list[tuple[str, str, int]]:
-    """What ``counted`` has to tell of a lake with these snapshots."""
+    """What ``counted`` has to say of a lake with these snapshots."""
     return [(name, id_, n) for name, id_, _, n in expected(ids)]
 
 
@@ -278,7 +278,7 @@ def test_compaction_dead_at_every_operation(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_refuses_any_write_ends_clearly(tmp_path: Path) -> None:
-    """Each refusal is an error that tells what to do; no staging file stays; the next run goes on."""
+    """Each refusal is an error that says what to do; no staging file stays; the next run goes on."""
     lake, ids = make_lake(tmp_path / "lake")
     told = Failing(Disk(copied(lake.root, tmp_path / "counted")))
     compacted(Lake(tmp_path / "counted", told))

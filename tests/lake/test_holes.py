@@ -284,7 +284,7 @@ def test_every_page_has_a_checksum_and_a_flip_is_named(made: Path, tmp_path: Pat
         root = shutil.copytree(made, tmp_path / str(number))
         path = root / chance.choice(files)
         data = bytearray(path.read_bytes())
-        # pages: between the first magic and the footer, whose length stands before the last magic
+        # pages: between the first magic and the footer, whose length is before the last magic
         pages = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
         at = chance.randrange(4, pages)
         data[at] ^= 1 << chance.randrange(8)
@@ -361,7 +361,7 @@ def test_a_clock_that_is_a_day_ahead_deletes_nothing_early(lake: Lake) -> None:
     assert seen(lake) == expected(ids)
 
 
-def test_the_lock_tells_the_stores_time(lake: Lake) -> None:
+def test_the_lock_shows_the_stores_time(lake: Lake) -> None:
     """It is later than that of what was put before, and it goes on."""
     with lake.lock("compaction", "a") as lock:
         entry = put_file(lake.storage, "landing/x", b"1")
@@ -421,7 +421,7 @@ def test_a_lock_that_is_a_pipe_is_refused(lake: Lake) -> None:
         lake.lock("compaction", "a").__enter__()
 
 
-def test_a_pipe_in_a_lake_holds_nobody_up(made: Path, tmp_path: Path) -> None:
+def test_a_pipe_in_a_lake_holds_no_one_up(made: Path, tmp_path: Path) -> None:
     """In any zone, under any name: it is no file of the lake; in a file's stead it is missing."""
     root = shutil.copytree(made, tmp_path / "lake")
     for name in (

@@ -120,7 +120,7 @@ def test_two_hundred_killed_snapshots(tmp_path: Path) -> None:
 def test_a_terminated_snapshot_ends_cleanly(
     tmp_path: Path, sent: signal.Signals, code: int
 ) -> None:
-    """Its exit code tells the signal; no rows are visible, a failed ledger row is, no file is left."""
+    """The exit code is the signal's; no rows are visible, a failed ledger row is, no file is left."""
     lake = tmp_path / "lake"
     fleet = Fleet(small_fleet(alpha=50), seed=3, start=START)
     is_waiting, is_over = threading.Event(), threading.Event()

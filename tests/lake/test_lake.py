@@ -84,7 +84,7 @@ def test_a_snapshot_lies_where_the_contract_says(lake: Lake) -> None:
 
 
 def test_files_are_private(lake: Lake) -> None:
-    """Files are 0600 and directories 0700: node history is nobody else's business."""
+    """Files are 0600 and directories 0700: node history is no one else's business."""
     store(lake)
     with lake.lock("snapshot", "a"):
         modes = {
@@ -114,7 +114,7 @@ def test_nothing_is_visible_before_the_commit(lake: Lake) -> None:
 
 
 def test_data_files_without_a_ledger_file_do_not_exist_for_a_reader(lake: Lake) -> None:
-    """A snapshot that was killed before its commit may leave named data files: nobody reads them."""
+    """A snapshot that was killed before its commit may leave named data files: no one reads them."""
     snapshot_id = store(lake)
     lake.path("snapshots", snapshot_id).unlink()
     assert lake.view().files["nodes"] == ()
@@ -133,7 +133,7 @@ def test_other_files_in_the_lake_are_passed_over(lake: Lake) -> None:
 
 
 def test_a_lock_is_held_by_one_and_freed_by_the_kernel(lake: Lake) -> None:
-    """Two kinds of work and two accounts do not meet; a second taker is told who holds it."""
+    """Two kinds of work and two accounts do not meet; for a second taker the error names the owner."""
     with lake.lock("snapshot", "a"):
         with lake.lock("snapshot", "b"), lake.lock("compaction", "a"):
             pass

@@ -182,7 +182,7 @@ order by all
 
 
 def a_listing(rng: random.Random, when: str) -> Any:
-    """Mostly complete, of nodes that tell nothing but their ids."""
+    """Mostly complete, of nodes that say nothing but their ids."""
     nodes = [node(f"n{n}") for n in range(rng.randint(0, 2))]
     kind = rng.random()
     if kind < 0.15:
@@ -223,7 +223,7 @@ def moments(rng: random.Random, lake: Lake) -> Iterator[datetime]:
                 )
                 yield at(when)
         if rng.random() < 0.4:
-            # with history it takes seconds, and tells the same of the listings
+            # with history it takes seconds, and checks the same of the listings
             compact(lake, rng.randint(0, day + 3), has_history=rng.random() < 0.1)
     if rng.random() < 0.7:
         compact(lake, has_history=False)

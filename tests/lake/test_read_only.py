@@ -20,7 +20,7 @@ _CAP_DAC_OVERRIDE = 1
 
 
 def bound_by_permissions() -> None:
-    """Before a program begins: root's right to write where nobody may is given up."""
+    """Before a program begins: root's right to write where no one may is given up."""
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, 0, 0, 0):
@@ -30,7 +30,7 @@ def bound_by_permissions() -> None:
 def nodelake(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, bound by permissions."""
     environ = {key: value for key, value in os.environ.items() if not key.startswith("AZURE_")}
-    environ |= {  # nobody is asked: the lake is locked first
+    environ |= {  # no one is asked: the lake is locked first
         "AZURE_BATCH_ACCOUNT": "a",
         "AZURE_BATCH_ENDPOINT": "https://127.0.0.1:9",
         "AZURE_BATCH_ACCESS_KEY": "bm9uZQ==",

@@ -124,7 +124,7 @@ def test_a_lock_whose_file_was_deleted_is_lost(tmp_path: Path) -> None:
 
 
 class Folded(Disk):
-    """A disk that keeps the case of names and does not tell it apart, as macOS and SMB have it."""
+    """A disk that keeps the case of names and does not distinguish it, as macOS and SMB have it."""
 
     def _there(self, key: str) -> str:
         folder, _, name = key.rpartition("/")

@@ -227,7 +227,7 @@ def test_importing_what_was_swept_finds_it_there(lake: Lake) -> None:
 
 
 def test_orphans_go_a_day_after_they_were_written(lake: Lake) -> None:
-    """Data nobody committed, and staging files, are somebody's work for a day."""
+    """Data no one committed, and staging files, are somebody's work for a day."""
     ids = store_days(lake)
     lake.path("snapshots", ids[0]).unlink()
     staging = lake.path("nodes", ids[1]).with_name(f".{ids[1]}.parquet.1-ab.staging")
@@ -408,7 +408,7 @@ def test_history_is_made_once_and_again_when_its_snapshots_change(lake: Lake) ->
     assert len(lake.view().history_days) == 5
 
 
-def test_history_may_change_under_nobody(lake: Lake) -> None:
+def test_history_may_change_under_no_reader(lake: Lake) -> None:
     """A fact without rows any more leaves no file; its day is covered all the same."""
     store_days(lake, days=1)
     facts = Facts()
@@ -495,7 +495,7 @@ def test_an_import_that_slipped_into_an_expired_day_is_not_seen(
     assert files(lake, "landing") == files(lake, "compacted") == []
 
 
-def test_a_reader_whose_files_are_gone_is_told_to_refresh(lake: Lake) -> None:
+def test_a_reader_whose_files_are_gone_is_asked_to_refresh(lake: Lake) -> None:
     """Past the grace an old connection's files are swept: a clear error, and a refresh helps."""
     ids = store_days(lake)
     with query.connect(lake) as connection:

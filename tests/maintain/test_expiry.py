@@ -1,4 +1,4 @@
-"""An expiry beside those who write: what it seals nobody adds to, and nothing is lost unseen."""
+"""An expiry beside those who write: what it seals no one adds to, and nothing is lost unseen."""
 
 from __future__ import annotations
 
@@ -316,7 +316,7 @@ def test_history_of_expired_days_goes_when_asked(lake: Lake) -> None:
     assert len(view.history_days) == 2
 
 
-def test_a_sealed_moment_is_told_before_an_import_reads_its_files(lake: Lake) -> None:
+def test_a_sealed_moment_is_refused_before_an_import_reads_its_files(lake: Lake) -> None:
     """By account and moment."""
     expire(lake)
     assert lake.is_sealed("acc", SEAL)

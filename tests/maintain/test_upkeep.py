@@ -1,4 +1,4 @@
-"""What stays right while a lake is kept up: missing files are named, history is made anew in time."""
+"""What stays right while a lake is kept up: missing files are named, history is rebuilt in time."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def a_week(lake: Lake, days: int = 4) -> None:
             put(lake, f"{day} {clock}", {"p": [node("a", state, f"{day} {since}")]})
 
 
-def test_a_query_whose_history_is_made_anew_meanwhile_is_asked_again(lake: Lake) -> None:
+def test_a_query_whose_history_is_rebuilt_meanwhile_is_asked_again(lake: Lake) -> None:
     """Once: what it answers is of the lake as it is then."""
     a_week(lake)
     compact(lake)
@@ -169,7 +169,7 @@ def test_after_an_expiry_no_history_is_made_from_fewer_rows(lake: Lake) -> None:
     assert node_hours(lake) == before
     with pytest.raises(Refused, match="sealed up to 2026-11-18T12:00:00Z"):
         put(lake, "1 15:00", {"p": [node("a", "idle", "1 02:00")]})
-    # one that is not a neighbour takes late snapshots, and is made anew
+    # one that is not a neighbour takes late snapshots, and is rebuilt
     put(lake, "3 15:00", {"p": [node("a", "idle", "3 02:00")]})
     assert compact(lake).history_days >= 1
     assert [row for row in node_hours(lake) if row["date"].day < 18] == [
@@ -272,7 +272,7 @@ def test_a_fact_that_is_made_from_a_missing_file_says_so(lake: Lake) -> None:
         node_hours(lake)
 
 
-def test_history_is_not_made_anew_from_less(lake: Lake) -> None:
+def test_history_is_not_rebuilt_from_less(lake: Lake) -> None:
     """A late snapshot comes while the day before lacks a file: that day waits, and says for what."""
     a_week(lake)
     compact(lake)

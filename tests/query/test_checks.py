@@ -75,7 +75,7 @@ def put(lake: Lake, change: Change | None = None, later: float = 0, account: str
 
 
 def add(ledger: Ledger, table: str) -> None:
-    """Tells the ledger of one more row, so that only the fault that is meant is one."""
+    """Makes the ledger count one more row, so that only the fault that is meant is one."""
     ledger.rows = {**ledger.rows, table: ledger.rows[table] + 1}
 
 
@@ -118,7 +118,7 @@ def _of_another_snapshot(rows: Rows, ledger: Ledger) -> None:
     ledger.rows = {**ledger.rows, "pool_usage": 0}
 
 
-def _told_one_more(rows: Rows, ledger: Ledger) -> None:
+def _count_one_more(rows: Rows, ledger: Ledger) -> None:
     add(ledger, "node_errors")
 
 
@@ -145,7 +145,7 @@ FAULTS: dict[str, list[tuple[Change, set[str]]]] = {
         (set_row("nodes", total_tasks_run=6), set()),
         (set_row("nodes", total_tasks_succeeded=4), set()),
     ],
-    "ledger_counts": [(_told_one_more, set())],
+    "ledger_counts": [(_count_one_more, set())],
     "ledger_status": [
         (set_ledger(pool_listing="partial"), set()),
         (set_row("pools", listing="partial"), set()),
@@ -197,7 +197,7 @@ def test_a_checks_header_is_whole(name: str) -> None:
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_check_runs_on_an_empty_lake_with_its_columns(tmp_path: Path, name: str) -> None:
-    """The columns its header tells, and no row."""
+    """The columns its header says, and no row."""
     with query.connect(tmp_path / "lake") as connection:
         rows = connection.table(CHECKS[name].sql)
     assert (list(CHECKS[name].columns), 0) == (rows.column_names, rows.num_rows)
@@ -303,7 +303,7 @@ def test_a_bad_service_is_warned_of(tmp_path: Path) -> None:
 
 
 def test_a_malformed_node_is_named(tmp_path: Path) -> None:
-    """Its pool, its id and each value's path; a ledger that tells none of them is a row still."""
+    """Its pool, its id and each value's path; a ledger that names none of them is a row still."""
     service, lake = make_service(), Lake(tmp_path / "lake")
     service.fault("wrong_types", pool="beta", times=1)
     service.run(lake)
@@ -325,7 +325,7 @@ def test_a_malformed_node_is_named(tmp_path: Path) -> None:
     ]
 
 
-def test_the_command_tells_each_check_and_fails_only_where_it_should(
+def test_the_command_shows_each_check_and_fails_only_where_it_should(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit 0 for a warning, 5 for a failure; a name prints its rows; no such name is wrong usage."""

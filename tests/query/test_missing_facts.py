@@ -251,7 +251,7 @@ def test_a_day_file_that_is_lost_is_named(lake: Lake, table: str) -> None:
 
 
 def test_a_damaged_ledger_of_a_day_with_history_is_named_and_deletes_none(lake: Lake) -> None:
-    """Whose it is nobody knows: history waits, and what is there stays."""
+    """Whose it is no one knows: history waits, and what is there stays."""
     day = DAY + timedelta(days=2)
     late = put(lake, "2 22:00", {"p": [node("a")]})
     lake.path("snapshots", late).write_bytes(b"PAR1")
@@ -263,7 +263,7 @@ def test_a_damaged_ledger_of_a_day_with_history_is_named_and_deletes_none(lake: 
 
 
 def test_history_that_was_given_up_is_not_missed(lake: Lake) -> None:
-    """``nodelake expire --history`` deleted it: that is nobody's loss."""
+    """``nodelake expire --history`` deleted it: that is no one's loss."""
     assert expire(lake, clock=lambda: NOW, history_days=9).history_days == 1
     assert found(lake) == {}
     assert node_hours(lake)[0]["date"] == DAY + timedelta(days=1)

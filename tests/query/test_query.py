@@ -129,7 +129,7 @@ def test_every_table_is_there_typed_in_an_empty_lake(tmp_path: Path) -> None:
                 {
                     table: connection.sql(f"describe {table}").fetchall()
                     for table in (*schema.TABLES, "nodes_latest")
-                    # this one has no rows in either: nobody asked for usage
+                    # this one has no rows in either: no one asked for usage
                     if table != "pool_usage"
                 }
             )

@@ -53,14 +53,14 @@ def tasks_of(lake: Lake, nodes: dict[str, Any], **parameters: Any) -> None:
     )
 
 
-def test_a_job_that_fails_everywhere_accuses_nobody(lake: Lake) -> None:
+def test_a_job_that_fails_everywhere_accuses_no_node(lake: Lake) -> None:
     """Every node of the pool fails it alike."""
     tasks_of(lake, {f"n{i}": runs("bad", 20, fails=True) for i in range(4)})
     assert holes(lake) == []
     assert holes(lake, others=1) == ["n0", "n1", "n2", "n3"]
 
 
-def test_a_job_that_fails_everywhere_accuses_nobody_beside_a_good_one(lake: Lake) -> None:
+def test_a_job_that_fails_everywhere_accuses_no_node_beside_a_good_one(lake: Lake) -> None:
     """Some nodes run the bad job, others a good one: who runs the bad one is no black hole."""
     bad = {f"bad{i}": runs("bad", 20, fails=True) for i in range(3)}
     good = {f"good{i}": runs("good", 20, fails=False) for i in range(9)}
@@ -86,8 +86,8 @@ def test_two_black_holes_do_not_hide_each_other(lake: Lake) -> None:
     assert sorted(holes(lake)) == ["h1", "h2"]
 
 
-def test_a_job_that_ran_on_one_node_tells_nothing(lake: Lake) -> None:
-    """The node or the job: nobody can tell. Of three such jobs the other nodes' runs tell."""
+def test_a_job_that_ran_on_one_node_shows_nothing(lake: Lake) -> None:
+    """The node or the job: nothing shows which. With three such jobs the other nodes' runs show it."""
     healthy = {f"n{i}": runs("good", 9, fails=False) for i in range(3)}
     tasks_of(lake, healthy | {"alone": runs("own", 20, fails=True)})
     assert holes(lake) == []
@@ -292,7 +292,7 @@ def test_images_and_agents_of_a_moment(lake: Lake) -> None:
 
 
 def test_a_pool_that_never_got_a_node_is_in_the_census(lake: Lake) -> None:
-    """It wanted five all the time; a kind that nobody wanted is not told."""
+    """It wanted five all the time; a kind that no one wanted is not reported."""
     wanted = {
         "current_dedicated_nodes": 0,
         "target_dedicated_nodes": 5,

@@ -95,7 +95,7 @@ def share(runs: list[Run]) -> float:
 def judged(
     runs: list[Run], failures: int, rate: float, others: float
 ) -> dict[tuple[str, str], dict[str, Any]]:
-    """The accused of one pool or several, and what is told of them."""
+    """The accused of one pool or several, and what is shown of them."""
     of_job: dict[Any, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     of_day: dict[Any, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     own: dict[tuple[str, str], list[Run]] = defaultdict(list)

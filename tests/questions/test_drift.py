@@ -57,7 +57,7 @@ def setups_at(fleet: Planted, number: int) -> dict[Key, Setup]:
 
 
 def image_of(told: dict[str, str]) -> str:
-    """An image by name, as the service tells it."""
+    """An image by name, as the service says it."""
     marketplace = [told.get(key) for key in ("publisher", "offer", "sku", "exactVersion")]
     ids = ("virtualMachineImageId", "sharedGalleryImageId", "communityGalleryImageId")
     (name,) = {" ".join(filter(None, marketplace)), *(told.get(key) for key in ids)} - {"", None}
@@ -195,7 +195,7 @@ def test_start_task_and_task_failures_by_code(fleet: Planted, lake: query.Connec
 
 
 def test_codes_that_a_pool_shares(lake: query.Connection) -> None:
-    """Asked about one pool, the others stand beside it with what they share; calm has nothing."""
+    """Asked about one pool, the others are beside it with what they share; calm has nothing."""
     rows = ask(lake, "error_codes", step="month")
     assert {row["started_at"] for row in rows} == {datetime(2026, 11, 1, tzinfo=START.tzinfo)}
     of_spot = {(row["source"], row["code"]) for row in rows if row["pool_id"] == "spot"}
@@ -360,7 +360,9 @@ def test_slots_are_used_as_the_polls_saw(fleet: Planted, lake: query.Connection)
         assert row["tasks_per_node_hour"] == pytest.approx(done / mean_nodes, abs=0.00051)
 
 
-def test_every_task_is_told_as_finished_or_missed(fleet: Planted, lake: query.Connection) -> None:
+def test_every_task_is_counted_as_finished_or_missed(
+    fleet: Planted, lake: query.Connection
+) -> None:
     """Of those that ended after their node's first listing and by its last."""
     least: Counter[str] = Counter()
     early: Counter[str] = Counter()

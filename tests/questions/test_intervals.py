@@ -53,7 +53,7 @@ def test_a_machine_that_was_away_over_midnights_is_seen_to_be_back(tmp_path: Pat
     away = [(48 + 10.5 - 9.5) * 60, 90]
     assert (row["preemptions"], row["recovered"]) == (2, 2)
     assert pytest.approx(sum(away) / 2) == row["p50_minutes_to_recover"]
-    # allocated at 0:00; made anew when the first preemption was over, a day and a half later
+    # allocated at 0:00; created again when the first preemption was over, a day and a half later
     assert pytest.approx((9.5 + 72 + 8 - 45) / 2) == row["p50_hours_to_preempt"]
     watched = 72 + 10 - 9 - (45 - 9.5) - 1.5
     assert pytest.approx(watched) == row["node_hours"]

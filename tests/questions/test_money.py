@@ -56,7 +56,7 @@ def seen_nodes(fleet: Planted, pool: str, is_dedicated: bool) -> set[Any]:
 # node_hours
 
 
-def test_true_node_hours_lie_within_what_node_hours_tells(
+def test_true_node_hours_lie_within_the_bounds_of_node_hours(
     fleet: Planted, lake: query.Connection
 ) -> None:
     """Of each day, pool, kind and state: from the certain hours to all that are uncertain besides."""
@@ -170,7 +170,7 @@ def test_idle_money_is_hours_times_price_in_one_currency_a_row(
     }
 
 
-def test_every_long_idle_streak_is_told_and_is_true(
+def test_every_long_idle_streak_is_found_and_is_true(
     fleet: Planted, priced: query.Connection
 ) -> None:
     """Starts exact, the end within its bounds, and none that lasted 25 minutes is missing."""
@@ -224,7 +224,7 @@ def test_idle_streaks_are_clipped_to_the_range(lake: query.Connection) -> None:
 
 
 def test_idle_streaks_are_the_longest(lake: query.Connection) -> None:
-    """Asked for three, it tells the three longest."""
+    """Asked for three, it names the three longest."""
     whole = lake.ask("idle_streaks", **ALL_STREAKS).to_pylist()
     assert whole[:3] == lake.ask("idle_streaks", hours=0, rows=3).to_pylist()
 
@@ -275,7 +275,7 @@ def test_broken_hours_are_the_truth_and_accuse_no_calm_pool(
 def test_most_of_the_unusable_hours_are_the_flapping_nodes(
     fleet: Planted, lake: query.Connection
 ) -> None:
-    """The planted node stands out: its flaps are told, 10 minutes each."""
+    """The planted node stands out: its flaps are listed, 10 minutes each."""
     (row,) = [
         row
         for row in lake.ask("broken_cost", pool="render").to_pylist()
@@ -375,7 +375,7 @@ SIZES = {
     "standard_ds11-1_v2": 1,
     "standard_gs5": 32,
     "standard_gs5-8": 8,
-    # sizes that do not tell
+    # sizes that do not show it
     "small": None,
     "standard_custom_v1": None,
     "standard_d99_v2": None,
@@ -449,8 +449,8 @@ def test_the_pools_add_up_to_the_whole(lake: query.Connection, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ADDITIVE)
-def test_no_row_stands_twice(lake: query.Connection, name: str) -> None:
-    """The grain that the header tells is that of the rows."""
+def test_no_row_occurs_twice(lake: query.Connection, name: str) -> None:
+    """The grain that the header says is that of the rows."""
     keys = (
         *("account", "day", "pool_id", "node_id", "allocation_time", "vm_size", "is_dedicated"),
         *("state", "started_at", "start_task_definition_id", "image", "step", "hour_of_day"),

@@ -205,7 +205,7 @@ def test_a_nodes_story_has_the_errors_of_its_pool_within_its_life(
     assert {count for pool, count in counts if pool in ("calm", "scales")} == {0}
 
 
-def test_resize_errors_names_who_is_short_and_nobody_healthy(
+def test_resize_errors_names_who_is_short_and_no_one_healthy(
     recorded: Recorded, connection: query.Connection
 ) -> None:
     """By pool and code: how long, how many nodes, and whether they still are."""

@@ -23,7 +23,7 @@ def written(folder: Path, text: str | bytes) -> Path:
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
-    """Columns in any order, either way to tell spot, comments, empty lines, a byte order mark."""
+    """Columns in any order, either way to mark spot, comments, empty lines, a byte order mark."""
     text = (
         "\ufeff# of our agreement\r\n"
         "Currency, price_per_hour ,is_dedicated,vm_size,vcpus\r\n"
@@ -89,7 +89,7 @@ def test_a_file_without_rows_prices_nothing(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused_by_file_line_and_field(
     tmp_path: Path, text: str | bytes, told: str
 ) -> None:
-    """The first thing that is wrong, where it stands."""
+    """The first thing that is wrong, and its place."""
     path = written(tmp_path, text)
     with pytest.raises(prices.PriceError) as error:
         prices.read_prices(path)

@@ -176,7 +176,7 @@ def shown_runs(fleet: Planted) -> dict[tuple[str, int], list[Shown]]:
 def test_start_task_durations_before_and_after_the_definition_changed(
     fleet: Planted, lake: query.Connection
 ) -> None:
-    """Render has two, told apart in order, the others one; each run is counted where it belongs."""
+    """Render has two, distinguished in order, the others one; each run is counted where it belongs."""
     rows = lake.ask("start_task_durations").to_pylist()
     told: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -292,7 +292,7 @@ def test_the_waves_stand_out_by_hour(fleet: Planted, lake: query.Connection) -> 
     assert {8, 16} == {hour for hour, _ in expected.most_common(2)}
     (whole,) = lake.ask("preemptions").to_pylist()
     assert pytest.approx(whole["node_hours"]) == sum(row["node_hours"] for row in rows)
-    # nobody watched from 02:05 to 06:00
+    # no one watched from 02:05 to 06:00
     assert [0, 0, 0] == [row["node_hours"] for row in rows[3:6]]
     assert [None] * 3 == [row["preemptions_per_node_hour"] for row in rows[3:6]]
 
@@ -372,7 +372,7 @@ def test_the_census_is_that_of_the_truth(fleet: Planted, lake: query.Connection)
             hours = percentile([(each.left_at - each.joined_at) / HOUR for each in proven], 0.5)
             # until the last listing: at most the gap too short
             assert hours - 0.8 <= row["p50_lifetime_hours"] <= hours + 0.1
-        # what the service tells of itself
+        # what the service reports of itself
         assert row["listings"] > 0
         if row["pool_id"] in ("calm", "spot"):
             assert row["current_nodes"] == row["target_nodes"] == row["nodes_at_end"]

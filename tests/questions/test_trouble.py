@@ -1,4 +1,4 @@
-"""Nodes in trouble: stuck, flapping, black holes, storms. Each is found, and nobody else is accused."""
+"""Nodes in trouble: stuck, flapping, black holes, storms. Each is found, and no one else is accused."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_stays_in_a_passing_state_are_as_long_as_listings_can_tell(
             assert certain - 0.06 <= lasted <= row["at_most_minutes"] + 0.06
 
 
-def test_a_stay_is_told_where_it_meets_the_range(fleet: Planted, lake: query.Connection) -> None:
+def test_a_stay_is_counted_where_it_meets_the_range(fleet: Planted, lake: query.Connection) -> None:
     """Whole, though it began before and goes on after; not where the range is past or to come."""
     early = {"to": "2026-11-09"}
     assert ask(lake, "stuck_nodes", **early) == []
@@ -105,7 +105,7 @@ def entries(fleet: Planted) -> dict[Key, tuple[list[datetime], list[datetime]]]:
 
 
 def test_the_flapping_node_is_found_and_only_it(fleet: Planted, lake: query.Connection) -> None:
-    """As often as listings could tell, in the day and in an hour of it."""
+    """As often as listings could show, in the day and in an hour of it."""
     (row,) = ask(lake, "flapping_nodes")
     assert key_of(row) == fleet.odd("flapping")
     fell, rose = entries(fleet)[fleet.odd("flapping")]
@@ -193,7 +193,7 @@ def test_the_black_hole_is_found_and_only_it(fleet: Planted, lake: query.Connect
 
 
 def test_black_holes_are_of_their_time(fleet: Planted, lake: query.Connection) -> None:
-    """A range counts the runs that ended in it; a threshold beyond them accuses nobody."""
+    """A range counts the runs that ended in it; a threshold beyond them accuses no one."""
     span = {"from": at("12:00").isoformat(), "to": at("13:00").isoformat()}
     (row,) = ask(lake, "black_hole_nodes", failures=3, **span)
     assert key_of(row) == fleet.odd("black_hole")

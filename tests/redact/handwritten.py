@@ -1,4 +1,4 @@
-"""Lines by hand that hold a secret: what stands between « and » may not be read afterwards."""
+"""Lines by hand that hold a secret: what is between « and » may not be read afterwards."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Lines that hold a secret, as people, programs and services write them; made of templates and values.
 
-Nothing here is taken from the patterns that it is held against: each line is as a manual has it.
+Nothing here is taken from the patterns that it is compared with: each line is as a manual has it.
 """
 
 from __future__ import annotations

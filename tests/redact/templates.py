@@ -1,4 +1,4 @@
-"""Lines with a place for a secret: `{s}` where it stands bare, `{q}` where quotes allow anything."""
+"""Lines with a place for a secret: `{s}` where it is bare, `{q}` where quotes allow anything."""
 
 from __future__ import annotations
 

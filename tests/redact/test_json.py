@@ -34,7 +34,7 @@ def test_a_value_under_another_name_is_kept(name: str) -> None:
 
 
 def test_what_is_empty_is_no_secret() -> None:
-    """null, {} and [] and booleans tell whether a secret is there, and no more."""
+    """null, {} and [] and booleans say whether a secret is there, and no more."""
     value = {"password": None, "key": {}, "tokens": [], "isSecret": True, "environmentSettings": []}
 
     assert value == Redactor().json(value)
@@ -50,7 +50,7 @@ def test_a_pair_that_names_a_secret_hides_its_value(label: str, member: str) -> 
     assert [{label: "DB_PASSWORD", member: "[redacted]"}, plain] == Redactor().json([hidden, plain])
 
 
-def test_names_that_are_masked_alike_are_told_apart() -> None:
+def test_names_that_are_masked_alike_are_distinguished() -> None:
     """Nothing is lost where two secrets were names."""
     value = Redactor().json({"sig=one": 1, "sig=two": 2, "plain": 3})
 
@@ -78,7 +78,7 @@ def test_kept_environment_settings_are_free_text() -> None:
 
 
 def test_pairs_of_the_wrong_type_are_masked() -> None:
-    """Nothing tells names from values then."""
+    """Nothing distinguishes names from values then."""
     for wrong in (SECRET, {"A": SECRET}, [SECRET], [[SECRET]], 5):
         shown = Redactor().json({"environmentSettings": wrong, "metadata": wrong})
         assert SECRET not in json.dumps(shown)

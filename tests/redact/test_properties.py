@@ -16,9 +16,9 @@ from tests.redact.test_scores import HARMLESS
 
 SETTINGS = settings(deadline=None, max_examples=250, suppress_health_check=[*HealthCheck])
 LETTERS = string.ascii_letters + string.digits
-#: A piece of a secret that can be told from all else in the line.
+#: A piece of a secret that can be distinguished from all else in the line.
 PIECE = st.text(LETTERS, min_size=6, max_size=12).map(lambda text: f"q{text}7")
-#: Where a secret stands: each is followed by a word of a shell.
+#: Where a secret is: each is followed by a word of a shell.
 BEFORE = st.sampled_from(
     [
         "tool --password ",

@@ -252,7 +252,7 @@ def test_a_drag_zooms_and_there_is_a_way_back(page: Page) -> None:
 
 
 def test_tables_are_sorted_by_keyboard(page: Page) -> None:
-    """Up, then down; numbers as numbers; a screen reader is told."""
+    """Up, then down; numbers as numbers; screen readers get the order."""
     page.locator("#every-node summary").focus()
     page.keyboard.press("Enter")
     head = page.locator("#every-node th", has_text="paid hours")

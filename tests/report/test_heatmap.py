@@ -79,7 +79,7 @@ def test_years_fit_too(years: int) -> None:
 
 
 def test_a_letter_is_the_most_troubling_state_of_its_bin() -> None:
-    """An unusable node among idle ones shows, however short it was; unknown words are told apart."""
+    """An unusable node among idle ones shows, however short it was; unknown words are distinguished."""
     cells = [cell("a", 0, "idle", 0), cell("a", 1, "unusable", 0), cell("a", 2, "running", 0)]
     cells += [cell("a", 5, "idle", 1), cell("a", 6, "running", 1), cell("a", 10, "dozing", 2)]
     cells += [cell("a", 15, None, 3)]
@@ -88,7 +88,7 @@ def test_a_letter_is_the_most_troubling_state_of_its_bin() -> None:
 
 
 def test_a_gap_is_no_absence() -> None:
-    """A dash where nobody looked, a blank where complete listings did not have the node."""
+    """A dash where no one looked, a blank where complete listings did not have the node."""
     listed = [*polls(0, 5, 10), *polls(40, 45)]
     cells = [cell("a", 0, "idle", 0), cell("a", 5, "idle", 1), cell("a", 45, "running", 9)]
     lines = draw(listed, cells, five_minutes(10))
@@ -170,7 +170,7 @@ def test_colour_adds_nothing_but_colour() -> None:
 
 
 def test_the_axis_marks_round_times() -> None:
-    """A mark stands over the bin that begins then."""
+    """A mark is over the bin that begins then."""
     listed = polls(*range(0, 1440, 30))
     cells = [cell("a", m, "running" if m == 720 else "idle", m // 30) for m in range(0, 1440, 30)]
     title, axis, _, row, *_ = draw(listed, cells, choose_bins(listed, MONDAY, at("1 00:00"), 80))

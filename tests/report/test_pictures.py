@@ -76,11 +76,11 @@ def test_every_state_has_a_look_in_each_theme() -> None:
             seen = {state: _oklab(see(_linear(colours[state]))) for state in leading}
             for one, other in itertools.combinations(leading, 2):
                 if palette.STATES[one].group != palette.STATES[other].group:
-                    # four times what can just be told apart
+                    # four times what can just be distinguished
                     assert math.dist(seen[one], seen[other]) > 0.08, (theme, one, other)
 
 
-def test_causes_can_be_told_apart() -> None:
+def test_causes_can_be_distinguished() -> None:
     """The colours of start-task failures, in each theme, for the colour-blind too; and from the page."""
     for theme in ("light", "dark"):
         inks = page.inks(theme)
@@ -225,7 +225,7 @@ def test_seven_days_are_whole_days_before_the_end() -> None:
 
 
 def test_words() -> None:
-    """How numbers, times and foreign text stand in sentences."""
+    """How sentences show numbers, times and foreign text."""
     assert "2 days 3 hours" == duration(timedelta(days=2, hours=3, minutes=10))
     assert "0 minutes" == duration(timedelta())
     assert "a, b, c and 2 more" == listed("abcde")

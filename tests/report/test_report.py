@@ -81,7 +81,7 @@ def test_it_names_its_range_and_its_lake_and_the_figures_are_those_of_the_fleet(
     assert "Watched 67 % of 6 hours" in text
 
 
-def test_what_was_not_watched_is_told_and_hatched(page: str) -> None:
+def test_what_was_not_watched_is_named_and_hatched(page: str) -> None:
     """Nothing was listed from 02:00 to 04:00; once the listing of a pool failed."""
     reader = _Reader(page)
     assert "Not watched for 2 hours: 16 Nov 02:00 to 04:00" in reader.text
@@ -92,8 +92,8 @@ def test_what_was_not_watched_is_told_and_hatched(page: str) -> None:
     assert "Not watched: 16 Nov 02:00 to 04:00 UTC" in page
 
 
-def test_an_account_that_was_never_stored_is_told(lake: Path) -> None:
-    """It has no pool that could be missed: its failures stand beside those that were watched."""
+def test_an_account_that_was_never_stored_is_reported(lake: Path) -> None:
+    """It has no pool that could be missed: its failures are beside those that were watched."""
     with connect(lake) as connection:
         found = gather(connection)
     runs = {"complete": 0, "partial": 0, "longest_gap_minutes": 0.2}
@@ -111,7 +111,7 @@ def test_an_account_that_was_never_stored_is_told(lake: Path) -> None:
     assert dark not in [line.text for line in watched(found)]
 
 
-def test_tasks_that_nobody_saw_are_told(lake: Path) -> None:
+def test_tasks_that_no_one_saw_are_reported(lake: Path) -> None:
     """They are not in the numbers of tasks, so the page says how many more there were."""
     with connect(lake) as connection:
         found = gather(connection)
@@ -251,7 +251,7 @@ def test_hours_of_nodes_are_those_of_history(tmp_path: Path) -> None:
     assert _by_state(part.hours)["running"] == pytest.approx((5 + 37 + 40) / 60)
 
 
-def test_an_hour_without_a_listing_is_nobody_s(lake: Path) -> None:
+def test_an_hour_without_a_listing_is_unobserved(lake: Path) -> None:
     """Where nothing was watched there is no number, and no zero; what lasted is drawn through."""
     with connect(lake) as connection:
         found = gather(connection)
@@ -267,7 +267,7 @@ def test_an_hour_without_a_listing_is_nobody_s(lake: Path) -> None:
 def test_a_day_whose_rows_were_given_up_is_drawn_from_history(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All but the last listing itself is told: hours, states, failures."""
+    """All but the last listing itself is shown: hours, states, failures."""
     made, file = make(tmp_path / "lake"), tmp_path / "page.html"
     assert cli.run(["compact", "--grace", "0", "--lake", str(made)]) == 0
     assert cli.run(["expire", "--compacted", "1", "--lake", str(made)]) == 0
@@ -308,7 +308,7 @@ def test_what_is_no_plain_file_is_written_to(
     assert {pipe, link, page} == {*tmp_path.iterdir()}
 
 
-def test_start_tasks_of_days_whose_rows_were_given_up_are_told(tmp_path: Path) -> None:
+def test_start_tasks_of_days_whose_rows_were_given_up_are_reported(tmp_path: Path) -> None:
     """Their snapshots are gone, but not when the record began: history has that too."""
     made = make(tmp_path / "lake")
     with connect(made) as connection:

@@ -80,7 +80,7 @@ _INTRUDE = """outside => {
 
 
 def test_every_picture_has_marks_that_can_be_seen(browser: Browser, file: Path) -> None:
-    """Shapes with a size and a colour, axes with words; and what is pointed at tells its numbers."""
+    """Shapes with a size and a colour, axes with words; and what is pointed at shows its numbers."""
     with opened(browser, file, java_script_enabled=False) as seen:
         pictures = seen.does(
             """() => [...document.querySelectorAll('figure svg')]

@@ -149,7 +149,7 @@ def _moments(frame: pl.DataFrame) -> Iterator[Any]:
 
 
 def test_every_story_has_moments_of_its_range(found: Findings) -> None:
-    """What began after the range is not told."""
+    """What began after the range is not reported."""
     latest: datetime = max(found.stories["began_at"])
     assert latest < found.span.end
     assert all(moment.tzinfo is not None for moment in _moments(found.stories))

@@ -140,7 +140,7 @@ def deeper(api: Api, pool: str) -> set[str]:
 
 
 def test_pools_hold_every_scalar_and_name_all_that_is_deeper(api: Api) -> None:
-    """A pool's own scalars are columns; its objects and lists stand in configuration_json.
+    """A pool's own scalars are columns; its objects and lists are in configuration_json.
 
     But for its errors, which have a table, and the time and the results of its autoscale run.
     """
@@ -162,7 +162,7 @@ def test_both_errors_of_a_pool_have_the_same_fields(api: Api) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("table", [*TABLES, "pools"])
 def test_no_field_of_any_version_is_unknown(shared: Path, version: str, table: str) -> None:
-    """Every field of every api-version has its line, or stands in configuration_json."""
+    """Every field of every api-version has its line, or is in configuration_json."""
     api = Api(shared, version)
     definition, elsewhere = TABLES.get(table, ("CloudPool", ()))
     definition = definition if definition in api.definitions else LATER[definition]
@@ -297,7 +297,7 @@ def test_every_column_says_what_it_means(place: str, column: Column) -> None:
 
 
 @pytest.mark.parametrize("table", [*schema.TABLES.values()], ids=[*schema.TABLES])
-def test_the_arrow_schema_tells_the_table(table: Table) -> None:
+def test_the_arrow_schema_describes_the_table(table: Table) -> None:
     """Fields in order with their docs, and in the file's metadata the table, grain and version."""
     assert [column.field for column in table.stored] == list(table.schema)
     for column in table.stored:

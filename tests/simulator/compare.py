@@ -59,7 +59,7 @@ _RANGES: tuple[Parameters, ...] = (
     {"from": MONDAY + 0.4 * DAY, "to": MONDAY + 1.7 * DAY},
 )
 _MOMENT = MONDAY + 1.3 * DAY
-#: How many differences are told of one table.
+#: How many differences are shown of one table.
 _TOLD = 4
 
 
@@ -146,7 +146,7 @@ def answer_differences(
             answer = connection.ask(name, **given)
             columns = [column for column in answer.column_names if column not in ignored]
             actual = named(answer, names)
-            if lost:  # what rows alone tell makes no row
+            if lost:  # what only rows show makes no row
                 told = [column for column in columns if column not in question.key]
                 rows = [row for row in rows if any(row[column] for column in told)]
                 actual = [row for row in actual if any(row[column] for column in told)]

@@ -12,7 +12,7 @@ from tests.simulator.machines import DAY
 from tests.simulator.record import Node, Record, midnight
 from tests.simulator.runs import TaskRun, task_run_list
 
-#: Over a longer gap between two listings that show a change, nobody knows the state.
+#: Over a longer gap between two listings that show a change, no one knows the state.
 LONGEST = timedelta(minutes=15)
 UNOBSERVED = "unobserved"
 STATES = (
@@ -40,7 +40,7 @@ def pieces(node: Node) -> list[Piece]:
     """All the time of a node, from its allocation (or what is first known of it) to its end.
 
     A state lasts until the next observed one began; it is certain to its last observation. Where it
-    changed, or the node went, over more than 15 minutes, or over rows that do not tell a state, the
+    changed, or the node went, over more than 15 minutes, or over rows that have no state, the
     time between is unobserved.
     """
     own = stays(node)
@@ -61,7 +61,7 @@ def pieces(node: Node) -> list[Piece]:
         elif gone is not None:
             ended, is_known = gone, _is_known(node, stay, None)
         else:
-            # Reading: a state that lasts on counts to its last observation; later rows that tell no
+            # Reading: a state that lasts on counts to its last observation; later rows that say no
             # state prove that the node was there, in some state.
             ended, is_known = node.last_observed_at, False
         certain = min(stay.last_observed_at, ended)

@@ -46,7 +46,7 @@ def _sights(listings: list[Listing]) -> list[_Sight]:
     for listing in listings:
         document = listing.snapshot.pools.get(listing.pool_id)
         at = listing.snapshot.listed_at
-        # Reading: an import of nodes tells nothing of the pool, and ends no error of it.
+        # Reading: an import of nodes says nothing of the pool, and ends no error of it.
         if at is not None and (document is not None or listing.is_absence):
             made.append(_Sight(at, document or {}))
     return sorted(made, key=lambda sight: sight.at)

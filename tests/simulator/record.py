@@ -57,7 +57,7 @@ class Row:
 
     @property
     def is_state_known(self) -> bool:
-        """Whether it tells a state and when that began: else the node was there, in some state."""
+        """Whether it shows a state and when that began: else the node was there, in some state."""
         return self.state is not None and self.time("stateTransitionTime") is not None
 
 

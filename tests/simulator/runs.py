@@ -32,7 +32,7 @@ class Sight:
 
     @property
     def outcome(self) -> dict[str, Any]:
-        """The columns that tell how it went."""
+        """The columns that show how it went."""
         failure = self.told.get("failureInfo") or {}
         container = self.told.get("containerInfo") or {}
         category = failure.get("category")

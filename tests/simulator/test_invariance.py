@@ -13,12 +13,12 @@ from tests.simulator import compare, service, world
 from tests.simulator.machines import DAY, MONDAY
 from tests.simulator.world import World
 
-#: Told by rows alone, or of now.
+#: Answered by rows alone, or of now.
 _BY_ROWS = {
     *("status", "unknown_fields", "node_states_seen", "node_story"),
     *("coverage", "failed_listings", "fleet_at"),
 }
-#: Of questions: columns that expired days do not tell, or that depend on now.
+#: Of questions: columns that expired days lack, or that depend on now.
 _IGNORED = {
     "census": {"current_nodes", "target_nodes", "listings", "listings_below_target"},
     "idle_nodes": {"age_seconds"},
@@ -42,7 +42,7 @@ def _answers(lake: Lake) -> dict[str, list[dict[str, Any]]]:
                 rows = connection.ask(name, **given).to_pylist()
                 dropped = _IGNORED.get(name, set())
                 kept = [{k: v for k, v in row.items() if k not in dropped} for row in rows]
-                if name == "census":  # a group without nodes is one that rows alone tell of
+                if name == "census":  # a group without nodes is one that only rows show
                     kept = [row for row in kept if row["nodes_at_start"] + row["joined"]]
                 found[f"{name} {'in a range' if given else ''}"] = kept
     return found

@@ -1,6 +1,6 @@
 """One world through a lake's life: half compacted, compacted, with late polls, expired.
 
-After each step every fact and some questions are held against what the polls saw.
+After each step every fact and some questions are compared with what the polls saw.
 """
 
 from __future__ import annotations

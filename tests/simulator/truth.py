@@ -1,4 +1,4 @@
-"""What the machines really did, held against what the polls make of it."""
+"""What the machines really did, compared with what the polls make of it."""
 
 from __future__ import annotations
 

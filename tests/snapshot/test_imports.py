@@ -1,4 +1,4 @@
-"""Importing saved JSON: what a file holds is told from its content, and again is already there."""
+"""Importing saved JSON: the kind of a file follows from its content; a second import finds it there."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ PAGE = {"odata.metadata": "https://render.westeurope.batch.azure.com/$metadata#n
     ids=["page", "page with metadata", "bare list"],
 )
 def test_pages_and_lists_of_nodes(lake: Lake, value: object) -> None:
-    """Account and pool are told from the nodes' urls; the time is the one given."""
+    """Account and pool are read from the nodes' urls; the time is the one given."""
     outcome = store(lake, file(value))
     assert outcome.exit_code == 0
     found = rows(lake, "select account, pool_id, node_id, observed_at from nodes order by node_id")
@@ -162,7 +162,7 @@ def test_only_complete_files_prove_absence(lake: Lake) -> None:
 
 
 def test_an_empty_list_is_a_pool_without_nodes_where_the_pool_is_named(lake: Lake) -> None:
-    """`[]` and --pool --complete: the pool has no node; without --pool nothing tells what it is."""
+    """`[]` and --pool --complete: the pool has no node; without --pool nothing says what it is."""
     with pytest.raises(SavedError, match="--pool"):
         store(lake, file([]), account="mine")
     store(lake, file([]), account="mine", pool="p1", complete=True)
@@ -230,7 +230,7 @@ def test_what_is_kept_is_part_of_an_imports_id(lake: Lake) -> None:
 
 
 def test_the_scope_of_an_import_is_the_account_where_it_holds_pools(lake: Lake) -> None:
-    """Nodes alone tell of their pools only."""
+    """Nodes alone give rows for their own pools only."""
     assert store(lake, file([node("a")])).row["scope"] == "pools"
     pool = {"id": "p1", "taskSlotsPerNode": 1}
     assert store(lake, file([pool]), account="acct").row["scope"] == "account"
@@ -262,13 +262,13 @@ def test_a_malformed_node_makes_the_import_partial(lake: Lake) -> None:
 
 
 def test_an_element_without_a_valid_id_makes_the_import_partial(lake: Lake) -> None:
-    """A pool without one has no row: that something is missing is told by the exit code."""
+    """A pool without one has no row: that something is missing is shown by the exit code."""
     outcome = store(lake, file([{"id": "p1"}, {"taskSlotsPerNode": 1}]), account="acct")
     assert (outcome.exit_code, outcome.row["pools_rows"]) == (3, 1)
 
 
 def test_a_password_in_a_url_does_not_get_into_the_ledger(lake: Lake) -> None:
-    """The endpoint that the nodes' urls tell is kept without what stands before its host."""
+    """The endpoint of the nodes' urls is kept, without what precedes its host."""
     url = URL.replace("https://", "https://me:hunter2@") + "a"
     assert store(lake, file(node("a", url=url))).row["batch_url"] == URL.partition("/pools")[0]
 

@@ -44,7 +44,7 @@ def test_the_next_page_is_on_its_way_while_one_is_flattened(
             asked.set()
             yield from listing
 
-        client.nodes = watched  # type: ignore[method-assign]  # tells when it is asked again
+        client.nodes = watched  # type: ignore[method-assign]  # records when it is asked again
         outcome = snapshot.run(service.account, Lake(tmp_path), client)
     assert (outcome.exit_code, outcome.row["nodes_rows"]) == (0, 12)
 
@@ -77,7 +77,7 @@ def test_no_more_pages_are_flattened_at_once_than_there_are_processors(
     assert most == 2
 
 
-def test_of_two_failures_the_earlier_page_s_is_told(tmp_path: Path) -> None:
+def test_of_two_failures_the_earlier_page_s_is_reported(tmp_path: Path) -> None:
     """The next page may fail before a bad one is read: the listing ends with the bad one."""
     service = make_service(small_fleet(alpha=12))
     with service.client() as client:

@@ -75,7 +75,7 @@ def test_every_row_begins_with_account_snapshot_and_time(service: Service, lake:
 
 
 def test_nodes_are_counted_by_the_service_too(service: Service, lake: Lake) -> None:
-    """nodes_counted is what /nodecounts tells: a soft cross-check of the listing."""
+    """nodes_counted is what /nodecounts says: a soft cross-check of the listing."""
     service.run(lake)
     counted = rows(lake, "select pool_id, nodes_listed, nodes_counted from pools order by 1")
     assert [tuple(row.values()) for row in counted] == [(p, n, n) for p, n in SIZES.items()]
@@ -131,7 +131,7 @@ def test_an_answer_that_is_not_the_pool_asked_for_is_a_failed_listing(
 def test_a_pool_without_a_valid_id_makes_the_listing_of_pools_partial(
     service: Service, lake: Lake
 ) -> None:
-    """It has no row and its nodes cannot be asked for: no absence may be told from that run."""
+    """It has no row and its nodes cannot be asked for: no absence follows from that run."""
     body = b'{"value": [{"id": "alpha"}, {"displayName": "nameless"}]}'
     with service.client(transport=Instead(service, "/pools", body)) as client:
         outcome = snapshot.run(service.account, lake, client)
@@ -292,7 +292,7 @@ def test_nodes_that_were_read_are_never_a_failed_run(lake: Lake) -> None:
     )
 
 
-def test_an_interrupt_waits_for_nobody(service: Service, lake: Lake) -> None:
+def test_an_interrupt_waits_for_no_one(service: Service, lake: Lake) -> None:
     """What other pools wait for, a minute's Retry-After say, ends with it."""
     service.fault("busy", route="nodes", pool="beta", retry_after="60")
 
@@ -370,7 +370,7 @@ def test_failing_node_counts_are_no_failure(service: Service, lake: Lake) -> Non
 
 
 def test_a_clock_ten_minutes_off_is_recorded_and_does_no_harm(service: Service, lake: Lake) -> None:
-    """observed_at is the service's clock; the skew between it and ours stands in the ledger."""
+    """observed_at is the service's clock; the skew between it and ours is in the ledger."""
     service.fault("clock_skew", minutes=10)
     outcome = service.run(lake)
     assert outcome.exit_code == 0
@@ -402,7 +402,7 @@ def test_a_node_of_wrong_types_keeps_its_keys_and_makes_the_run_partial(
 
 
 def test_a_listing_that_holds_a_node_without_an_id_is_partial(service: Service, lake: Lake) -> None:
-    """Which node it is nobody can say, so the listing proves nothing of those it does not have."""
+    """Which node it is no one can say, so the listing proves nothing of those it does not have."""
     service.fault("missing_id", route="nodes", pool="beta", count=1)
     assert service.run(lake).exit_code == 3
     assert listed(lake)["beta"] == ("partial", "NodeWithoutId", 5)

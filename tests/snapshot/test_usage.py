@@ -56,7 +56,7 @@ def test_days_are_whole_and_the_last_is_exclusive() -> None:
     ],
 )
 def test_a_range_that_cannot_be_asked_for_is_refused_plainly(end: date, told: str) -> None:
-    """No day at all, or days of which the service does not tell yet."""
+    """No day at all, or days for which the service has no figures yet."""
     now = datetime(2026, 11, 23, 1, 59, tzinfo=UTC)
     with pytest.raises(usage.RangeError, match=told):
         usage.days_between(FIRST, end, now)
@@ -94,7 +94,7 @@ def test_it_proves_nothing_about_nodes(service: Service, lake: Lake) -> None:
 def test_fetching_again_replaces_nothing_but_the_view_shows_the_latest(
     service: Service, lake: Lake
 ) -> None:
-    """Each half hour once, from the later snapshot; all rows stand in pool_usage_snapshots."""
+    """Each half hour once, from the later snapshot; all rows are in pool_usage_snapshots."""
     fetch(service, lake)
     count = "select count(*) as n from pool_usage"
     once = one(lake, count)["n"]
@@ -156,7 +156,7 @@ def test_a_later_day_that_fails_leaves_what_was_read(service: Service, lake: Lak
 def test_a_run_that_breaks_leaves_a_failed_ledger_row(
     service: Service, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C and a full disk are told in the ledger; no row of theirs is visible."""
+    """Ctrl-C and a full disk are recorded in the ledger; no row of theirs is visible."""
     real = SnapshotWriter.write
     for error, code in ((KeyboardInterrupt(), "Interrupted"), (LakeError("full"), "LakeError")):
 

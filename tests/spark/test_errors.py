@@ -1,4 +1,4 @@
-"""What stands in Spark's way is said in words, with what to do; and what is said to Spark."""
+"""Errors of Spark in plain words, with what to do; and the statements that Spark gets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ask(lake: Path, *more: str) -> int:
 
 
 @pytest.mark.parametrize("package", ["pyspark", "sqlglot"])
-def test_a_missing_package_is_told_with_the_extra_that_brings_it(
+def test_a_missing_package_is_reported_with_the_extra_that_brings_it(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -38,7 +38,7 @@ def test_a_missing_package_is_told_with_the_extra_that_brings_it(
     assert f"needs {package}: pip install 'nodelake[spark]'" in capsys.readouterr().err
 
 
-def test_a_missing_java_is_told(
+def test_a_missing_java_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Neither on the PATH nor at JAVA_HOME."""
@@ -49,7 +49,7 @@ def test_a_missing_java_is_told(
     assert "Spark needs Java: install Java 17" in capsys.readouterr().err
 
 
-def test_a_master_that_nobody_answers_for_is_told_at_once(
+def test_a_master_that_no_one_answers_for_is_reported_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Spark itself would try for a minute."""
