@@ -103,7 +103,7 @@ def ask(lake: Lake, notes: Path) -> None:
             found = connection.table("select snapshot_id from snapshots")["snapshot_id"].to_pylist()
         except query.Outdated:
             note(notes / "outdated", "rows")
-            return  # slower than the grace: told so, and asked to refresh
+            return  # slower than the grace: the error says so, and asks to refresh
     lost = before - set(found)
     assert not lost, f"lost: {sorted(lost)[:3]}"
     assert len(found) == len(set(found))

@@ -1,7 +1,7 @@
 """What every benchmark shares: a figure, interleaved runs, the machine, the table of the README.
 
 Figures are ratios of medians over interleaved runs on the same input: machines differ, and this one
-may be busy, but both sides of a ratio meet the same weather.
+may be busy, but both sides of a ratio meet the same load.
 """
 
 from __future__ import annotations

@@ -239,7 +239,7 @@ class TestFaults:
 
     @pytest.mark.parametrize("kind", [kind for kind in KINDS if OUTCOMES[kind][2]])
     def test_struck_for_ever(self, connect, emulator, kind):
-        """What stays wrong is the error of that pool, told by its code; other pools are whole."""
+        """What stays wrong is the error of that pool, with its code; other pools are whole."""
         client = self.client(connect)
         self.put(emulator, kind)
         error = failure_of(client.nodes("big"))

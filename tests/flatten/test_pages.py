@@ -233,7 +233,7 @@ def test_many_damaged_pages(damages: list[tuple[int, int, bytes]]) -> None:
     ],
     ids=lambda more: more.decode(),
 )
-def test_what_the_columns_would_not_tell_needs_the_slow_path(more: bytes) -> None:
+def test_what_the_columns_would_not_show_needs_the_slow_path(more: bytes) -> None:
     """UnknownFields, nulls, empty objects, members named twice, numbers in quotes."""
     other = b'{"id":"a","vmSize":"x","startTask":{"commandLine":"a"}}'
     assert read_fast(b'{"value":[%b]}' % other) is not None
@@ -276,7 +276,7 @@ def test_quotes_around_strings_are_counted(value: object, at_once: int) -> None:
     ],
     ids=lambda more: more.decode(),
 )
-def test_what_the_columns_tell_takes_the_fast_path(more: bytes) -> None:
+def test_what_the_columns_show_takes_the_fast_path(more: bytes) -> None:
     """Quotes within strings, escapes, white space, empty lists: both paths make the same tables."""
     body = b'{"value":[{"id":"a",%b},{"id":"b","startTask":{"commandLine":"c"}}]}' % more
     assert read_fast(body) is not None

@@ -230,7 +230,7 @@ def test_a_missing_allocation_time_is_not_looked_for_beyond_an_absence(lake: Lak
     assert [row["allocation_time"] for row in found] == [at("08:00"), None]
 
 
-def test_a_node_that_never_told_its_allocation_is_one_incarnation(lake: Lake) -> None:
+def test_a_node_that_never_showed_its_allocation_is_one_incarnation(lake: Lake) -> None:
     """Its hours count from its first state's start: nothing says when it was allocated."""
     for minute in (0, 5):
         put(lake, f"10:{minute:02}", {"p": [node("a", "idle", "09:00", allocated=None)]})
@@ -267,7 +267,7 @@ def test_a_row_without_a_state_or_its_start_shows_no_state(lake: Lake) -> None:
 
 
 def test_is_dedicated_null_is_a_group_of_its_own(lake: Lake) -> None:
-    """True, false and not told are three groups of hours."""
+    """True, false and missing are three groups of hours."""
     nodes = [node(name, "idle", "09:00", is_dedicated=kind, allocated="09:00")
              for name, kind in (("a", True), ("b", False), ("c", None))]  # fmt: skip
     put(lake, "10:00", {"p": nodes})

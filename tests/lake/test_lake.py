@@ -61,7 +61,7 @@ MOMENTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.j
 
 
 @given(MOMENTS, MOMENTS)
-def test_ids_sort_by_time_and_tell_their_date(one: datetime, other: datetime) -> None:
+def test_ids_sort_by_time_and_show_their_date(one: datetime, other: datetime) -> None:
     """An id has the contract's form and the UTC date of its time; ids sort as their seconds do."""
     ids = [new_snapshot_id(at) for at in (one, other)]
     assert all(is_snapshot_id(each) for each in ids)
@@ -123,7 +123,7 @@ def test_data_files_without_a_ledger_file_do_not_exist_for_a_reader(lake: Lake) 
 
 
 def test_other_files_in_the_lake_are_passed_over(lake: Lake) -> None:
-    """A stray file, a foreign name and a staging file are no snapshots."""
+    """An unexpected file, a foreign name and a staging file are no snapshots."""
     snapshot_id = store(lake)
     folder = lake.path("nodes", snapshot_id).parent
     for name in ("notes.txt", "x.parquet", f".{snapshot_id}.parquet.1.staging"):

@@ -20,7 +20,7 @@ ACCOUNTS = {n: [f"fleet{n}a", f"fleet{n}b"] for n in range(MACHINES)}
 def test_four_machines_record_eight_accounts_while_two_compact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is lost or told twice, every count is the ledger's, and no machine waits for another."""
+    """Nothing is lost or stored twice, every count is the ledger's, and no machine waits for another."""
     notes = tmp_path / "notes"
     notes.mkdir()
     with azurite(tmp_path / "azurite") as server:

@@ -99,7 +99,7 @@ def test_a_copy_of_a_days_file_is_not_seen_as_another_account(made: Path, tmp_pa
 
 
 def test_a_day_in_another_form_is_no_day(made: Path, tmp_path: Path) -> None:
-    """A folder date=20261116 is a stray: its files are not seen beside those of date=2026-11-16."""
+    """A folder date=20261116 is unexpected: its files are not seen beside those of date=2026-11-16."""
     root = shutil.copytree(made, tmp_path / "lake")
     for zone in ("compacted", "history", "landing"):
         for folder in [*root.glob(f"{zone}/*/date=*")]:

@@ -120,7 +120,7 @@ def test_a_query_whose_history_is_rebuilt_meanwhile_is_asked_again(lake: Lake) -
 def test_history_that_keeps_changing_asks_for_a_refresh(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Asked again once, then told; a statement that writes is not repeated."""
+    """Asked again once, then an error; a statement that writes is not repeated."""
     a_week(lake)
     compact(lake)
     with query.connect(lake) as connection:

@@ -168,7 +168,7 @@ def test_so_many_falls_must_come_within_the_hours(
 
 
 def test_the_black_hole_is_found_and_only_it(fleet: Planted, lake: query.Connection) -> None:
-    """With every task it swallowed since the first listing: seen to end, or told as missed."""
+    """With every task it swallowed since the first listing: seen to end, or counted as missed."""
     (row,) = ask(lake, "black_hole_nodes", **{"from": START.isoformat()})
     hole = fleet.odd("black_hole")
     assert key_of(row) == hole

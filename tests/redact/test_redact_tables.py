@@ -32,13 +32,13 @@ def planted(text: str) -> Json:
     return made
 
 
-def with_strangers(value: Any, text: str) -> Any:
+def with_unknown_fields(value: Any, text: str) -> Any:
     """A value with unknown members in every object: under a plain name, nested, and as a name."""
     if isinstance(value, list):
-        return [with_strangers(x, text) for x in value]
+        return [with_unknown_fields(x, text) for x in value]
     if not isinstance(value, dict):
         return value
-    grown = {name: with_strangers(x, text) for name, x in value.items()}
+    grown = {name: with_unknown_fields(x, text) for name, x in value.items()}
     return grown | {"unknown_value": text, "unknown_fields": [{"inner": [text]}], text: 1}
 
 
@@ -47,7 +47,7 @@ def test_no_plant_in_any_field_is_found_in_any_table(encoding: str) -> None:
     """Every free-text field, unknown fields and their names at all levels, unknown enum values."""
     for plant in PLANTS:
         text = ENCODINGS[encoding](plant)
-        for value in (planted(text), with_strangers(whole_node(), text)):
+        for value in (planted(text), with_unknown_fields(whole_node(), text)):
             reading = flattener()
             tables, _ = reading.page(page(value), AT)
             assert not reading.report.malformed
@@ -62,7 +62,7 @@ def test_no_plant_in_any_field_is_found_in_any_table(encoding: str) -> None:
 def test_no_plant_in_a_malformed_node_is_found(wrong: Json) -> None:
     """Its JSON is redacted in extra_json, and its problems name no value."""
     for plant in PLANTS:
-        value = with_strangers(planted(plant), plant) | wrong
+        value = with_unknown_fields(planted(plant), plant) | wrong
         value["lastBootTime"] = plant
         value["errors"] = plant
         value["virtualMachineInfo"] = [{plant: plant}]
@@ -178,7 +178,7 @@ def test_no_plant_in_a_pool_is_found(shared) -> None:
         value["resourceTags"] = {plant: plant}
         for each in (
             value,
-            with_strangers(value, plant),
+            with_unknown_fields(value, plant),
             value | {"vmSize": [plant], "url": {plant: 1}},
         ):
             assert not leaks(*rows_and_report(each)), plant

@@ -194,7 +194,7 @@ def test_a_lake_with_nothing_listed_gives_no_page(
 
 
 def test_wrong_usage_is_exit_2(tmp_path: Path, lake: Path) -> None:
-    """Told before anything is asked."""
+    """Reported before anything is asked."""
     file, of = str(tmp_path / "page.html"), ["--lake", str(lake)]
     prices = tmp_path / "prices.csv"
     prices.write_text("vm_size,price\nsmall,2\n")

@@ -1,4 +1,4 @@
-"""Every picture's data adds up to the tile it belongs to: one measure, told in several ways."""
+"""Every picture's data adds up to the tile it belongs to: one measure, shown in several ways."""
 
 from __future__ import annotations
 

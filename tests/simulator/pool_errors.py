@@ -41,7 +41,7 @@ class _Sight:
 
 
 def _sights(listings: list[Listing]) -> list[_Sight]:
-    """The pool as it was listed, in order; listings that told nothing of its nodes are passed over."""
+    """The pool as it was listed, in order; listings that showed nothing of its nodes are passed over."""
     made = []
     for listing in listings:
         document = listing.snapshot.pools.get(listing.pool_id)

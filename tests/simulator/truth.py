@@ -17,7 +17,7 @@ _SLACK = timedelta(seconds=3)
 
 
 def _machines(world: World, node: Node) -> list[Machine]:
-    """The machines that a node's rows showed: several where nothing told them apart."""
+    """The machines that a node's rows showed: several where nothing distinguished them."""
     seen = [row.observed_at + timedelta(milliseconds=500) for row in node.rows]
     return [
         machine

@@ -63,7 +63,7 @@ def test_a_range_that_cannot_be_asked_for_is_refused_plainly(end: date, told: st
 
 
 def test_core_hours_are_stored_as_a_snapshot_of_source_usage(service: Service, lake: Lake) -> None:
-    """With its ledger row; every half hour the service told is there."""
+    """With its ledger row; every half hour that the service reported is there."""
     outcome = fetch(service, lake)
     assert (0, True) == (outcome.exit_code, outcome.is_stored)
     ledger = one(lake, "select * from snapshots")

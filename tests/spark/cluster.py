@@ -30,7 +30,7 @@ OPTIONS = {
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-    # what is true of every row is not worked out for every plan, nor each plan told in words
+    # what is true of every row is not worked out for every plan, nor each plan described in words
     "spark.sql.constraintPropagation.enabled": "false",
     "spark.sql.ui.explainMode": "simple",
     "spark.sql.maxPlanStringLength": "1000",
