@@ -362,3 +362,14 @@ def test_a_day_without_listings_of_an_account_without_pools_has_history(tmp_path
         days = answered([connection], "select date from history_days order by 1")
         assert [day.day for (day,) in days] == [16, 17, 18, 19, 20]
         assert len(answered([connection], "from node_incarnations")) == 1
+
+
+def test_a_node_that_never_showed_a_state_has_hours(tmp_path: Path) -> None:
+    """All its time is unobserved, while it is still listed too."""
+    lake = Lake(tmp_path / "lake")
+    put(lake, "09:00", {"p": []})
+    for when in ("10:00", "12:00"):
+        put(lake, when, {"p": [node("a", None, None, allocated="09:30")]})
+    with query.connect(lake) as connection:
+        hours = answered([connection], "select state, hours, certain_hours from node_hours")
+        assert hours == [("unobserved", 2.5, 0)]
