@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -135,6 +137,27 @@ def _write_errors(file: TableFile) -> Iterator[None]:
         raise disk_error(file.storage.url(file.key), error) from error
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _twice(read: Callable[P, T]) -> Callable[P, T]:
+    """A decorator: reads again where the file was written again since it was listed.
+
+    Two imports of the same files at once do so.
+    """
+
+    @wraps(read)
+    def again(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except Missing:
+            return read(*args, **kwargs)
+
+    return again
+
+
+@_twice
 def read(
     storage: Storage,
     key: str,
@@ -154,15 +177,6 @@ def read(
         Missing: there is no such file.
         LakeError: it is empty, truncated or not a Parquet file.
     """
-    try:
-        return _read(storage, key, columns, dictionaries)
-    except Missing:  # or written again since it was listed: two imports of the same files do so
-        return _read(storage, key, columns, dictionaries)
-
-
-def _read(
-    storage: Storage, key: str, columns: Sequence[str] | None, dictionaries: Sequence[str]
-) -> pa.Table:
     with storage.open(key) as source, _read_errors(storage, key):
         footer = pq.read_metadata(source)
         there = {footer.schema.column(i).path for i in range(footer.num_columns)}
@@ -176,6 +190,7 @@ def _read(
         return file.read(columns=wanted, use_threads=wanted is None or len(wanted) > 4)
 
 
+@_twice
 def survey(storage: Storage, key: str) -> tuple[int, Counter[str]]:
     """The number of rows in a file's footer, and of the values of each column that are not null.
 
