@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import click
 
 from pipeline.cli import archive
-from pipeline.cli.memory import keep_memory
+from pipeline.cli.memory import keep_memory, no_cycles
 from pipeline.cli.options import keep_env_option, settings
 from pipeline.cli.runs import close_snapshot
 from pipeline.cli.values import not_future, time_of
@@ -82,15 +82,17 @@ def import_(
         raise click.UsageError("name the files to import, or - for standard input")
     keep_memory()
     chosen = settings()
-    store_files = partial(
-        store,
-        lake=Lake(chosen.lake),
-        account=_label(account, chosen),
-        labels={_host(known.endpoint): known.label for known in chosen.accounts},
-        pool=pool,
-        complete=complete,
-        redactor=Redactor(keep_env),
-        hash_key=chosen.hash_key.reveal().encode() if chosen.hash_key else None,
+    store_files = no_cycles()(
+        partial(
+            store,
+            lake=Lake(chosen.lake),
+            account=_label(account, chosen),
+            labels={_host(known.endpoint): known.label for known in chosen.accounts},
+            pool=pool,
+            complete=complete,
+            redactor=Redactor(keep_env),
+            hash_key=chosen.hash_key.reveal().encode() if chosen.hash_key else None,
+        )
     )
     if at_from:
         moments = archive.moments_of(files, at_from)

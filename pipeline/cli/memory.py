@@ -1,4 +1,4 @@
-"""Allocator settings of the command: memory that one page frees is kept for the next.
+"""Settings of the command for memory: what one page frees is kept for the next.
 
 Only the command sets them: importing nodelake changes nothing in a process.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import sys
+from collections.abc import Iterator
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # from glibc's malloc.h
 
@@ -31,3 +33,15 @@ def keep_memory() -> None:
                 _MMAP_THRESHOLD, 4 << 20
             )  # larger blocks stay outside: they would leave holes
             set_option(_ARENA_MAX, os.cpu_count() or 1)
+
+
+@contextlib.contextmanager
+def no_cycles() -> Iterator[None]:
+    """Stops Python's search for cycles, of which JSON has none: a sixth of the time of a CLI's list."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
