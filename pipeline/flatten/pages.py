@@ -204,7 +204,7 @@ def _read(body: bytes, unknown_fields: int) -> pa.Table:
     from missing, and reads "12" as a number. But every member and every string in JSON has two quotes:
     if the columns account for all of them, they hold all of the body.
     """
-    if b"\\" in body and _NUL.search(body):  # in an error message of arrow-rs it aborts Python
+    if _NUL.search(body):  # in an error message of arrow-rs it aborts Python
         raise NeedsSlowPath
     page = pa.table(read_json(_source(body), _PAGE_SCHEMA, batch_size=2))
     if page.num_rows != 1 or not _holds_all(page, body, unknown_fields):
@@ -310,12 +310,21 @@ def parse_page(body: bytes) -> object:
         ValueError: it is not JSON, or has more objects than any page.
     """
     check_size(body)
-    text = body.decode("utf-8-sig")
+    return parse_whole(body.decode("utf-8-sig"))[0]
+
+
+def parse_whole(text: str) -> tuple[object, bool]:
+    """JSON as Python values, cut where it is too deep, and whether it is plain (``parse_plain``).
+
+    Raises:
+        ValueError: it is not JSON.
+        RecursionError: it is too deep although it was cut.
+    """
     try:
         plain = parse_plain(text)
-        return parse(text) if plain is None else plain
+        return (parse(text), False) if plain is None else (plain, True)
     except RecursionError:
-        return parse(shallow(body).decode("utf-8-sig"))
+        return parse(shallow(text.encode()).decode()), False
 
 
 def parse(text: str) -> object:
@@ -339,7 +348,9 @@ def parse_plain(text: str) -> object | None:
     """
     try:
         body = text.encode()
-        value: object = None if _LONG_NUMBER.search(body) else msgspec.json.decode(body)
+        if _LONG_NUMBER.search(body):
+            return None
+        value: object = msgspec.json.decode(body)
         encoded = msgspec.json.encode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None

@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import msgspec
 
 from pipeline import schema
-from pipeline.extract.envelope import MAX_ELEMENTS, check_size, check_utf8, shallow
+from pipeline.extract.envelope import MAX_ELEMENTS, check_size, check_utf8
 from pipeline.flatten import pages, shape
 
 Kind = Literal["nodes", "pools"]
@@ -228,17 +228,12 @@ def _elements(file: SavedFile) -> tuple[list[object], str | None, str | None, bo
         raise SavedError(file.name, "the file is empty")
     try:
         text = file.data.decode(json.detect_encoding(file.data)).removeprefix("\ufeff")
-        try:
-            plain = pages.parse_plain(text)
-            value = pages.parse(text) if plain is None else plain
-        except RecursionError:  # too deep values only make their node malformed
-            value = pages.parse(shallow(text.encode()).decode())
+        value, is_plain = pages.parse_whole(text)
     except UnicodeDecodeError as error:
         where = f"not JSON: byte {error.start + 1:,} is not a character"
         raise SavedError(file.name, f"{where}{_advice(file.data, error)}") from None
     except (ValueError, RecursionError) as error:
         raise SavedError(file.name, f"not JSON: {error}{_advice(file.data, error)}") from None
-    is_plain = plain is not None
     if isinstance(value, list):
         return value, None, None, is_plain
     if not isinstance(value, dict):
