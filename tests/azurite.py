@@ -19,8 +19,10 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx
+import obstore
 import pytest
 
+from pipeline.lake import Lake
 from tests.conftest import PROJECT
 
 ACCOUNT = "devstoreaccount1"
@@ -129,3 +131,18 @@ def azurite(
     finally:
         process.terminate()
         process.wait()
+
+
+@contextmanager
+def copied(source: Path, folder: Path) -> Iterator[Lake]:
+    """A copy of a lake of this machine on an Azurite of its own, to which the environment leads."""
+    with azurite(folder) as served, pytest.MonkeyPatch.context() as environment:
+        for name, value in served.settings.items():
+            environment.setenv(name, value)
+        served.make_container("lake")
+        lake = Lake("az://lake/below/it")
+        for file in source.rglob("*.*"):
+            if file.suffix in (".parquet", ".json"):
+                path = lake.storage.path(str(file.relative_to(source)))  # type: ignore[attr-defined]
+                obstore.put(lake.storage.store, path, file.read_bytes())  # type: ignore[attr-defined]
+        yield lake

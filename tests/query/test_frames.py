@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
-import obstore
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +24,7 @@ from pipeline.query import Connection, connect
 from pipeline.query.frames import DAILY, NAMES
 from pipeline.storage import LakeError
 from tests import days
-from tests.azurite import azurite
+from tests.azurite import copied
 from tests.conftest import PROJECT
 
 FIRST_DAY = datetime(2026, 11, 21, tzinfo=UTC)
@@ -59,16 +58,8 @@ def on_disk(folder: Path) -> Iterator[Connection]:
 @pytest.fixture(scope="module")
 def on_blob(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     """The same lake, copied to Azurite."""
-    with azurite(tmp_path_factory.mktemp("azurite")) as served, pytest.MonkeyPatch.context() as env:
-        for name, value in served.settings.items():
-            env.setenv(name, value)
-        served.make_container("lake")
-        lake = Lake("az://lake/below/it")
-        for file in folder.rglob("*.parquet"):
-            path = lake.storage.path(str(file.relative_to(folder)))  # type: ignore[attr-defined]
-            obstore.put(lake.storage.store, path, file.read_bytes())  # type: ignore[attr-defined]
-        with connect(lake) as connection:
-            yield connection
+    with copied(folder, tmp_path_factory.mktemp("azurite")) as lake, connect(lake) as connection:
+        yield connection
 
 
 def _sorted(frame: pl.DataFrame) -> pl.DataFrame:
@@ -189,35 +180,24 @@ def test_a_day_without_history_is_made_from_the_files_around_it_alone(tmp_path: 
 
 
 @pytest.mark.ci
-def test_one_day_of_thirty_asks_blob_for_that_day_alone(
-    tmp_path: Path, month: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_day_of_thirty_asks_blob_for_that_day_alone(tmp_path: Path, month: Path) -> None:
     """The other days' blobs but the first are deleted once the lake was opened."""
-    with azurite(tmp_path / "azurite") as served:
-        for name, value in served.settings.items():
-            monkeypatch.setenv(name, value)
-        served.make_container("lake")
-        lake = Lake("az://lake/month")
-        for file in month.rglob("*.*"):
-            if file.suffix in (".parquet", ".json"):
-                path = lake.storage.path(str(file.relative_to(month)))  # type: ignore[attr-defined]
-                obstore.put(lake.storage.store, path, file.read_bytes())  # type: ignore[attr-defined]
-        with connect(lake) as connection:
-            for name, zone in (
-                ("nodes", "compacted/nodes"),
-                ("daily_node_states", "history/node_states"),
-            ):
-                expected = connection.sql(f"from {name} where date = date '{DAY}'").pl()
-                frame = connection.scan(name)
-                _, *others = sorted(lake.storage.list(zone), key=lambda entry: entry.key)
-                for entry in others:
-                    if f"date={DAY}" not in entry.key:
-                        lake.storage.delete(entry)
-                found = frame.filter(pl.col("date") == DAY).collect()
-                assert found.height > 0
-                assert_frame_equal(_sorted(expected), _sorted(found))
-                with pytest.raises((OSError, duckdb.Error), match=r"nodes|node_states"):
-                    frame.collect()
+    with copied(month, tmp_path / "azurite") as lake, connect(lake) as connection:
+        for name, zone in (
+            ("nodes", "compacted/nodes"),
+            ("daily_node_states", "history/node_states"),
+        ):
+            expected = connection.sql(f"from {name} where date = date '{DAY}'").pl()
+            frame = connection.scan(name)
+            _, *others = sorted(lake.storage.list(zone), key=lambda entry: entry.key)
+            for entry in others:
+                if f"date={DAY}" not in entry.key:
+                    lake.storage.delete(entry)
+            found = frame.filter(pl.col("date") == DAY).collect()
+            assert found.height > 0
+            assert_frame_equal(_sorted(expected), _sorted(found))
+            with pytest.raises((OSError, duckdb.Error), match=r"nodes|node_states"):
+                frame.collect()
 
 
 def test_row_groups_that_cannot_match_are_not_read(tmp_path: Path) -> None:

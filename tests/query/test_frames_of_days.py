@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import obstore
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -19,7 +18,7 @@ from pipeline.query import Connection, connect
 from pipeline.query.frames import DAILY
 from pipeline.schema import facts
 from pipeline.storage import LakeError
-from tests.azurite import azurite
+from tests.azurite import copied
 from tests.lakes import MONDAY, node, put, task
 
 DAYS = 30
@@ -250,31 +249,24 @@ def test_days_that_cannot_be_chosen_are_refused(month: Path) -> None:
 
 
 @pytest.mark.ci
-def test_one_day_of_thirty_asks_blob_for_that_day_alone(
-    tmp_path: Path, month: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_day_of_thirty_asks_blob_for_that_day_alone(tmp_path: Path, month: Path) -> None:
     """The other days' blobs, but the first of each table, are deleted once the lake was opened."""
-    with azurite(tmp_path / "azurite") as served:
-        for name, value in served.settings.items():
-            monkeypatch.setenv(name, value)
-        served.make_container("lake")
-        lake = Lake("az://lake/month")
-        for file in month.rglob("*.*"):
-            if file.suffix in (".parquet", ".json"):
-                path = lake.storage.path(str(file.relative_to(month)))  # type: ignore[attr-defined]
-                obstore.put(lake.storage.store, path, file.read_bytes())  # type: ignore[attr-defined]
-        with connect(month) as on_disk, Connection(lake) as on_blob:
-            deleted = [
-                entry
-                for entry in (*lake.storage.list("compacted"), *lake.storage.list("history"))
-                if entry.key.endswith(".parquet") and f"date={DAY}" not in entry.key
-                if entry.key.startswith("history") or f"date={MONDAY.date()}" not in entry.key
-            ]
-            assert len(deleted) > 28 * 15
-            for entry in deleted:
-                lake.storage.delete(entry)
-            for name in ("nodes", "node_states", "node_incarnations", "pool_hours"):
-                expected = on_disk.scan(name, since=DAY, through=DAY).collect()
-                found = on_blob.scan(name, since=DAY, through=DAY).collect()
-                assert found.height > 0
-                assert_frame_equal(_sorted(expected), _sorted(found))
+    with (
+        copied(month, tmp_path / "azurite") as lake,
+        connect(month) as on_disk,
+        Connection(lake) as on_blob,
+    ):
+        deleted = [
+            entry
+            for entry in (*lake.storage.list("compacted"), *lake.storage.list("history"))
+            if entry.key.endswith(".parquet") and f"date={DAY}" not in entry.key
+            if entry.key.startswith("history") or f"date={MONDAY.date()}" not in entry.key
+        ]
+        assert len(deleted) > 28 * 15
+        for entry in deleted:
+            lake.storage.delete(entry)
+        for name in ("nodes", "node_states", "node_incarnations", "pool_hours"):
+            expected = on_disk.scan(name, since=DAY, through=DAY).collect()
+            found = on_blob.scan(name, since=DAY, through=DAY).collect()
+            assert found.height > 0
+            assert_frame_equal(_sorted(expected), _sorted(found))
